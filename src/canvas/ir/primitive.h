@@ -40,6 +40,8 @@ enum Property : unsigned {
   kView = 8,         // moves elements, computes nothing
   kBijective = 16,   // a view that keeps every element exactly once
   kIdempotent = 32,  // f(f(x)) = f(x)
+  kInvolution = 64,  // f(f(x)) = x
+  kOrdered = 128,    // the order of its lists carries meaning
 };
 
 enum class Initial { kNone, kNormal, kOne, kZero };

@@ -82,7 +82,7 @@ const Primitive& merge_primitive() {
       .summary = "joins several axes into one, in any order",
       .formula = "y[.., k*|g| + g, ..] = x[.., k, .., g, ..]",
       .grammar = kArrow,
-      .properties = kLinear | kView | kBijective,
+      .properties = kLinear | kView | kBijective | kOrdered,
       .constraints = {{"merge C1", "at least two different axes of the operand stand on the left"},
                       {"merge C2", "one axis stands on the right"},
                       {"merge C3", "the new size is the product of the old sizes"}},

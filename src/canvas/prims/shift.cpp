@@ -105,7 +105,7 @@ const Primitive& shift_primitive() {
       .summary = "moves a value by an offset, or each part of a channel axis towards another neighbour",
       .formula = "y[.., i, ..] = x[.., i + offset, ..]; with over: offset = c*P/|c| taken apart over the P neighbours",
       .grammar = kItems | kOffsets | kPer,
-      .properties = kLinear | kView,
+      .properties = kLinear | kView | kOrdered,
       .per_key = "over",
       .constraints = {{"shift C1", "every axis is one of the operand, named once"},
                       {"shift C2", "an offset is not 0 and at most 1024"},

@@ -61,7 +61,7 @@ const Primitive& split_primitive() {
       .summary = "cuts one axis into several",
       .formula = "y[.., g, c, ..] = x[.., g*|c| + c, ..]",
       .grammar = kArrow,
-      .properties = kLinear | kView | kBijective,
+      .properties = kLinear | kView | kBijective | kOrdered,
       .constraints = {{"split C1", "one axis of the operand stands on the left"},
                       {"split C2", "at least two axes stand on the right"},
                       {"split C3", "the product of the new sizes is the old size"}},
