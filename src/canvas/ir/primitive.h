@@ -72,14 +72,14 @@ struct Evaluation {
   std::vector<int64_t> extents() const; // of the result
 };
 
-// What a proposal may build on. `fresh` makes an axis name that is nowhere in use; `variable` is a dynamic variable that is not
-// yet in use (-1: none left).
+// What a proposal may build on.
 struct Proposal {
   std::vector<const Axes*> operands;
   const Signature& signature;
   const std::vector<Size>& channel_sizes;  // sizes that new channel axes may have
-  int variable;
-  std::string fresh_prefix;
+  const std::vector<Size>& group_sizes;    // sizes that a split may cut off
+  const Axes& partners;                    // axes of other values that could be joined if this one had them too
+  std::string fresh_prefix;                // starts no axis name in use
 
   const Axes& operand(size_t index = 0) const { return *operands[index]; }
   std::string fresh(int number = 0) const { return fresh_prefix + (number ? std::string(1, char('a' + number)) : ""); }
@@ -101,7 +101,7 @@ struct Primitive {
   Result<Axes> (*infer)(Inference& inference) = nullptr;
   // The reference meaning.
   Tensor (*evaluate)(const Evaluation& evaluation) = nullptr;
-  // Operations for one image, a monomial; 2 x multiply-adds for contractions, one per element and step otherwise.
+  // Operations for one image, a monomial; 2 x multiply-adds for contractions, one per element and step otherwise; null for none.
   Size (*flops)(const std::vector<const Axes*>& operands, const Node& node) = nullptr;
   // Axes of the parameter; null for primitives without one.
   Axes (*parameter)(const Axes& operand, const Attributes& attributes) = nullptr;
