@@ -57,6 +57,15 @@ void compact(std::vector<Node>& nodes, Variables& variables) {
   variables = kept;
 }
 
+// A text does not name the returned value, so its name follows from the others': "result" unless one of them has that name.
+void name_result(std::vector<Node>& nodes) {
+  Node last = std::move(nodes.back());
+  nodes.pop_back();
+  const bool taken = std::any_of(nodes.begin(), nodes.end(), [](const Node& node) { return node.name == "result"; });
+  last.name = taken ? unused_name(nodes) : "result";
+  nodes.push_back(std::move(last));
+}
+
 }  // namespace
 
 std::optional<Fault> check_signature(const Signature& signature, const Variables& variables) {
@@ -160,6 +169,7 @@ Result<Kernel> Builder::finish(const std::string& name) const {
     }
   }
   compact(kernel.nodes_, kernel.variables_);
+  name_result(kernel.nodes_);
   return kernel;
 }
 

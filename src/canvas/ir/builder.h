@@ -25,7 +25,7 @@ class Builder {
   void pop();
 
   // The kernel whose result is the last value. Demands that this value has the signature's axes, that every value is used, and
-  // that the equations between sizes hold; replaces every variable that they force.
+  // that the equations between sizes hold; replaces every variable that they force and names the last value "result".
   Result<Kernel> finish(const std::string& name) const;
 
   const std::vector<Node>& nodes() const { return nodes_; }
