@@ -167,7 +167,7 @@ class Solver {
     Binding binding{kernel_, {}, {}};
     for (size_t i = 0; i < layers_.size(); ++i) {
       const Cost cost = model_.evaluate(values_[i]);
-      binding.layers.push_back({layers_[i], values_[i], cost});
+      binding.layers.push_back({kernel_, layers_[i], values_[i], cost});
       binding.cost.flops += cost.flops * static_cast<double>(layers_[i].count);
       binding.cost.params += cost.params * static_cast<double>(layers_[i].count);
       binding.cost.memory = std::max(binding.cost.memory, cost.memory);

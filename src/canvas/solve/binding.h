@@ -13,6 +13,7 @@
 namespace canvas {
 
 struct BoundLayer {
+  Kernel kernel;
   Layer layer;
   Values values;  // static and dynamic
   Cost cost;      // of one such layer, one image

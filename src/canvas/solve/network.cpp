@@ -80,6 +80,7 @@ void Budget::check() const {
   check_range("flops", flops);
   check_range("params", params);
   check_range("memory", memory);
+  check_range("latency", latency);
 }
 
 Cost total_cost(const std::vector<Layer>& layers) {

@@ -42,6 +42,7 @@ struct Budget {
   std::optional<Range> flops;
   std::optional<Range> params;
   std::optional<Range> memory;
+  std::optional<Range> latency;  // kept for whoever measures: no solver here predicts it yet
 
   // Throws ArgumentError for negative, non-finite or crossed limits.
   void check() const;
