@@ -22,7 +22,7 @@ Result<Axes> infer(Inference& in) {
     if (!window.is_constant() || window.denominator() != 1 || window.numerator() % 2 == 0) {
       return Fault{"unfold C2", "the window must be odd", to_string(window, in.variables), "use 3 or 5"};
     }
-    if (in.attributes.dilation < 1 || window.numerator() * in.attributes.dilation > kLargestReach) {
+    if (in.attributes.dilation < 1 || window.numerator() > kLargestReach / in.attributes.dilation) {
       return Fault{"unfold C3", "dilation at least 1 and window times dilation at most " + std::to_string(kLargestReach),
                    to_string(window, in.variables) + " and " + std::to_string(in.attributes.dilation), ""};
     }

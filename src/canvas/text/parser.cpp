@@ -90,9 +90,7 @@ class Parser {
 };
 
 Kernel Parser::kernel() {
-  if (!read_.peek().is_word("kernel")) {
-    read_.unexpected("the word 'kernel' in front", "write kernel NAME(x[C, H, W]) -> [K, H/s, W/s]:");
-  }
+  if (!read_.peek().is_word("kernel")) read_.unexpected("a first line 'kernel NAME(x[C, H, W]) -> [K, H/s, W/s]:'");
   read_.take();
   const std::string name(read_.name("the kernel's name").text);
   signature();
@@ -153,7 +151,9 @@ Kernel Parser::result(const std::string& name) {
   const Token word = read_.take();
   const int returned = value(0);
   read_.expect_newline();
-  if (read_.peek().kind != TokenKind::kEnd) read_.unexpected("the end of the text after 'return'");
+  if (read_.peek().kind != TokenKind::kEnd) {
+    read_.fail(read_.peek().span, {"syntax", "'return' stands in the last line", "a line after it", "delete that line"});
+  }
   for (int loose : builder_->loose()) {
     const auto& unused = builder_->nodes()[static_cast<size_t>(loose)].name;
     if (loose == returned) continue;
@@ -178,7 +178,8 @@ int Parser::operand() {
   const auto later = lines_.find(name);
   std::string hint = "define it in a line above";
   if (later != lines_.end()) {
-    hint = later->second == token.span.line ? "a value cannot use itself" : "it is defined in line " + std::to_string(later->second);
+    hint = "it is defined in line " + std::to_string(later->second);
+    if (later->second == token.span.line) hint = "a value cannot use itself";
   } else {
     std::vector<std::string> names;
     for (const auto& [known, place] : values_) names.push_back(known);
@@ -281,11 +282,12 @@ void Parser::keyed(Call& call) {
     call.attributes.per = read_.axis_names();
     return;
   }
-  const auto mode = std::find_if(primitive.modes.begin(), primitive.modes.end(), [&](const char* word) { return key.is_word(word); });
-  if (takes(primitive, kModes) && mode != primitive.modes.end()) {
+  const auto& modes = primitive.modes;
+  const auto mode = std::find_if(modes.begin(), modes.end(), [&](const char* word) { return key.is_word(word); });
+  if (takes(primitive, kModes) && mode != modes.end()) {
     once(call, "list of axes", key.span);
     read_.take(), read_.take();
-    call.attributes.mode = static_cast<int>(mode - primitive.modes.begin());
+    call.attributes.mode = static_cast<int>(mode - modes.begin());
     return list(call);
   }
   const bool other_key = read_.peek(2).is("[") || key.is_word("dilation");
@@ -295,7 +297,7 @@ void Parser::keyed(Call& call) {
 
 // "H: 3", "H: h = 3", "W: -1", "H: s".
 void Parser::item(Call& call) {
-  if (call.items.size() == 16) read_.unexpected("the end of at most 16 entries 'AXIS: value'");
+  if (call.items.size() == 16) read_.fail(read_.peek().span, {"syntax", "a call has at most 16 entries 'AXIS: SIZE'", "more", ""});
   ItemText text;
   const Token axis = read_.name("the name of an axis");
   text.item.axis = axis.text;
@@ -310,7 +312,7 @@ void Parser::item(Call& call) {
   const bool has_sign = read_.peek().is("-") || read_.peek().is("+");
   const Token& after = read_.peek(has_sign ? 2 : 1);
   if (takes(call.primitive, kOffsets) && (has_sign || after.is(",") || after.is(")"))) text.offset = read_.integer();
-  if (!text.offset && has_sign) read_.unexpected("a whole number after the sign");
+  if (!text.offset && has_sign) read_.unexpected(takes(call.primitive, kOffsets) ? "a number after the sign" : "a positive size");
   if (!text.offset) text.item.amount = read_.size(builder_->variables()).size;
   call.items.push_back(std::move(text));
 }

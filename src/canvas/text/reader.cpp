@@ -44,8 +44,12 @@ void Reader::fail(Span span, const Fault& fault) const {
 }
 
 void Reader::unexpected(const std::string& required, const std::string& hint) const {
-  if (peek().kind == TokenKind::kBad) fail(peek().span, tokens_.fault);
-  fail(peek().span, {"syntax", required + " is required", shown(peek()), hint});
+  const Token& token = peek();
+  const Token& next = peek(1);
+  if (token.kind == TokenKind::kBad) fail(token.span, tokens_.fault);
+  const Span end{token.span.line, token.span.column + static_cast<int>(token.text.size())};
+  if (next.kind == TokenKind::kBad && next.span.line == end.line && next.span.column == end.column) fail(end, tokens_.fault);
+  fail(token.span, {"syntax", required + " is required", shown(token), hint});
 }
 
 const Token& Reader::peek(size_t ahead) const { return tokens_.list[std::min(at_ + ahead, tokens_.list.size() - 1)]; }
@@ -68,7 +72,7 @@ Token Reader::expect(std::string_view symbol, const std::string& context) {
 }
 
 void Reader::expect_newline() {
-  if (peek().kind != TokenKind::kNewline) unexpected("the end of the line", "write one statement a line");
+  if (peek().kind != TokenKind::kNewline) unexpected("the end of the line");
   take();
 }
 
@@ -148,7 +152,7 @@ Axes Reader::axes(Variables& variables) {
   const Token open = expect("[", "before a list of axes");
   if (accept("]")) return list;
   do {
-    if (list.size() == kMostEntries) unexpected("the end of a list of at most 16 axes");
+    if (list.size() == kMostEntries) fail(peek().span, {"syntax", "a list has at most 16 entries", "more", ""});
     list.push_back(axis(variables));
   } while (more(open, "]"));
   return list;
@@ -159,7 +163,7 @@ std::vector<std::string> Reader::axis_names() {
   const Token open = expect("[", "before a list of axes");
   if (accept("]")) return list;
   do {
-    if (list.size() == kMostEntries) unexpected("the end of a list of at most 16 axes");
+    if (list.size() == kMostEntries) fail(peek().span, {"syntax", "a list has at most 16 entries", "more", ""});
     list.emplace_back(name("the name of an axis").text);
   } while (more(open, "]"));
   return list;
