@@ -89,7 +89,7 @@ venv() {
   key=$(cksum requirements/dev.txt pyproject.toml)
   [[ $key != "$(cat .venv/.ready 2>/dev/null || true)" ]] || return 0
   say "installing the packages of requirements/dev.txt (some minutes the first time)"
-  .venv/bin/python -m pip install --disable-pip-version-check --quiet -r requirements/dev.txt ||
+  .venv/bin/python -m pip install --disable-pip-version-check -r requirements/dev.txt ||
     die "pip could not install requirements/dev.txt (its message is above)"
   .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . ||
     die "pip could not install Canvas (its message is above)"
@@ -103,8 +103,8 @@ native() {
     cmake -S . -B build/dev -G Ninja --log-level=WARNING -DCANVAS_PYTHON=ON -DCANVAS_INPLACE=ON \
       -DPython_EXECUTABLE="$PWD/.venv/bin/python" >build/dev.log 2>&1 || { cat build/dev.log >&2; die "cmake failed"; }
   fi
-  # Ninja tells its progress line by line; with nothing to do it says so in one line, which is left out.
-  cmake --build build/dev | sed -u '/no work to do/d'
+  # Ninja's progress, without the lines that tell of nothing built.
+  cmake --build build/dev | sed -u 's/^.*Re-checking globbed directories\.*//; /no work to do/d; /^$/d'
 }
 
 data() {
@@ -134,3 +134,4 @@ for step in "$@"; do
     *) die "unknown step '$step'; use system, venv, native or data" ;;
   esac
 done
+say ready
