@@ -93,6 +93,8 @@ venv() {
     die "pip could not install requirements/dev.txt (its message is above)"
   .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . ||
     die "pip could not install Canvas (its message is above)"
+  # Leave the path entry of the editable installation, drop its import hook: that would outrank PYTHONPATH and slow each start.
+  sed -i '/^import /d' .venv/lib/python3*/site-packages/_editable_*canvas*.pth
   echo "$key" >.venv/.ready
 }
 
