@@ -32,7 +32,8 @@ find_python() {
     fi
   done
   if [[ -n ${PYTHON:-} ]]; then
-    die "PYTHON=$PYTHON: required Python 3.10 or newer, got: $("$PYTHON" --version 2>&1 | tail -1 || true)"
+    has "$PYTHON" || die "PYTHON=$PYTHON: no such command"
+    die "PYTHON=$PYTHON: required Python 3.10 or newer, got $("$PYTHON" --version 2>&1 || true)"
   fi
   die "no Python 3.10 or newer found; install one, or name it: make setup PYTHON=path/to/python3"
 }
