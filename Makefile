@@ -10,7 +10,7 @@ SHELL := bash
 JOBS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS ?= 1
-CXX_FILES = $$(git ls-files --cached --others --exclude-standard 'src/*.h' 'src/*.cpp' 'bindings/*.h' 'bindings/*.cpp')
+CXX_FILES = $$(find src bindings -name '*.h' -o -name '*.cpp')
 PYTEST = python -m pytest -n $(JOBS) --dist worksteal
 
 help: ## this list

@@ -7,6 +7,7 @@ Each fault is one line, `file:line: what is wrong; what to do`, and any fault ma
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ LONG_FILES: dict[str, int] = {}  # path: the lines it may have instead of MOST_L
 
 CPP_SUFFIXES = {".h", ".cpp", ".def"}
 SOURCE_SUFFIXES = CPP_SUFFIXES | {".py"}
+MADE_FOLDERS = {".git", ".venv", "build", "data", "demo", "dist"}  # at the root; skipped where git cannot be asked
 
 RANK = {folder: rank for rank, layer in enumerate(LAYERS) for folder in layer}
 INCLUDE = re.compile(r'\s*#\s*include\s*(?:"([^"]*)"|<([^>]*)>)')
@@ -77,13 +79,16 @@ def main(root: Path) -> int:
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Yields the files of the tree that git does not ignore, or all of them where root is no git checkout."""
-    if (root / ".git").exists():
+    """Yields the files of the tree that git does not ignore; without git, all but those in folders that tools make."""
+    if (root / ".git").exists() and shutil.which("git"):
         command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         candidates = [root / name for name in listed.split("\0") if name]
     else:
-        candidates = sorted(root.rglob("*"))
+        tops = [top for top in sorted(root.iterdir()) if top.name not in MADE_FOLDERS]
+        candidates = [
+            path for top in tops for path in [top, *sorted(top.rglob("*"))] if "__pycache__" not in path.parts
+        ]
     return (path for path in candidates if path.is_file())
 
 
