@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from canvas._core import Layer
 
-SEPARABLE = '''\
+torch.set_num_threads(1)  # several spinning threads on a busy machine make these small tests ten times slower
+
+SEPARABLE = """\
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -22,7 +26,7 @@ class DepthwiseSeparable(nn.Module):
 
 
 Module = DepthwiseSeparable
-'''
+"""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+
 from canvas import data as module
 from canvas.data import Data, Images, load_data
 from canvas.errors import UserError
@@ -21,7 +22,9 @@ def write_idx(folder, part="train", count=60000, zipped=True, classes=10):
     folder.mkdir(parents=True, exist_ok=True)
     header = (2051).to_bytes(4, "big") + count.to_bytes(4, "big") + (28).to_bytes(4, "big") * 2
     images = header + bytes(count * 784)
-    labels = (2049).to_bytes(4, "big") + count.to_bytes(4, "big") + (np.arange(count) % classes).astype(np.uint8).tobytes()
+    labels = (
+        (2049).to_bytes(4, "big") + count.to_bytes(4, "big") + (np.arange(count) % classes).astype(np.uint8).tobytes()
+    )
     for name, raw in (("images-idx3", images), ("labels-idx1", labels)):
         path = folder / f"{part}-{name}-ubyte{'.gz' if zipped else ''}"
         path.write_bytes(gzip.compress(raw, 1) if zipped else raw)
@@ -71,7 +74,7 @@ def test_a_truncated_or_foreign_gzip_file_is_named(nothing_installed):
 
 def test_labels_beyond_the_classes_are_refused(nothing_installed):
     write_idx(nothing_installed, zipped=False, classes=11)
-    with pytest.raises(UserError, match="holds class 10, but there are only 10 classes"):
+    with pytest.raises(UserError, match="holds class 10 of only 10 classes"):
         load_data("fashion-mnist")
 
 
@@ -132,7 +135,7 @@ def test_faults_of_an_image_folder(pictures, tmp_path):
     (tmp_path / "empty" / "train").mkdir(parents=True)
     with pytest.raises(UserError, match="found 0 images"):
         load_data(str(tmp_path / "empty"))
-    with pytest.raises(UserError, match="not a built-in data set .* and not a folder"):
+    with pytest.raises(UserError, match=r"not a built-in data set .* and not a folder"):
         load_data("fashion-mist")
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="needs train/CLASS"):
@@ -173,4 +176,4 @@ def test_normalised_training_images_have_mean_0_and_deviation_1():
 def test_data_can_be_sent_to_a_worker(nothing_installed):
     write_idx(nothing_installed)
     again = pickle.loads(pickle.dumps(load_data("fashion-mnist")))
-    assert len(again.train) == 60000 and again.classes[0] == "T-shirt/top"
+    assert len(again.train) == 60000 and again.classes[0] == "top"

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from canvas.errors import UserError
 from canvas.models import BUILT_IN, load_model
 
@@ -33,8 +34,16 @@ def test_a_users_function_gives_the_model(tmp_path):
     ("text", "spec", "message"),
     [
         (None, "net.py:f", "model file '{dir}/net.py': no such file; give an existing PATH.py:FUNCTION"),
-        ("x = 1\n1 / 0\n", "net.py:f", "model file '{dir}/net.py:2': running the file raised ZeroDivisionError: division by zero"),
-        ("x = (\n", "net.py:f", "model file '{dir}/net.py:1': running the file raised SyntaxError: '(' was never closed (net.py, line 1)"),
+        (
+            "x = 1\n1 / 0\n",
+            "net.py:f",
+            "model file '{dir}/net.py:2': running the file raised ZeroDivisionError: division by zero",
+        ),
+        (
+            "x = (\n",
+            "net.py:f",
+            "model file '{dir}/net.py:1': running the file raised SyntaxError: '(' was never closed (net.py, line 1)",
+        ),
         ("import sys\nsys.exit(3)\n", "net.py:f", "model file '{dir}/net.py:2': running the file raised SystemExit: 3"),
         ("def g():\n    pass\n", "net.py:f", "model file '{dir}/net.py': no function 'f'; it has g"),
         ("f = 3\n", "net.py:f", "model file '{dir}/net.py': no function 'f'; it has no function"),
@@ -60,5 +69,5 @@ def test_a_bad_model_file_is_one_clear_error(tmp_path, text, spec, message):
 
 @pytest.mark.parametrize("spec", ["resnet9", "net.py", "net:f", ""])
 def test_an_unknown_model_lists_the_known(spec):
-    with pytest.raises(UserError, match="resnet8, resnet20, resnet18.*PATH.py:FUNCTION"):
+    with pytest.raises(UserError, match=r"resnet8, resnet20, resnet18.*PATH.py:FUNCTION"):
         load_model(spec)

@@ -1,7 +1,7 @@
 """What a network runs on when it is timed: PyTorch eager, Inductor, ONNX Runtime. Called by latency alone.
 
-A backend turns a module into a callable that computes the same in eval mode, as quickly as that backend can. A new backend
-is one class here and one line in `BACKENDS`; it never measures anything.
+A backend turns a module into a callable that computes the same in eval mode, as quickly as that backend can. A new
+backend is one class here and one line in `BACKENDS`; it never measures anything.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Eager:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
-        ready = fold(copy.deepcopy(model).eval()).to(memory_format=torch.channels_last)
+        ready: Any = fold(copy.deepcopy(model).eval())
+        ready = ready.to(memory_format=torch.channels_last)
 
         def run(inputs: Example) -> Any:
             with torch.inference_mode():
@@ -72,7 +73,8 @@ class Inductor:
     def prepare(self, model: nn.Module, example: Example) -> Callee:
         import torch._inductor.config as config
 
-        ready = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
+        ready: Any = copy.deepcopy(model).eval()
+        ready = ready.to(memory_format=torch.channels_last)
         compiled = torch.compile(ready)
 
         def run(inputs: Example) -> Any:
@@ -95,7 +97,9 @@ class OnnxRuntime:
     def prepare(self, model: nn.Module, example: Example) -> Callee:
         missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
         if missing:
-            raise UserError(f"backend onnxruntime: not installed: {', '.join(missing)}; pip install {' '.join(missing)}")
+            raise UserError(
+                f"backend onnxruntime: not installed: {', '.join(missing)}; pip install {' '.join(missing)}"
+            )
         import onnxruntime
 
         if isinstance(example, dict):
@@ -104,9 +108,11 @@ class OnnxRuntime:
         file = io.BytesIO()
         names = [f"input{index}" for index in range(len(arguments))]
         with torch.no_grad():
-            program = torch.onnx.export(copy.deepcopy(model).eval(), arguments, input_names=names, dynamo=True, verbose=False)
+            program = torch.onnx.export(
+                copy.deepcopy(model).eval(), arguments, input_names=names, dynamo=True, verbose=False
+            )
         assert program is not None
-        program.save(file)
+        program.save(file)  # type: ignore[arg-type]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])

@@ -139,7 +139,15 @@ def _roots() -> list[Path]:
     return [*folders, Path("data"), Path("data/usr/share/datasets"), Path("/usr/share/datasets")]
 
 
-SUBFOLDERS = ("", "fashion-mnist", "FashionMNIST/raw", "cifar10", "cifar100", "cifar-10-batches-bin", "cifar-100-binary")
+SUBFOLDERS = (
+    "",
+    "fashion-mnist",
+    "FashionMNIST/raw",
+    "cifar10",
+    "cifar100",
+    "cifar-10-batches-bin",
+    "cifar-100-binary",
+)
 
 
 def _find(name: str, roots: Sequence[Path]) -> Path | None:
@@ -177,7 +185,7 @@ IDX_ADVICE = (
     "with dpkg -x), or set CANVAS_DATA to the folder of the IDX files"
 )
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-FASHION_CLASSES = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle-boot".split()
+FASHION_CLASSES = ["top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
 
 
 def _idx_pair(name: str, roots: Sequence[Path], files: tuple[str, str], count: int) -> Images:
@@ -202,13 +210,14 @@ def _fashion_mnist(name: str, roots: Sequence[Path]) -> Data:
 CIFAR_ADVICE = "unpack the official binary version into ./data, or set CANVAS_DATA to its folder"
 CIFAR10_FILES = ("data_batch_1.bin", *(f"data_batch_{i}.bin" for i in range(2, 6)), "test_batch.bin")
 CIFAR100_FILES = ("train.bin", "test.bin")
-CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
 def _cifar(name: str, roots: Sequence[Path], files: Sequence[str], count: int, classes: int) -> Images:
     header = 1 if classes == 10 else 2
     paths = [_need(file, roots, name, CIFAR_ADVICE) for file in files]
-    records = np.concatenate([_read(p, count * (header + 3072), CIFAR_ADVICE) for p in paths]).reshape(-1, header + 3072)
+    size = header + 3072
+    records = np.concatenate([_read(p, count * size, CIFAR_ADVICE) for p in paths]).reshape(-1, size)
     images = torch.from_numpy(records[:, header:].reshape(-1, 3, 32, 32).copy())
     return _checked(Images(images, torch.from_numpy(records[:, header - 1].astype(np.int64))), classes, paths[0])
 
@@ -223,7 +232,8 @@ def _cifar100(name: str, roots: Sequence[Path]) -> Data:
     train = _cifar(name, roots, CIFAR100_FILES[:1], 50000, 100)
     names = _find("fine_label_names.txt", roots)
     classes = names.read_text().split() if names else [f"class {i}" for i in range(100)]
-    return Data(name, train, tuple(classes), functools.partial(_cifar, name, tuple(roots), CIFAR100_FILES[1:], 10000, 100))
+    test = functools.partial(_cifar, name, tuple(roots), CIFAR100_FILES[1:], 10000, 100)
+    return Data(name, train, tuple(classes), test)
 
 
 FORMATS: dict[str, Callable[[str, Sequence[Path]], Data]] = {
@@ -235,7 +245,7 @@ FORMATS: dict[str, Callable[[str, Sequence[Path]], Data]] = {
 
 def _checked(data: Images, classes: int, path: Path) -> Images:
     if int(data.labels.max()) >= classes:
-        raise UserError(f"data file '{path}': holds class {int(data.labels.max())}, but there are only {classes} classes")
+        raise UserError(f"data file '{path}': holds class {int(data.labels.max())} of only {classes} classes")
     return data
 
 
@@ -243,7 +253,9 @@ def _image_folder(folder: Path) -> Data:
     classes = tuple(sorted(p.name for p in (folder / "train").iterdir() if p.is_dir()))
     files = _image_files(folder / "train", classes)
     if len(files) < 2:
-        raise UserError(f"data folder '{folder / 'train'}': needs CLASS/*.png or CLASS/*.jpg, found {len(files)} images")
+        raise UserError(
+            f"data folder '{folder / 'train'}': needs CLASS/*.png or CLASS/*.jpg, found {len(files)} images"
+        )
     first = _open_image(files[0][0], None)
     layout = (first.mode if first.mode == "L" else "RGB", first.size)
     if (folder / "test").is_dir():

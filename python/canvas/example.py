@@ -1,4 +1,4 @@
-"""Example inputs of a network: a tensor, a tuple of arguments or a dict of keyword arguments. Used by targets and latency."""
+"""Example inputs of a network: a tensor, a tuple of arguments or a dict of keyword ones. For targets and latency."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def call(model: Any, example: Example) -> Any:
 
 
 def fresh(example: Example, generator: torch.Generator) -> Example:
-    """New inputs of the same shapes: normal numbers of the same mean and spread; integers are the old ones, permuted."""
+    """New inputs of the same shapes: normal numbers of the same mean and spread; integers are permuted."""
 
     def renew(value: Any) -> Any:
         if not isinstance(value, Tensor):

@@ -1,18 +1,18 @@
 """Folds what depends on parameters alone, for inference: batch norms into convolutions, chains of constants into one.
 
-Called by the eager backend. A model that cannot be traced comes back as it was; a result is never assumed right: latency
-checks the outputs of every prepared network.
+Called by the eager backend. A model that cannot be traced comes back as it was; a result is never assumed right:
+latency checks the outputs of every prepared network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, F.conv1d, F.conv2d, F.conv3d)
 
 
@@ -37,7 +37,7 @@ def fold(model: nn.Module) -> nn.Module:
     with torch.no_grad():
         _fold_constants(traced)
         for node in list(traced.graph.nodes):
-            if node.op == "call_module" and isinstance(traced.get_submodule(node.target), nn.modules.batchnorm._BatchNorm):
+            if node.op == "call_module" and isinstance(traced.get_submodule(node.target), NORMS):
                 _fold_norm(traced, node)
     traced.graph.eliminate_dead_code()
     traced.delete_all_unused_submodules()
@@ -81,7 +81,7 @@ def _fold_constants(traced: fx.GraphModule) -> None:
 
 
 def _fold_norm(traced: fx.GraphModule, node: fx.Node) -> None:
-    norm: Any = traced.get_submodule(node.target)
+    norm: Any = traced.get_submodule(str(node.target))
     source = node.args[0] if node.args else None
     if not isinstance(source, fx.Node) or len(source.users) != 1 or norm.running_mean is None or norm.training:
         return
@@ -92,7 +92,7 @@ def _fold_norm(traced: fx.GraphModule, node: fx.Node) -> None:
     if source.op == "call_module":
         done = _into_module(traced, source, scale, shift)
     else:
-        done = source.op == "call_function" and source.target in CONVOLUTIONS and _into_call(traced, source, scale, shift)
+        done = source.target in CONVOLUTIONS and _into_call(traced, source, scale, shift)
     if done:
         node.replace_all_uses_with(source)
         traced.graph.erase_node(node)
@@ -103,7 +103,7 @@ def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
 
 
 def _into_module(traced: fx.GraphModule, source: fx.Node, scale: Tensor, shift: Tensor) -> bool:
-    conv: Any = traced.get_submodule(source.target)
+    conv: Any = traced.get_submodule(str(source.target))
     uses = sum(1 for other in traced.graph.nodes if other.op == "call_module" and other.target == source.target)
     if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or uses != 1:
         return False
@@ -114,14 +114,14 @@ def _into_module(traced: fx.GraphModule, source: fx.Node, scale: Tensor, shift: 
 
 def _into_call(traced: fx.GraphModule, source: fx.Node, scale: Tensor, shift: Tensor) -> bool:
     """Folds into `conv2d(x, weight, bias, …)` whose weight and bias are attributes of the model."""
-    call = source.normalized_arguments(traced, normalize_to_only_use_kwargs=True)
-    named = dict(zip(("input", "weight", "bias", "stride", "padding", "dilation", "groups"), source.args, strict=False))
-    named |= source.kwargs if call is None else call.kwargs
-    weight, bias = named["weight"], named.get("bias")
-    get: Callable[[fx.Node], Tensor] = lambda node: _attribute(traced, str(node.target))  # noqa: E731
+    order = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+    named = {**dict(zip(order, source.args, strict=False)), **source.kwargs}
+    weight: Any = named["weight"]
+    bias: Any = named.get("bias")
     if not all(isinstance(n, fx.Node) and n.op == "get_attr" for n in (weight, bias) if n is not None):
         return False
-    named["bias"] = _constant(traced, source, shift if bias is None else get(bias) * scale + shift)
-    named["weight"] = _constant(traced, source, _scaled(get(weight), scale))
+    old = torch.zeros_like(shift) if bias is None else _attribute(traced, bias.target)
+    named["bias"] = _constant(traced, source, old * scale + shift)
+    named["weight"] = _constant(traced, source, _scaled(_attribute(traced, weight.target), scale))
     source.args, source.kwargs = (), named
     return True

@@ -1,8 +1,9 @@
 """How latency is measured, everywhere in Canvas: `compare` times a candidate against a baseline and gives an interval.
 
-The protocol: a fixed number of threads; one measurement at a time on the machine (a lock file); outputs checked first; fresh
-inputs each round; warm-up; candidate and baseline interleaved in one process; medians with distribution-free confidence
-intervals; a window in which the baseline drifts is measured again; a figure that beats the machine's arithmetic is refused.
+The protocol: a fixed number of threads; one measurement at a time on the machine (a lock file); outputs checked first;
+fresh inputs each round; warm-up; candidate and baseline interleaved in one process; medians with distribution-free
+confidence intervals; a window in which the baseline drifts is measured again; a figure that beats the machine's
+arithmetic is refused.
 """
 
 from __future__ import annotations
@@ -77,8 +78,8 @@ def compare(
     Args:
         candidate: the network of interest.
         baseline: what it is compared with.
-        example: inputs of both: a tensor, a tuple of arguments or a dict of keyword arguments; only shapes, types, mean and
-            spread are used.
+        example: inputs of both: a tensor, a tuple of arguments or a dict of keyword arguments; only shapes, types, mean
+            and spread are used.
         backend: a name in `backends.BACKENDS`.
         reference: gives the right outputs of the candidate; by default the candidate itself, in eval mode.
         threads: of PyTorch's, while measuring; restored afterwards.
@@ -133,7 +134,8 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     """A confidence interval of the median, of any distribution: two order statistics of the sample.
 
     Of n values, the k-th smallest and the k-th largest hold the median between them with the probability
-    1 - 2 P(B < k), where B is binomial (n, 1/2); the largest such k is taken. (David and Nagaraja, Order Statistics, 7.1.)
+    1 - 2 P(B < k), where B is binomial (n, 1/2); the largest such k is taken. (David and Nagaraja, Order Statistics,
+    7.1.)
 
     Args:
         values: at least one. Fewer than six cannot give 95 %: the smallest and the largest are returned.
@@ -190,7 +192,7 @@ def flops(model: nn.Module, example: Example) -> float:
 
 
 def peak_flops(threads: int, device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """The highest rate of a matrix product seen on this machine, in floating-point operations a second; kept per process."""
+    """The highest rate of a matrix product seen on this machine, in FLOPs a second; measured once in a process."""
     key = (threads, str(device), str(dtype))
     if key not in _PEAKS:
         _PEAKS[key] = _measured_peak(threads, device, dtype)
@@ -204,7 +206,7 @@ def _measured_peak(threads: int, device: torch.device, dtype: torch.dtype) -> fl
     size = 8192 if device.type == "cuda" else 1024
     if device.type == "cuda":
         dtype = torch.bfloat16  # tensor cores may serve float32 as well
-    a, b = torch.randn(2, size, size, device=device).to(dtype)
+    a, b = torch.rand(2, size, size, generator=torch.Generator(device), device=device).to(dtype)
     with fixed_threads(threads), torch.inference_mode():
         return 2 * size**3 / min(_seconds(lambda _: a @ b, a, device) for _ in range(10))
 

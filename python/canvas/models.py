@@ -72,7 +72,7 @@ class ResNet(nn.Module):
 
 
 def resnet8(num_classes: int = 10, in_channels: int = 1) -> ResNet:
-    """ResNet-8 with a stride-2 stem, widths 32, 64 and 128: quick enough to train in seconds on one core (28 x 28 images).
+    """ResNet-8 with a stride-2 stem, widths 32, 64 and 128: trains in seconds on one core (28 x 28 images).
 
     Example:
         >>> resnet8()(torch.zeros(2, 1, 28, 28)).shape

@@ -1,4 +1,4 @@
-"""Which convolutions of a network can be replaced, and replacing them. Called by users, the command line and evaluation.
+"""Which convolutions of a network can be replaced, and replacing them. For users, the command line, evaluation.
 
 Any `nn.Module` will do: layers are found by running it, in a copy, on an example input.
 """
@@ -53,8 +53,8 @@ def targets(
         include_stem: those with 4 input channels or fewer too.
 
     Returns:
-        One target for each distinct module, in the order of first use. A module used at several resolutions is described by
-        the largest.
+        One target for each distinct module, in the order of first use. A module used at several resolutions is
+        described by the largest.
 
     Raises:
         UserError: nothing to replace, or the model does not accept the example.
@@ -69,8 +69,9 @@ def targets(
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         assert isinstance(module, nn.Conv2d)
-        if inputs and isinstance(inputs[0], Tensor) and inputs[0].dim() == 4 and _keeps_resolution(module, inputs[0], output):
-            calls.setdefault(module, []).append(tuple(inputs[0].shape[2:]))
+        x = inputs[0] if inputs else None
+        if isinstance(x, Tensor) and x.dim() == 4 and _keeps_resolution(module, x, output):
+            calls.setdefault(module, []).append(tuple(x.shape[2:]))
 
     for module in names:
         if isinstance(module, nn.Conv2d) and _replaceable(module, window, include_pointwise, include_stem):
@@ -204,7 +205,7 @@ def _sources(binding: Any, found: Sequence[Target]) -> list[str]:
     for target in found:
         key = _key(target.layer)
         if key not in bound:
-            raise UserError(f"replace: the binding was made for other layers: none is like {target.name}, {target.layer!r}")
+            raise UserError(f"replace: the binding has no layer like that of {target.name}, {target.layer!r}")
         sources.append(bound[key][min(seen[key], len(bound[key]) - 1)].source())
         seen[key] += 1
     return sources
@@ -222,7 +223,7 @@ class Biased(nn.Module):
         return self.body(x) + self.bias.view(-1, 1, 1)
 
 
-def _like(module: nn.Module, conv: nn.Module) -> nn.Module:
+def _like(module: Any, conv: nn.Module) -> nn.Module:
     """Gives a new module the bias, type, device, memory format and mode of a convolution."""
     weight, bias = conv.weight, conv.bias
     assert isinstance(weight, Tensor)

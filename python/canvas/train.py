@@ -1,12 +1,13 @@
-"""Training one network and judging one candidate. Called by worker processes, by the command line and by users' scripts.
+"""Training one network and judging one candidate. Called by workers, the command line and users' scripts.
 
-The same recipe serves the original network, the hand-designed kernels and every candidate. Validation data comes out of the
-training data; the test split is never touched here.
+The same recipe serves the original network, the hand-designed kernels and every candidate. Validation data comes out of
+the training data; the test split is never touched here.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import math
 import time
@@ -46,11 +47,11 @@ class Recipe:
 
     images: int = 34_000
     batch: int = 32
-    lr: float = 0.05
+    lr: float = 0.03
     warmup: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    flip: bool = True
+    flip: bool = False
     crop: int = 0
     validation: float = 0.1
     seed: int = 0
@@ -203,6 +204,7 @@ class TrainAndTime:
         recipe: of the training; its seed is replaced by the candidate's.
         backend: what the latency is measured with, see `latency.BACKENDS`.
         batch: images in a timed forward pass.
+        threads: of PyTorch's, for training and timing both.
 
     Example:
         >>> evaluate = TrainAndTime("resnet8", "fashion-mnist", Recipe(images=10_000))
@@ -211,10 +213,16 @@ class TrainAndTime:
     """
 
     def __init__(
-        self, model: nn.Module | str, data: Data | str, recipe: Recipe | None = None, backend: str = "eager", batch: int = 32
+        self,
+        model: nn.Module | str,
+        data: Data | str,
+        recipe: Recipe | None = None,
+        backend: str = "eager",
+        batch: int = 32,
+        threads: int = 1,
     ) -> None:
         self.model, self.data, self.recipe = model, data, recipe or Recipe()
-        self.backend, self.batch = backend, batch
+        self.backend, self.batch, self.threads = backend, batch, threads
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
         """Judges one candidate.
@@ -225,26 +233,21 @@ class TrainAndTime:
             report: called with the fraction done and the metrics so far: first (at 0) with all but the accuracy.
 
         Returns:
-            {"accuracy", "loss", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_ratio", "latency_ratio_low",
-            "latency_ratio_high", "flops" and "params" (of the whole network), "seconds"}.
+            {"accuracy", "loss", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_ratio",
+            "latency_ratio_low", "latency_ratio_high", "flops" and "params" (of the whole network), "seconds"}.
 
         Raises:
             EvaluationError: the network diverged or its timing cannot be true.
         """
         start = time.perf_counter()
         data = _cached_data(self.data) if isinstance(self.data, str) else self.data
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            original = self.original(data)
-            device = next(original.parameters()).device
-            example = torch.randn(self.batch, *data.shape, device=device)
-            network = original if candidate is None else targets.replace(original, candidate, example=example)
-        metrics = self._cost(network, original, example)
-        if report is not None:
-            report(0.0, dict(metrics))
-        recipe = Recipe(**{**vars(self.recipe), "seed": seed})
-        trained = train(network, data, recipe, report and (lambda done, more: report(done, {**metrics, **more})))
-        return {**metrics, **trained, "seconds": time.perf_counter() - start}
+        with latency.fixed_threads(self.threads):
+            network, metrics = self._prepare(candidate, seed, data)
+            if report is not None:
+                report(0.0, dict(metrics))
+            recipe = dataclasses.replace(self.recipe, seed=seed)
+            metrics |= train(network, data, recipe, report and (lambda done, more: report(done, {**metrics, **more})))
+        return {**metrics, "seconds": time.perf_counter() - start}
 
     def original(self, data: Data) -> nn.Module:
         """The network before any replacement, in a copy of its own."""
@@ -252,9 +255,16 @@ class TrainAndTime:
             return load_model(self.model, num_classes=len(data.classes), in_channels=data.shape[0])
         return copy.deepcopy(self.model)
 
-    def _cost(self, network: nn.Module, original: nn.Module, example: Tensor) -> dict[str, float]:
-        timing = latency.compare(network, original, example, backend=self.backend)
-        return {
+    def _prepare(self, candidate: Any, seed: int, data: Data) -> tuple[nn.Module, dict[str, float]]:
+        """The network with the candidate in it, and what it costs."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            original = self.original(data)
+            device = next(original.parameters()).device
+            example = torch.randn(self.batch, *data.shape).to(device)
+            network = original if candidate is None else targets.replace(original, candidate, example=example)
+        timing = latency.compare(network, original, example, backend=self.backend, threads=self.threads)
+        return network, {
             "latency_ms": timing.median_ms,
             "latency_low_ms": timing.low_ms,
             "latency_high_ms": timing.high_ms,
