@@ -91,7 +91,24 @@ def test_a_window_with_a_drifting_baseline_is_measured_again(monkeypatch):
     assert not steady and times is windows[1] and len(given) == latency.WINDOWS
 
 
-def test_inputs_are_new_each_round_and_runs_take_turns():
+@pytest.mark.parametrize("busy", [0.0, 0.5, 1.0])
+def test_rounds_in_which_the_processor_was_taken_away_are_left_out(monkeypatch, busy):
+    draw, count = random.Random(0), [0]
+
+    def seconds(run, inputs, device):
+        taken = draw.random() < busy / 2 or busy == 1
+        count[0] += taken
+        return 9.0 if taken else 1.0
+
+    monkeypatch.setattr(latency, "_preemptions", lambda: count[0])
+    monkeypatch.setattr(latency, "_seconds", seconds)
+    times = latency._window([None, None], EXAMPLE, torch.Generator(), 20, torch.device("cpu"))
+    assert len(times[0]) == len(times[1]) == 20
+    assert set(times[0] + times[1]) == ({9.0} if busy == 1 else {1.0})
+
+
+def test_inputs_are_new_each_round_and_runs_take_turns(monkeypatch):
+    monkeypatch.setattr(latency, "_preemptions", lambda: 0)
     seen = []
     runs = [lambda x, which=which: seen.append((which, x)) for which in (0, 1)]
     latency._window(runs, EXAMPLE + 1, torch.Generator(), 4, torch.device("cpu"))

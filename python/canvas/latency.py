@@ -1,9 +1,9 @@
 """How latency is measured, everywhere in Canvas: `compare` times a candidate against a baseline and gives an interval.
 
 The protocol: a fixed number of threads; one measurement at a time on the machine (a lock file); outputs checked first;
-fresh inputs each round; warm-up; candidate and baseline interleaved in one process; medians with distribution-free
-confidence intervals; a window in which the baseline drifts is measured again; a figure that beats the machine's
-arithmetic is refused.
+fresh inputs each round; warm-up; candidate and baseline interleaved in one process; rounds in which the system took the
+processor away are measured again; medians with distribution-free confidence intervals; a window in which the baseline
+drifts is measured again; a figure that beats the machine's arithmetic is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import gc
 import getpass
 import math
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -33,6 +34,7 @@ from canvas.errors import ImplausibleTiming, WrongOutput
 from canvas.example import Example, call, device_of, floats, fresh
 
 DRIFT = 0.1  # a window is rejected when the baseline's median changes by more than this between its halves
+LEAST_ROUNDS = 12  # in a window
 WINDOWS = 6  # at most so many windows; then the steadiest is taken
 MARGIN = 1.3  # how far above the measured peak a rate may lie: the peak is measured too
 
@@ -254,11 +256,11 @@ def _steadiest(
     """Measures windows until the baseline holds still in one; the steadiest and whether it was steady."""
     one = functools.partial(_window, runs, example, generator, device=device)
     warm = one(rounds=3)
-    rounds = min(101, max(12, round(seconds / (min(warm[0]) + min(warm[1])))))
+    rounds = min(101, max(LEAST_ROUNDS, round(seconds / (min(warm[0]) + min(warm[1])))))
     best, least = warm, math.inf
     for _ in range(WINDOWS):
         times = one(rounds=rounds)
-        half = rounds // 2
+        half = len(times[1]) // 2
         first, second = statistics.median(times[1][:half]), statistics.median(times[1][half:])
         drift = max(first, second) / min(first, second) - 1
         if drift < least:
@@ -275,18 +277,31 @@ def _window(
     rounds: int,
     device: torch.device,
 ) -> Times:
+    """Interleaved rounds. Those in which the system took the processor away are repeated, at most twice as many."""
     times: Times = ([], [])
+    disturbed: list[bool] = []
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for index in range(rounds):
+        for index in range(3 * rounds):
             inputs = fresh(example, generator)
+            before = _preemptions()
             for which in (0, 1) if index % 2 == 0 else (1, 0):
                 times[which].append(_seconds(runs[which], inputs, device))
+            disturbed.append(_preemptions() > before)
+            if disturbed.count(False) == rounds:
+                break
     finally:
         if collecting:
             gc.enable()
-    return times
+    if disturbed.count(False) < LEAST_ROUNDS:  # a machine so busy that hardly a round is left alone
+        return times[0][:rounds], times[1][:rounds]
+    quiet = [index for index, bad in enumerate(disturbed) if not bad]
+    return [times[0][index] for index in quiet], [times[1][index] for index in quiet]
+
+
+def _preemptions() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _refuse_implausible(work: float, seconds: float, threads: int, model: nn.Module, device: torch.device) -> None:
