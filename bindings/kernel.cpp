@@ -1,0 +1,97 @@
+// Kernels: text, hash, canonical form, binding, emission, interpretation.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "bindings.h"
+#include "bound.h"
+#include "canvas/emit/dot.h"
+#include "canvas/ir/canonical.h"
+#include "canvas/prims/registry.h"
+#include "canvas/text/parser.h"
+#include "canvas/text/printer.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace canvas::python {
+
+namespace {
+
+nb::dict primitive_facts(const Primitive& primitive) {
+  nb::dict facts;
+  facts["name"] = primitive.name;
+  facts["summary"] = primitive.summary;
+  facts["formula"] = primitive.formula;
+  nb::dict constraints;
+  for (const Constraint& constraint : primitive.constraints) constraints[constraint.label] = constraint.text;
+  facts["constraints"] = constraints;
+  return facts;
+}
+
+std::vector<std::string> primitive_names(const Kernel& kernel) {
+  std::vector<std::string> names;
+  for (const Node& node : kernel.nodes()) {
+    if (node.primitive) names.push_back(node.primitive->name);
+  }
+  return names;
+}
+
+nb::tuple canonical_and_origin(const Kernel& kernel) {
+  const Canonical form = canonical(kernel);
+  nb::dict names;
+  for (size_t i = 0; i < form.origin.size(); ++i) {
+    names[form.kernel.nodes()[i].name.c_str()] = kernel.node(form.origin[i]).name;
+  }
+  return nb::make_tuple(form.kernel, names);
+}
+
+}  // namespace
+
+void bind_kernel(nb::module_& module) {
+  module.def("parse", &parse, "text"_a, "name"_a = "<text>",
+             "Reads one kernel from its text.\n\n"
+             "Args:\n    text: a kernel in the kernel language (docs/language.md).\n    name: what messages call the text, usually the file.\n\n"
+             "Returns:\n    Kernel: verified, its forced sizes filled in.\n\n"
+             "Raises:\n    KernelError: the text is no legal kernel; the message gives place, rule, value found and a hint.\n\n"
+             "Example:\n    >>> parse('kernel pointwise(x[C, H, W]) -> [K, H, W]:\\n  return fc(x, [C] -> [K])').name\n    'pointwise'\n");
+  module.def("primitives", [] {
+    nb::list all;
+    for (const Primitive* primitive : primitives()) all.append(primitive_facts(*primitive));
+    return all;
+  }, "What Canvas knows of each primitive: name, summary, formula, constraints.");
+  nb::class_<Kernel>(module, "Kernel", nb::dynamic_attr(), "A kernel: an immutable graph of primitives over values with named axes. Made by parse() or sample().")
+      .def("__str__", &print)
+      .def("__repr__", [](const Kernel& kernel) { return "<Kernel " + kernel.name() + " " + hash(kernel).substr(0, 12) + ">"; })
+      .def("__len__", &Kernel::length)
+      .def("__eq__", [](const Kernel& a, nb::object b) { return nb::isinstance<Kernel>(b) && hash(a) == hash(nb::cast<const Kernel&>(b)); })
+      .def("__hash__", [](const Kernel& kernel) { return nb::hash(nb::str(hash(kernel).c_str())); })
+      .def("__reduce__", [](const Kernel& kernel) {
+        return nb::make_tuple(nb::module_::import_("canvas._core").attr("parse"), nb::make_tuple(print(kernel)));
+      })
+      .def_prop_ro("name", &Kernel::name)
+      .def_prop_ro("hash", &hash, "The kernel's identity, 32 hex digits: equal exactly when canonical forms are equal.")
+      .def_prop_ro("primitives", &primitive_names, "The primitives' names in the order of the text.")
+      .def("canonical", [](const Kernel& kernel) { return canonical(kernel).kernel; }, "The kernel in canonical form.")
+      .def("canonical_with_names", &canonical_and_origin, "The canonical form, and for each of its values' names the name in this kernel.")
+      .def("renamed", &Kernel::renamed, "name"_a, "The same kernel under another name.")
+      .def("dot", &emit_dot, "The kernel's graph as Graphviz source.")
+      .def("bind", [](const Kernel& kernel, const std::vector<Layer>& layers, std::optional<Budget> budget) {
+        return bind_or_throw(kernel, layers, budget.value_or(Budget{}));
+      }, "layers"_a, "budget"_a = nb::none(),
+           "Chooses the kernel's free sizes for a network.\n\n"
+           "Args:\n    layers: the layers that it must serve.\n    budget: limits that hold for all layers together.\n\n"
+           "Returns:\n    Binding: the legal sizes that use the budget most (geometric mean of FLOPs and parameter use).\n\n"
+           "Raises:\n    Infeasible: no sizes are legal or none keeps the budget; the message says which and by how much.\n")
+      .def("source", [](const Kernel& kernel, const Layer& layer) { return source(bind_layer_alone(kernel, layer)); }, "layer"_a,
+           "Stand-alone PyTorch source for one layer (free sizes as large as they go); needs torch alone.")
+      .def("parameters", [](const Kernel& kernel, const Layer& layer) { return parameters(bind_layer_alone(kernel, layer)); }, "layer"_a,
+           "[(name, logical shape, shape in the module), ...]; the same elements in the same order.")
+      .def("interpret", [](const Kernel& kernel, const Layer& layer, const Array& x, const nb::dict& given) {
+        return interpret(bind_layer_alone(kernel, layer), x, given);
+      }, "layer"_a, "x"_a, "parameters"_a,
+           "The float64 reference.\n\nArgs:\n    layer: gives the sizes.\n    x: [N, c_in, *spatial].\n    parameters: name -> array of its logical shape.\n\n"
+           "Returns:\n    numpy.ndarray: [N, c_out, *ceil(extent / stride)].\n\nRaises:\n    ValueError: a wrong shape or a missing parameter.\n");
+}
+
+}  // namespace canvas::python

@@ -1,0 +1,94 @@
+// Sampling and search.
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "bindings.h"
+#include "canvas/base/error.h"
+#include "canvas/search/search.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace canvas::python {
+
+namespace {
+
+// Limits from keyword arguments; an unknown one is an error that lists them all.
+Limits limits(const nb::kwargs& given) {
+  Limits limits;
+  const std::map<std::string, int*> counts = {
+      {"min_primitives", &limits.min_primitives}, {"max_primitives", &limits.max_primitives}, {"max_weighted", &limits.max_weighted},
+      {"max_width", &limits.max_width},           {"max_variables", &limits.max_variables},   {"min_reach", &limits.min_reach},
+  };
+  const std::map<std::string, bool*> switches = {{"full_flow", &limits.full_flow}, {"trainable", &limits.trainable}};
+  for (auto [key, value] : given) {
+    const auto name = nb::cast<std::string>(key);
+    if (const auto count = counts.find(name); count != counts.end()) {
+      *count->second = nb::cast<int>(value);
+    } else if (const auto flag = switches.find(name); flag != switches.end()) {
+      *flag->second = nb::cast<bool>(value);
+    } else if (name == "weights") {
+      limits.weights = nb::cast<std::map<std::string, double>>(value);
+    } else {
+      std::string known = "weights";
+      for (const auto& [other, unused] : counts) known += ", " + other;
+      for (const auto& [other, unused] : switches) known += ", " + other;
+      throw ArgumentError("no limit is called '" + name + "'; there are " + known);
+    }
+  }
+  return limits;
+}
+
+Strategy strategy(const std::string& name) {
+  if (name == "random") return Strategy::kRandom;
+  if (name == "evolution") return Strategy::kEvolution;
+  throw ArgumentError("the strategy must be 'evolution' or 'random', got '" + name + "'");
+}
+
+}  // namespace
+
+void bind_search(nb::module_& module) {
+  module.def(
+      "sample",
+      [](const std::vector<Layer>& layers, int64_t count, uint64_t seed, std::optional<Budget> budget, const nb::kwargs& given) {
+        const Limits asked = limits(given);
+        std::vector<Kernel> kernels;
+        for (Sample& found : sample(layers, count, seed, budget.value_or(Budget{}), asked)) {
+          kernels.push_back(std::move(found.binding.kernel));
+        }
+        return kernels;
+      },
+      "layers"_a, "count"_a, "seed"_a = 0, "budget"_a = nb::none(), "limits"_a,
+      "Samples distinct kernels that are legal on the layers, within the budget, and plausible.\n\n"
+      "Args:\n    layers: the layers that each kernel must serve.\n    count: how many.\n    seed: the same seed gives the same list.\n"
+      "    budget: limits for all layers together.\n    limits: min_primitives, max_primitives, max_weighted, max_width, max_variables,\n"
+      "        min_reach, full_flow, trainable, weights (a number per primitive; 0 forbids it).\n\n"
+      "Returns:\n    list[Kernel]: in canonical form, distinct by hash.\n\n"
+      "Raises:\n    Infeasible: nothing fits the budget.\n    ValueError: a limit is unknown or out of range.\n");
+  nb::class_<Candidate>(module, "Candidate", "What Search.ask() gives: a kernel bound to the network.")
+      .def_ro("index", &Candidate::index)
+      .def_ro("hash", &Candidate::hash)
+      .def_prop_ro("kernel", [](const Candidate& candidate) { return candidate.binding.kernel; })
+      .def_ro("binding", &Candidate::binding)
+      .def_ro("origin", &Candidate::origin)
+      .def_ro("parent", &Candidate::parent);
+  nb::class_<Search>(module, "Search",
+                     "Ask/tell search: ``ask()`` gives candidates, ``tell()`` takes results. Candidate i depends only on the seed and on the\n"
+                     "results of candidates 0 .. i - lookahead, so any number of workers gives the same ones.")
+      .def(
+          "__init__",
+          [](Search* self, const std::vector<Layer>& layers, std::optional<Budget> budget, uint64_t seed, const std::string& name,
+             int64_t lookahead, const nb::kwargs& given) {
+            new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead);
+          },
+          "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "evolution", "lookahead"_a = 8, "limits"_a)
+      .def("ask", &Search::ask, "The next Candidate, or None while results of earlier ones must be told first.")
+      .def("tell", &Search::tell, "index"_a, "objectives"_a.none(),
+           "The result of a candidate: numbers of which lower is better, or None when it failed.")
+      .def("front", &Search::front, "Indices of the told candidates that no other dominates.")
+      .def_prop_ro("counts", &Search::counts, "How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.");
+}
+
+}  // namespace canvas::python

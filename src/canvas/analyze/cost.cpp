@@ -1,0 +1,74 @@
+#include "canvas/analyze/cost.h"
+
+#include <algorithm>
+
+#include "canvas/ir/primitive.h"
+
+namespace canvas {
+
+namespace {
+
+constexpr double kBytes = 4;  // fp32
+
+double number(const Size& size, const Values& values) { return static_cast<double>(size.evaluate(values).value_or(0)); }
+
+double total(const std::vector<Size>& sizes, const Values& values) {
+  double sum = 0;
+  for (const Size& size : sizes) sum += number(size, values);
+  return sum;
+}
+
+// The value whose storage each value uses: itself, or that of a view's operand. Windows that only weighted contractions read are
+// read in place.
+std::vector<size_t> storage(const Kernel& kernel) {
+  const auto& nodes = kernel.nodes();
+  std::vector<size_t> owner(nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    owner[i] = i;
+    if (!nodes[i].primitive || !nodes[i].primitive->is(kView)) continue;
+    bool read_in_place = nodes[i].primitive->is(kBijective);
+    if (!read_in_place) {
+      bool only_contracted = i + 1 < nodes.size();
+      for (const Node& user : nodes) {
+        const bool uses = std::count(user.inputs.begin(), user.inputs.end(), static_cast<int>(i)) > 0;
+        if (uses) only_contracted = only_contracted && user.primitive->weighted() && user.primitive->is(kLinear);
+      }
+      read_in_place = only_contracted;
+    }
+    if (read_in_place) owner[i] = owner[static_cast<size_t>(nodes[i].inputs[0])];
+  }
+  return owner;
+}
+
+}  // namespace
+
+CostModel::CostModel(const Kernel& kernel) {
+  const auto& nodes = kernel.nodes();
+  const std::vector<size_t> owner = storage(kernel);
+  std::vector<size_t> last_use(nodes.size(), 0);
+  for (size_t i = 1; i < nodes.size(); ++i) {
+    const Node& node = nodes[i];
+    const auto operands = kernel.operands(node);
+    if (node.primitive->flops) flops_.push_back(node.primitive->flops(operands, node));
+    if (node.primitive->weighted()) params_.push_back(volume(node.primitive->parameter(*operands[0], node.attributes)));
+    for (int input : node.inputs) last_use[owner[static_cast<size_t>(input)]] = i;
+  }
+  last_use[owner.back()] = nodes.size();
+  for (size_t step = 1; step < nodes.size(); ++step) {
+    std::vector<Size> alive;
+    for (size_t value = 0; value <= step; ++value) {
+      if (owner[value] == value && last_use[value] >= step) alive.push_back(volume(nodes[value].axes));
+    }
+    alive_.push_back(std::move(alive));
+  }
+}
+
+Cost CostModel::evaluate(const Values& values) const {
+  Cost cost;
+  cost.flops = total(flops_, values);
+  cost.params = total(params_, values);
+  for (const auto& alive : alive_) cost.memory = std::max(cost.memory, kBytes * total(alive, values));
+  return cost;
+}
+
+}  // namespace canvas

@@ -1,0 +1,176 @@
+#include "canvas/ir/builder.h"
+
+#include <algorithm>
+#include <set>
+
+namespace canvas {
+
+namespace {
+
+// A result of this many axes or nodes is past anything useful and would only slow the rest down.
+constexpr size_t kMostAxes = 16;
+constexpr size_t kMostNodes = 4096;
+
+std::string unused_name(const std::vector<Node>& nodes) {
+  for (size_t number = nodes.size();; ++number) {
+    const std::string name = "v" + std::to_string(number);
+    if (std::none_of(nodes.begin(), nodes.end(), [&](const Node& node) { return node.name == name; })) return name;
+  }
+}
+
+std::optional<Fault> check_result(const Axes& axes, const char* primitive, const Variables& variables) {
+  std::set<std::string> seen;
+  for (const Axis& axis : axes) {
+    if (!axis.size.valid()) {
+      return Fault{primitive, "sizes must fit 64-bit integers", "a product that is too large for axis " + axis.name, ""};
+    }
+    if (!seen.insert(axis.name).second) {
+      return Fault{primitive, "the axes of a value must have different names", to_string(axes, variables),
+                   "give the new axis another name"};
+    }
+  }
+  if (axes.size() > kMostAxes) {
+    return Fault{primitive, "a value has at most " + std::to_string(kMostAxes) + " axes", std::to_string(axes.size()), ""};
+  }
+  return std::nullopt;
+}
+
+// Drops dynamic variables that no size mentions any more, and renumbers the rest.
+void compact(std::vector<Node>& nodes, Variables& variables) {
+  Variables kept;
+  std::vector<std::pair<int, int>> moves;
+  const auto each_size = [&](auto&& visit) {
+    for (Node& node : nodes) {
+      for (Axis& axis : node.axes) visit(axis.size);
+      for (Axis& axis : node.attributes.to) visit(axis.size);
+      for (AxisItem& item : node.attributes.items) visit(item.amount);
+    }
+  };
+  for (int v = kFirstDynamic; v < variables.count(); ++v) {
+    bool used = false;
+    each_size([&](Size& size) { used = used || size.exponent(v) != 0; });
+    if (used) moves.emplace_back(v, kept.add(variables.name(v)));
+  }
+  for (auto [before, after] : moves) {  // after <= before, so a move never meets a variable that is still to move
+    if (before != after) each_size([&](Size& size) { size = size.substitute(before, Size::variable(after)); });
+  }
+  variables = kept;
+}
+
+// A text does not name the returned value, so its name follows from the others': "result" unless one of them has that name.
+void name_result(std::vector<Node>& nodes) {
+  Node last = std::move(nodes.back());
+  nodes.pop_back();
+  const bool taken = std::any_of(nodes.begin(), nodes.end(), [](const Node& node) { return node.name == "result"; });
+  last.name = taken ? unused_name(nodes) : "result";
+  nodes.push_back(std::move(last));
+}
+
+}  // namespace
+
+std::optional<Fault> check_signature(const Signature& signature, const Variables& variables) {
+  for (const Axes* axes : {&signature.from, &signature.to}) {
+    if (auto fault = check_result(*axes, "signature", variables)) return fault;
+    const auto channels =
+        std::count_if(axes->begin(), axes->end(), [](const Axis& axis) { return axis.role == Role::kChannel; });
+    if (channels != 1) {
+      return Fault{"signature", "exactly one channel axis (size C in, K out) on each side", to_string(*axes, variables),
+                   "write x[C, H, W] -> [K, H/s, W/s]"};
+    }
+    for (const Axis& axis : *axes) {
+      if (axis.size.has_dynamic() || axis.size.is_constant()) {
+        return Fault{"signature", "sizes made of the layer's own C, K, D, H, W, T, s",
+                     axis.name + " = " + to_string(axis.size, variables), ""};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+Builder::Builder(Signature signature, Variables variables)
+    : signature_(std::move(signature)), variables_(std::move(variables)) {
+  nodes_.push_back({nullptr, {}, {}, signature_.from, signature_.input});
+}
+
+Builder::Builder(const Kernel& kernel, int length)
+    : signature_(kernel.signature()),
+      variables_(kernel.variables()),
+      nodes_(kernel.nodes().begin(), kernel.nodes().begin() + length + 1),
+      undo_(static_cast<size_t>(length)) {}
+
+Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes, const std::string& name) {
+  require(static_cast<int>(inputs.size()) == primitive.arity, "a primitive was given the wrong number of operands");
+  if (nodes_.size() > kMostNodes) {
+    return Fault{primitive.name, "a kernel has at most " + std::to_string(kMostNodes) + " primitives", "more", ""};
+  }
+  std::vector<const Axes*> operands;
+  for (int input : inputs) operands.push_back(&axes(input));
+  Equations before = equations_;
+  Inference inference{operands, attributes, variables_, equations_};
+  Result<Axes> shape = primitive.infer(inference);
+  if (shape) {
+    if (auto fault = check_result(*shape, primitive.name, variables_)) shape = *fault;
+  }
+  if (!shape) {
+    equations_ = std::move(before);
+    return shape.fault();
+  }
+  undo_.push_back(std::move(before));
+  nodes_.push_back({&primitive, std::move(inputs), std::move(attributes), std::move(*shape),
+                    name.empty() ? unused_name(nodes_) : name});
+  return static_cast<int>(nodes_.size()) - 1;
+}
+
+void Builder::pop() {
+  require(!undo_.empty(), "nothing to take back");
+  nodes_.pop_back();
+  equations_ = std::move(undo_.back());
+  undo_.pop_back();
+}
+
+std::vector<int> Builder::loose() const {
+  std::vector<bool> used(nodes_.size(), false);
+  for (const Node& node : nodes_) {
+    for (int input : node.inputs) used[static_cast<size_t>(input)] = true;
+  }
+  std::vector<int> values;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (!used[i]) values.push_back(static_cast<int>(i));
+  }
+  return values;
+}
+
+Result<Kernel> Builder::finish(const std::string& name) const {
+  Kernel kernel;
+  kernel.name_ = name;
+  kernel.signature_ = signature_;
+  kernel.variables_ = variables_;
+  kernel.nodes_ = nodes_;
+  const auto unused = loose();
+  if (unused.size() > 1) {
+    return Fault{"verify", "every value must be used", nodes_[static_cast<size_t>(unused[0])].name + " unused",
+                 "use it or delete its line"};
+  }
+  Equations equations = equations_;
+  const Axes& result = nodes_.back().axes;
+  const Fault mismatch{"verify", "the result must have the axes " + to_string(signature_.to, variables_),
+                       to_string(result, variables_), "merge, rename or contract what is too much"};
+  if (result.size() != signature_.to.size()) return mismatch;
+  for (const Axis& wanted : signature_.to) {
+    const int found = find_axis(result, wanted.name);
+    if (found < 0) return mismatch;
+    if (auto fault = equations.equate(result[static_cast<size_t>(found)].size, wanted.size, "verify", variables_)) return *fault;
+  }
+  if (!equations.empty()) {
+    for (Node& node : kernel.nodes_) {
+      for (Axis& axis : node.axes) axis.size = equations.resolve(axis.size);
+      for (Axis& axis : node.attributes.to) axis.size = equations.resolve(axis.size);
+      for (AxisItem& item : node.attributes.items) item.amount = equations.resolve(item.amount);
+    }
+  }
+  compact(kernel.nodes_, kernel.variables_);
+  name_result(kernel.nodes_);
+  return kernel;
+}
+
+}  // namespace canvas

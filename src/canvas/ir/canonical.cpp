@@ -1,0 +1,305 @@
+#include "canvas/ir/canonical.h"
+
+#include <algorithm>
+#include <cctype>
+#include <functional>
+#include <map>
+#include <numeric>
+
+#include "canvas/base/random.h"
+#include "canvas/ir/builder.h"
+#include "canvas/ir/labels.h"
+
+namespace canvas {
+
+namespace {
+
+constexpr const char* kVariableNames[] = {"r", "g", "q", "p", "t", "u", "v", "z"};
+
+// Replacement of each value by an equal one, by the identities that properties declare: f(f(x)) = f(x), f(f(x)) = x, and one value
+// for two parameterless nodes that are the same.
+std::vector<int> simplified(const std::vector<Node>& nodes) {
+  std::vector<int> same(nodes.size());
+  std::iota(same.begin(), same.end(), 0);
+  for (size_t i = 1; i < nodes.size(); ++i) {
+    const Node& node = nodes[i];
+    const int first = same[static_cast<size_t>(node.inputs[0])];
+    const Node& before = nodes[static_cast<size_t>(first)];
+    if (node.primitive == before.primitive) {
+      if (node.primitive->is(kIdempotent)) same[i] = first;
+      if (node.primitive->is(kInvolution)) same[i] = same[static_cast<size_t>(before.inputs[0])];
+    }
+    if (same[i] != static_cast<int>(i) || node.primitive->weighted()) continue;
+    for (size_t j = 1; j < i && same[i] == static_cast<int>(i); ++j) {
+      if (nodes[j].primitive != node.primitive || !(nodes[j].attributes == node.attributes)) continue;
+      bool equal = true;
+      for (size_t k = 0; k < node.inputs.size(); ++k) {
+        equal = equal && same[static_cast<size_t>(node.inputs[k])] == same[static_cast<size_t>(nodes[j].inputs[k])];
+      }
+      if (equal) same[i] = same[j];
+    }
+  }
+  return same;
+}
+
+// The nodes that the result needs after simplification, in their old order, with the old index of each.
+std::vector<Node> needed_nodes(const Kernel& kernel, std::vector<int>& origin) {
+  const std::vector<int> same = simplified(kernel.nodes());
+  std::vector<bool> needed(kernel.nodes().size(), false);
+  const int result = same.back();
+  needed[static_cast<size_t>(result)] = needed[0] = true;
+  for (size_t i = kernel.nodes().size(); i-- > 0;) {
+    if (!needed[i]) continue;
+    for (int input : kernel.nodes()[i].inputs) needed[static_cast<size_t>(same[static_cast<size_t>(input)])] = true;
+  }
+  std::vector<Node> nodes;
+  std::vector<int> place(kernel.nodes().size(), -1);
+  for (size_t i = 0; i < kernel.nodes().size(); ++i) {
+    if (!needed[i]) continue;
+    place[i] = static_cast<int>(nodes.size());
+    origin.push_back(static_cast<int>(i));
+    nodes.push_back(kernel.nodes()[i]);
+    for (int& input : nodes.back().inputs) input = place[static_cast<size_t>(same[static_cast<size_t>(input)])];
+  }
+  return nodes;
+}
+
+// Classes of axis instances that must share a name: handed on, or joined by a broadcast or a contraction.
+class AxisClasses {
+ public:
+  explicit AxisClasses(const std::vector<Node>& nodes) : nodes_(nodes) {
+    for (const Node& node : nodes) {
+      first_.push_back(parent_.size());
+      for (size_t j = 0; j < node.axes.size(); ++j) parent_.push_back(parent_.size());
+    }
+    for (size_t i = 1; i < nodes.size(); ++i) {
+      for (int input : nodes[i].inputs) {
+        for (const Axis& axis : nodes[static_cast<size_t>(input)].axes) {
+          for (int other : nodes[i].inputs) join(input, axis.name, other, axis.name);
+          if (!makes(nodes[i], axis.name)) join(input, axis.name, static_cast<int>(i), axis.name);
+        }
+      }
+    }
+  }
+
+  // The class of an axis, or SIZE_MAX when the value lacks it.
+  size_t find(int value, const std::string& name) {
+    const int position = find_axis(nodes_[static_cast<size_t>(value)].axes, name);
+    return position < 0 ? SIZE_MAX : root(first_[static_cast<size_t>(value)] + static_cast<size_t>(position));
+  }
+
+ private:
+  size_t root(size_t at) {
+    while (parent_[at] != at) at = parent_[at] = parent_[parent_[at]];
+    return at;
+  }
+  void join(int left, const std::string& left_name, int right, const std::string& right_name) {
+    const size_t a = find(left, left_name);
+    const size_t b = find(right, right_name);
+    if (a != SIZE_MAX && b != SIZE_MAX) parent_[a] = b;
+  }
+
+  const std::vector<Node>& nodes_;
+  std::vector<size_t> first_;
+  std::vector<size_t> parent_;
+};
+
+// Puts nodes, operands, lists and names into canonical order and rebuilds the kernel.
+class Canonicaliser {
+ public:
+  Canonicaliser(const Kernel& kernel, std::vector<Node> nodes, std::vector<int> origin)
+      : kernel_(kernel), nodes_(std::move(nodes)), origin_(std::move(origin)), labels_(labels(nodes_, kernel.signature())), classes_(nodes_) {
+    const int last = static_cast<int>(nodes_.size()) - 1;
+    for (const Axis& axis : kernel.signature().from) names_[classes_.find(0, axis.name)] = axis.name;
+    for (const Axis& axis : kernel.signature().to) names_[classes_.find(last, axis.name)] = axis.name;
+  }
+
+  Canonical run() {
+    Builder builder(kernel_.signature());
+    std::vector<int> place(nodes_.size(), -1);
+    place[0] = 0;
+    Canonical result{kernel_, {origin_[0]}};
+    for (int value : order()) {
+      Node node = arranged(value);
+      for (int& input : node.inputs) input = place[static_cast<size_t>(input)];
+      builder.variables() = variables_;
+      const auto added = builder.add(*node.primitive, node.inputs, node.attributes);
+      require(static_cast<bool>(added), "the canonical form of a legal kernel is not legal");
+      place[static_cast<size_t>(value)] = *added;
+      result.origin.push_back(origin_[static_cast<size_t>(value)]);
+    }
+    auto finished = builder.finish(kernel_.name());
+    require(static_cast<bool>(finished), "the canonical form of a legal kernel does not verify");
+    result.kernel = std::move(*finished);
+    return result;
+  }
+
+ private:
+  uint64_t label(int value) const { return labels_.values[static_cast<size_t>(value)]; }
+  uint64_t axis_label(int value, const std::string& name) const {
+    const int position = find_axis(nodes_[static_cast<size_t>(value)].axes, name);
+    return position < 0 ? 0 : labels_.axes[static_cast<size_t>(value)][static_cast<size_t>(position)];
+  }
+
+  // Depth first from the result, operands before users; of commuting operands the smaller label first.
+  std::vector<int> order() const {
+    std::vector<int> sequence;
+    std::vector<bool> seen(nodes_.size(), false);
+    seen[0] = true;
+    const std::function<void(int)> visit = [&](int value) {
+      if (seen[static_cast<size_t>(value)]) return;
+      seen[static_cast<size_t>(value)] = true;
+      for (int input : sorted_inputs(nodes_[static_cast<size_t>(value)])) visit(input);
+      sequence.push_back(value);
+    };
+    visit(static_cast<int>(nodes_.size()) - 1);
+    return sequence;
+  }
+
+  std::vector<int> sorted_inputs(const Node& node) const {
+    std::vector<int> inputs = node.inputs;
+    if (commutes(node)) std::stable_sort(inputs.begin(), inputs.end(), [&](int a, int b) { return label(a) < label(b); });
+    return inputs;
+  }
+
+  Node arranged(int value) {
+    Node node = nodes_[static_cast<size_t>(value)];
+    const int operand = node.inputs[0];
+    Attributes& a = node.attributes;
+    if (!ordered(node)) {
+      std::stable_sort(a.to.begin(), a.to.end(),
+                       [&](const Axis& x, const Axis& y) { return axis_label(value, x.name) < axis_label(value, y.name); });
+      std::stable_sort(a.items.begin(), a.items.end(), [&](const AxisItem& x, const AxisItem& y) {
+        return axis_label(operand, x.axis) < axis_label(operand, y.axis);
+      });
+    }
+    for (std::string& name : a.from) name = operand_name(node, name);
+    for (std::string& name : a.per) name = operand_name(node, name);
+    for (Axis& axis : a.to) axis = {new_name(value, axis), renamed(axis.size), axis.role};
+    for (AxisItem& item : a.items) {
+      if (!item.made.empty()) item.made = new_name(value, {item.made, Size(), Role::kWindow}, item.axis);
+      item.axis = operand_name(node, item.axis);
+      item.amount = renamed(item.amount);
+    }
+    node.inputs = sorted_inputs(node);
+    return node;
+  }
+
+  std::string operand_name(const Node& node, const std::string& name) {
+    for (int input : node.inputs) {
+      const size_t axis_class = classes_.find(input, name);
+      if (axis_class != SIZE_MAX) return names_.at(axis_class);
+    }
+    return name;
+  }
+
+  std::string new_name(int value, const Axis& axis, const std::string& window_of = "") {
+    std::string& name = names_[classes_.find(value, axis.name)];
+    if (!name.empty()) return name;
+    std::string stem = axis.role == Role::kWindow ? window_of.substr(0, 1) : "c";
+    stem[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(stem[0])));
+    const int number = ++used_[stem];
+    return name = stem + (axis.role == Role::kWindow && number == 1 ? "" : std::to_string(number));
+  }
+
+  // The size in canonical variables: those met for the first time are numbered by label.
+  Size renamed(const Size& size) {
+    std::vector<int> fresh;
+    for (int v = kFirstDynamic; v < kMaxVariables; ++v) {
+      if (size.exponent(v) != 0 && !canonical_.count(v)) fresh.push_back(v);
+    }
+    std::stable_sort(fresh.begin(), fresh.end(), [&](int a, int b) {
+      return labels_.variables[static_cast<size_t>(a)] < labels_.variables[static_cast<size_t>(b)];
+    });
+    for (int v : fresh) canonical_[v] = variables_.add(kVariableNames[variables_.names.size()]);
+    Size result = Size::constant(size.numerator(), size.denominator());
+    for (int v = 0; v < kMaxVariables; ++v) {
+      if (size.exponent(v) != 0) result = result * Size::variable(is_dynamic(v) ? canonical_.at(v) : v, size.exponent(v));
+    }
+    return result;
+  }
+
+  const Kernel& kernel_;
+  std::vector<Node> nodes_;
+  std::vector<int> origin_;
+  Labels labels_;
+  AxisClasses classes_;
+  std::map<size_t, std::string> names_;
+  std::map<std::string, int> used_;
+  std::map<int, int> canonical_;
+  Variables variables_;
+};
+
+}  // namespace
+
+Canonical canonical(const Kernel& kernel) {
+  std::vector<int> origin;
+  std::vector<Node> nodes = needed_nodes(kernel, origin);
+  return Canonicaliser(kernel, std::move(nodes), std::move(origin)).run();
+}
+
+namespace {
+
+class Hasher {
+ public:
+  void put(uint64_t value) {
+    high_ = combine(high_, value);
+    low_ = combine(low_ + 1, value ^ 0x5bd1e995ull);
+  }
+  void put(const std::string& text) {
+    put(text.size());
+    for (char letter : text) put(static_cast<uint64_t>(static_cast<unsigned char>(letter)));
+  }
+  void put(const Axes& axes) {
+    put(axes.size());
+    for (const Axis& axis : axes) {
+      put(axis.name);
+      put(axis.size.hash());
+    }
+  }
+  void put(const std::vector<std::string>& names) {
+    put(names.size());
+    for (const std::string& name : names) put(name);
+  }
+  std::string hex() const {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    std::string text;
+    for (uint64_t word : {high_, low_}) {
+      for (int shift = 60; shift >= 0; shift -= 4) text += kDigits[(word >> shift) & 15];
+    }
+    return text;
+  }
+
+ private:
+  uint64_t high_ = 1;
+  uint64_t low_ = 2;
+};
+
+}  // namespace
+
+std::string hash(const Kernel& kernel) {
+  const Kernel form = canonical(kernel).kernel;
+  Hasher hasher;
+  hasher.put(form.signature().from);
+  hasher.put(form.signature().to);
+  for (size_t i = 1; i < form.nodes().size(); ++i) {
+    const Node& node = form.nodes()[i];
+    const Attributes& a = node.attributes;
+    hasher.put(std::string(node.primitive->name));
+    for (int input : node.inputs) hasher.put(static_cast<uint64_t>(input));
+    hasher.put(a.from);
+    hasher.put(a.to);
+    hasher.put(a.per);
+    for (const AxisItem& item : a.items) {
+      hasher.put(item.axis);
+      hasher.put(item.made);
+      hasher.put(item.amount.hash());
+      hasher.put(static_cast<uint64_t>(static_cast<int64_t>(item.offset)));
+    }
+    hasher.put(static_cast<uint64_t>(a.mode));
+    hasher.put(static_cast<uint64_t>(a.dilation));
+  }
+  return hasher.hex();
+}
+
+}  // namespace canvas

@@ -1,0 +1,24 @@
+// The canonical form: one kernel out of all that differ only in names, in the order of independent or commuting primitives, or by
+// simple identities. Its hash is a kernel's identity everywhere: deduplication, store, file names.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "canvas/ir/kernel.h"
+
+namespace canvas {
+
+struct Canonical {
+  Kernel kernel;
+  // For each value of `kernel`, the value of the original that it is: how parameters are matched.
+  std::vector<int> origin;
+};
+
+Canonical canonical(const Kernel& kernel);
+
+// 32 hexadecimal digits; equal exactly when the canonical forms are equal (up to a chance of 2^-128).
+std::string hash(const Kernel& kernel);
+
+}  // namespace canvas

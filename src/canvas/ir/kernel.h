@@ -1,0 +1,95 @@
+// The kernel: an immutable DAG of values whose axes are named. Built by Builder, read by everything else.
+// A kernel owns its nodes in one vector in topological order; values are referred to by index, and value 0 is the input.
+// The batch axis is implicit.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "canvas/size/size.h"
+
+namespace canvas {
+
+struct Primitive;
+
+enum class Role { kChannel, kSpatial, kWindow };
+
+struct Axis {
+  std::string name;
+  Size size;
+  Role role = Role::kChannel;
+  bool operator==(const Axis&) const = default;
+};
+
+using Axes = std::vector<Axis>;
+
+// Position of the axis `name`, or -1.
+int find_axis(const Axes& axes, const std::string& name);
+bool has_axis(const Axes& axes, const std::string& name);
+// Product of all sizes.
+Size volume(const Axes& axes);
+// "[C, h = 3, H = H/s]": an axis whose size starts with its own name prints as the size alone.
+std::string to_string(const Axes& axes, const Variables& variables);
+
+// One `axis: made = amount` of a text: `H: 3`, `H: h = 3`, `W: -1`, `H: s`.
+struct AxisItem {
+  std::string axis;
+  std::string made;   // the new axis (unfold), or empty
+  Size amount;        // window, factor; the constant 1 where `offset` is what counts
+  int offset = 0;     // shift
+  bool operator==(const AxisItem&) const = default;
+};
+
+// What a primitive is told besides its operands. One struct for all primitives, so that printing, renaming, canonical form and
+// mutation walk it without knowing the primitive.
+struct Attributes {
+  std::vector<std::string> from;  // axes consumed or acted on: the list, or what stands left of ->
+  Axes to;                        // axes made: right of ->
+  std::vector<std::string> per;   // `per: [...]`, `over: [...]`
+  std::vector<AxisItem> items;    // `H: 3, W: 3`
+  int mode = 0;                   // index into the primitive's modes
+  int dilation = 1;
+  bool operator==(const Attributes&) const = default;
+};
+
+struct Node {
+  const Primitive* primitive = nullptr;  // null for the input, which is value 0
+  std::vector<int> inputs;
+  Attributes attributes;
+  Axes axes;         // of the value that it makes
+  std::string name;  // of that value, unique in the kernel; a weighted node's parameter has the same name
+};
+
+// What a kernel replaces: the input's name and axes, and the axes of the result.
+struct Signature {
+  std::string input = "x";
+  Axes from;
+  Axes to;
+
+  // x[C, H, W] -> [K, H/s, W/s] and its 1-d (W) and 3-d (D, H, W) relatives.
+  static Signature convolution(int dimensions = 2);
+};
+
+class Kernel {
+ public:
+  const std::string& name() const { return name_; }
+  const Signature& signature() const { return signature_; }
+  const Variables& variables() const { return variables_; }
+  const std::vector<Node>& nodes() const { return nodes_; }
+  const Node& node(int value) const { return nodes_[static_cast<size_t>(value)]; }
+  int output() const { return static_cast<int>(nodes_.size()) - 1; }
+  // Number of primitives.
+  int length() const { return static_cast<int>(nodes_.size()) - 1; }
+  // The axes of a node's operands, in order.
+  std::vector<const Axes*> operands(const Node& node) const;
+  Kernel renamed(std::string name) const;
+
+ private:
+  friend class Builder;
+  std::string name_ = "kernel";
+  Signature signature_;
+  Variables variables_;
+  std::vector<Node> nodes_;
+};
+
+}  // namespace canvas

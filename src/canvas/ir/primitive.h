@@ -1,0 +1,123 @@
+// A primitive: everything Canvas knows of one operation, in one struct. Each primitive's file in prims/ fills one of these;
+// builder, printer, interpreter, cost, sampler and lowering read it. Nothing else in the core names a primitive.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "canvas/base/error.h"
+#include "canvas/base/random.h"
+#include "canvas/base/tensor.h"
+#include "canvas/ir/core.h"
+#include "canvas/ir/kernel.h"
+#include "canvas/size/equations.h"
+
+namespace canvas {
+
+// A numbered rule that a use of the primitive must keep: {"unfold C2", "the window is odd"}.
+struct Constraint {
+  const char* label;
+  const char* text;
+};
+
+// Which parts of Attributes a text may or must give.
+enum Grammar : unsigned {
+  kNothing = 0,
+  kFrom = 1,       // a list of axes: [h, w]
+  kArrow = 2,      // [C] -> [g, c = C/g]
+  kPer = 4,        // an optional `per: [g]`, under the primitive's own key
+  kItems = 8,      // `H: 3, W: 3`
+  kMade = 16,      // items may name the axis that they make: `H: h = 3`
+  kOffsets = 32,   // items are signed offsets unless `per` is given
+  kDilation = 64,  // an optional `dilation: 2`
+  kModes = 128,    // the list stands behind a mode's name: `mean: [h, w]`
+};
+
+enum Property : unsigned {
+  kLinear = 1,       // in each operand
+  kPointwise = 2,    // element by element
+  kCommutative = 4,  // operands may change places
+  kView = 8,         // moves elements, computes nothing
+  kBijective = 16,   // a view that keeps every element exactly once
+  kIdempotent = 32,  // f(f(x)) = f(x)
+  kInvolution = 64,  // f(f(x)) = x
+  kOrdered = 128,    // the order of its lists carries meaning
+};
+
+enum class Initial { kNone, kNormal, kOne, kZero };
+
+// Mean and mean square of a value's elements at initialisation, for a standard normal input.
+struct Moments {
+  double mean = 0;
+  double square = 1;
+  double variance() const { return square - mean * mean; }
+};
+
+// What shape inference may do: read operands, normalise the attributes, demand equal sizes.
+struct Inference {
+  std::vector<const Axes*> operands;
+  Attributes& attributes;
+  const Variables& variables;
+  Equations& equations;
+
+  const Axes& operand(size_t index = 0) const { return *operands[index]; }
+};
+
+// One evaluation by the interpreter, for one image: operand tensors have their value's axes in order.
+struct Evaluation {
+  const Node& node;
+  std::vector<const Axes*> operand_axes;
+  std::vector<const Tensor*> operands;
+  const Tensor* parameter;              // axes as parameter() gives; null without one
+  const Values& values;
+  int64_t& flops;                       // counted as the loops run
+  std::vector<int64_t> extents() const; // of the result
+};
+
+// What a proposal may build on.
+struct Proposal {
+  std::vector<const Axes*> operands;
+  const Signature& signature;
+  const std::vector<Size>& channel_sizes;  // sizes that new channel axes may have
+  const std::vector<Size>& group_sizes;    // sizes that a split may cut off
+  const Axes& partners;                    // axes of other values that could be joined if this one had them too
+  std::string fresh_prefix;                // starts no axis name in use
+
+  const Axes& operand(size_t index = 0) const { return *operands[index]; }
+  std::string fresh(int number = 0) const { return fresh_prefix + (number ? std::string(1, char('a' + number)) : ""); }
+};
+
+struct Primitive {
+  const char* name;
+  const char* summary;                  // one line
+  const char* formula;                  // what an element of the result is
+  int arity = 1;
+  unsigned grammar = kNothing;
+  unsigned properties = 0;
+  const char* per_key = "per";
+  std::vector<const char*> modes = {};
+  std::vector<Constraint> constraints = {};
+  Initial initial = Initial::kNone;
+
+  // The result's axes; normalises `attributes`. A Fault carries a label of `constraints`.
+  Result<Axes> (*infer)(Inference& inference) = nullptr;
+  // The reference meaning.
+  Tensor (*evaluate)(const Evaluation& evaluation) = nullptr;
+  // Operations for one image, a monomial; 2 x multiply-adds for contractions, one per element and step otherwise; null for none.
+  Size (*flops)(const std::vector<const Axes*>& operands, const Node& node) = nullptr;
+  // Axes of the parameter; null for primitives without one.
+  Axes (*parameter)(const Axes& operand, const Attributes& attributes) = nullptr;
+  // Moments of the result.
+  Moments (*moments)(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
+                     const Values& values) = nullptr;
+  // Legal attributes on these operands, worth trying; every one passes infer().
+  void (*propose)(const Proposal& proposal, Random& random, std::vector<Attributes>& found) = nullptr;
+  // Appends this node's core forms; returns the index of the result.
+  int (*lower)(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
+               CoreProgram& program) = nullptr;
+
+  bool is(Property property) const { return (properties & property) != 0; }
+  bool weighted() const { return parameter != nullptr; }
+};
+
+}  // namespace canvas

@@ -1,0 +1,111 @@
+#include "canvas/prims/common.h"
+
+#include <algorithm>
+
+namespace canvas {
+
+Fault missing_axis(const char* label, const std::string& name, const Axes& axes, const Variables& variables) {
+  return {label, "an axis of the operand", name, "it has " + to_string(axes, variables)};
+}
+
+std::optional<Fault> put_in_order(std::vector<std::string>& names, const Axes& axes, const char* label,
+                                  const Variables& variables) {
+  for (const std::string& name : names) {
+    if (!has_axis(axes, name)) return missing_axis(label, name, axes, variables);
+    if (std::count(names.begin(), names.end(), name) > 1) return Fault{label, "each axis once", name + " twice", ""};
+  }
+  std::sort(names.begin(), names.end(),
+            [&](const auto& left, const auto& right) { return find_axis(axes, left) < find_axis(axes, right); });
+  return std::nullopt;
+}
+
+Axes without(const Axes& axes, const std::vector<std::string>& names) {
+  Axes rest;
+  for (const Axis& axis : axes) {
+    if (!contains(names, axis.name)) rest.push_back(axis);
+  }
+  return rest;
+}
+
+Axes select(const Axes& axes, const std::vector<std::string>& names) {
+  Axes found;
+  for (const std::string& name : names) found.push_back(axes[static_cast<size_t>(find_axis(axes, name))]);
+  return found;
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Result<Axes> broadcast(Inference& inference, const char* label) {
+  Axes result = inference.operand(0);
+  for (const Axis& axis : inference.operand(1)) {
+    const int found = find_axis(result, axis.name);
+    if (found < 0) {
+      result.push_back(axis);
+      continue;
+    }
+    const Size& other = result[static_cast<size_t>(found)].size;
+    if (other == axis.size) continue;
+    if (auto fault = inference.equations.equate(other, axis.size, label, inference.variables)) {
+      fault->required = "axis " + axis.name + " of both operands the same size: " + fault->required;
+      return *fault;
+    }
+  }
+  return result;
+}
+
+std::vector<int64_t> extents_of(const Axes& axes, const Values& values) {
+  std::vector<int64_t> extents;
+  for (const Axis& axis : axes) {
+    const auto extent = axis.size.evaluate(values);
+    require(extent.has_value(), "an axis without an integral size was evaluated");
+    extents.push_back(*extent);
+  }
+  return extents;
+}
+
+std::vector<int64_t> strides_for(const Axes& loop, const Axes& axes, const Values& values) {
+  std::vector<int64_t> strides(loop.size(), 0);
+  const std::vector<int64_t> extents = extents_of(axes, values);
+  int64_t stride = 1;
+  for (size_t i = axes.size(); i-- > 0;) {
+    const int position = find_axis(loop, axes[i].name);
+    if (position >= 0) strides[static_cast<size_t>(position)] = stride;
+    stride *= extents[i];
+  }
+  return strides;
+}
+
+std::vector<int64_t> Evaluation::extents() const { return extents_of(node.axes, values); }
+
+Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& left, const Axes& right_axes,
+                       const Tensor& right, const Values& values, int64_t& flops) {
+  Axes loop = result;
+  for (const Axes* axes : {&left_axes, &right_axes}) {
+    for (const Axis& axis : *axes) {
+      if (!has_axis(loop, axis.name)) loop.push_back(axis);
+    }
+  }
+  Tensor sum(extents_of(result, values));
+  const std::array<std::vector<int64_t>, 3> strides = {strides_for(loop, result, values), strides_for(loop, left_axes, values),
+                                                       strides_for(loop, right_axes, values)};
+  walk(extents_of(loop, values), strides, [&](const std::array<size_t, 3>& at) {
+    sum.data[at[0]] += left.data[at[1]] * right.data[at[2]];
+    flops += 2;
+  });
+  return sum;
+}
+
+Size flop_per_element(const std::vector<const Axes*>&, const Node& node) { return volume(node.axes); }
+
+Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node&, const Values&) {
+  return operands[0];
+}
+
+CoreOp core_op(CoreKind kind, const Node& node, std::vector<int> inputs) {
+  CoreOp op{kind, std::move(inputs), node.axes, {}, {}, {}, "", "", node.name};
+  return op;
+}
+
+}  // namespace canvas

@@ -1,0 +1,265 @@
+#include "canvas/sample/growth.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "canvas/prims/registry.h"
+
+namespace canvas {
+
+namespace {
+
+constexpr int kAttempts = 16;  // draws before a closing step is taken instead
+
+// How often a primitive is drawn when nothing else is said.
+const std::map<std::string, double>& default_weights() {
+  static const std::map<std::string, double> weights = {
+      {"split", 1.0}, {"merge", 1.0},   {"unfold", 2.0},  {"shift", 0.8}, {"subsample", 0.6}, {"fc", 3.0},   {"scale", 0.1},
+      {"bias", 0.1},  {"fold", 0.8},    {"softmax", 0.2}, {"relu", 1.0},  {"gelu", 0.2},      {"silu", 0.3}, {"sigmoid", 0.4},
+      {"tanh", 0.1},  {"abs", 0.1},     {"exp", 0.03},    {"neg", 0.02},  {"sin", 0.05},      {"sqrt", 0.03}, {"square", 0.1},
+      {"add", 1.5},   {"sub", 0.2},     {"mul", 0.8},     {"contract", 0.6},
+  };
+  return weights;
+}
+
+bool subset(const Axes& small, const Axes& large) {
+  return std::all_of(small.begin(), small.end(), [&](const Axis& axis) {
+    const int found = find_axis(large, axis.name);
+    return found >= 0 && large[static_cast<size_t>(found)].size == axis.size;
+  });
+}
+
+bool joinable(const Axes& a, const Axes& b) { return subset(a, b) || subset(b, a); }
+
+struct Open {
+  bool channels = false;    // has an axis that can become K
+  bool is_result = false;   // its non-spatial axes are just the result's channel axis
+  bool subsample = false;   // a spatial axis still has to stride
+};
+
+Open open(const Axes& axes, const Signature& signature) {
+  Open state;
+  int others = 0;
+  for (const Axis& axis : axes) {
+    const int wanted = find_axis(signature.to, axis.name);
+    const bool same = wanted >= 0 && signature.to[static_cast<size_t>(wanted)].size == axis.size;
+    if (axis.role == Role::kSpatial) {
+      state.subsample = state.subsample || !same;
+    } else {
+      state.channels = true;
+      state.is_result = state.is_result || same;
+      ++others;
+    }
+  }
+  state.is_result = state.is_result && others == 1;
+  return state;
+}
+
+int conversion_steps(const Open& state) { return (state.channels && !state.is_result) + state.subsample; }
+
+// The open values: those that nothing uses, and the input again where they alone could never cover the result's axes.
+std::vector<int> open_values(const Builder& builder) {
+  std::vector<int> values = builder.loose();
+  bool channels = false;
+  for (int value : values) channels = channels || open(builder.axes(value), builder.signature()).channels;
+  bool covered = channels;
+  for (const Axis& axis : builder.signature().to) {
+    if (axis.role != Role::kSpatial) continue;
+    covered = covered && std::any_of(values.begin(), values.end(), [&](int v) { return has_axis(builder.axes(v), axis.name); });
+  }
+  if (!covered && std::find(values.begin(), values.end(), 0) == values.end()) values.push_back(0);
+  return values;
+}
+
+}  // namespace
+
+void Limits::check() const {
+  if (min_primitives < 1 || max_primitives < min_primitives || max_primitives > 64) {
+    throw ArgumentError("the number of primitives must satisfy 1 <= min_primitives <= max_primitives <= 64, got " +
+                        std::to_string(min_primitives) + " and " + std::to_string(max_primitives));
+  }
+  if (max_primitives < 3) throw ArgumentError("max_primitives must be at least 3: a window, a contraction and a stride");
+  if (max_weighted < 1) throw ArgumentError("max_weighted must be at least 1, got " + std::to_string(max_weighted));
+  if (max_width < 1 || max_width > 8) throw ArgumentError("max_width must be from 1 to 8, got " + std::to_string(max_width));
+  if (max_variables < 0 || max_variables > kMaxVariables - kFirstDynamic) {
+    throw ArgumentError("max_variables must be from 0 to 8, got " + std::to_string(max_variables));
+  }
+  for (const auto& [name, weight] : weights) {
+    if (!find_primitive(name)) throw ArgumentError("no primitive is called '" + name + "'; see docs/language.md");
+    if (!(weight >= 0) || !std::isfinite(weight)) throw ArgumentError("the weight of " + name + " must be 0 or more");
+  }
+}
+
+int closing_steps(const Builder& builder) {
+  const std::vector<int> values = open_values(builder);
+  int separately = static_cast<int>(values.size()) - 1;
+  size_t largest = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    separately += conversion_steps(open(builder.axes(values[i]), builder.signature()));
+    if (builder.axes(values[i]).size() > builder.axes(values[largest]).size()) largest = i;
+  }
+  const Axes& all = builder.axes(values[largest]);
+  if (!std::all_of(values.begin(), values.end(), [&](int v) { return subset(builder.axes(v), all); })) return separately;
+  return static_cast<int>(values.size()) - 1 + conversion_steps(open(all, builder.signature()));
+}
+
+Growth::Growth(Builder builder, const Limits& limits, Random& random)
+    : builder_(std::move(builder)), limits_(limits), random_(random) {
+  for (const Primitive* primitive : primitives()) {
+    const auto asked = limits.weights.find(primitive->name);
+    weights_.push_back(asked != limits.weights.end() ? asked->second : default_weights().at(primitive->name));
+  }
+  while (builder_.variables().count() < kFirstDynamic + limits.max_variables) {
+    std::string name = "r";
+    while (builder_.variables().find(name) >= 0) name += "r";
+    builder_.variables().add(name);
+  }
+}
+
+bool Growth::can_close() const {
+  return static_cast<int>(builder_.nodes().size()) - 1 + closing_steps(builder_) <= limits_.max_primitives;
+}
+
+bool Growth::complete() const {
+  const std::vector<int> values = open_values(builder_);
+  if (values.size() != 1) return false;
+  const Axes& axes = builder_.axes(values[0]);
+  return axes.size() == builder_.signature().to.size() && subset(axes, builder_.signature().to);
+}
+
+Kernel Growth::grow(int length, const std::string& name) {
+  while (true) {
+    const int remaining = length - (static_cast<int>(builder_.nodes().size()) - 1);
+    if (complete() && (remaining <= 0 || random_.chance(0.3))) break;
+    bool grown = false;
+    for (int attempt = 0; attempt < kAttempts && remaining > 0 && !grown; ++attempt) grown = try_action(remaining);
+    if (!grown) {
+      if (complete()) break;
+      close_step();
+    }
+  }
+  auto kernel = builder_.finish(name);
+  require(static_cast<bool>(kernel), "a grown kernel does not verify");
+  return std::move(*kernel);
+}
+
+int Growth::weighted() const {
+  int count = 0;
+  for (const Node& node : builder_.nodes()) count += node.primitive && node.primitive->weighted();
+  return count;
+}
+
+bool Growth::try_action(int remaining) {
+  const Primitive& primitive = *primitives()[random_.weighted(weights_)];
+  // One weighted primitive is kept back for the closing contraction.
+  if (primitive.weighted() && weighted() + 1 >= limits_.max_weighted) return false;
+  return primitive.arity == 1 ? try_unary(primitive, remaining) : try_binary(primitive, remaining);
+}
+
+bool Growth::keep_if_closable(int remaining) {
+  if (closing_steps(builder_) <= remaining - 1 && static_cast<int>(builder_.loose().size()) <= limits_.max_width) return true;
+  builder_.pop();
+  return false;
+}
+
+bool Growth::try_unary(const Primitive& primitive, int remaining) {
+  const std::vector<int> loose = builder_.loose();
+  const bool branch = random_.chance(0.2);
+  const int value = branch ? static_cast<int>(random_.below(builder_.nodes().size())) : random_.pick(loose);
+  const Primitive* before = builder_.nodes()[static_cast<size_t>(value)].primitive;
+  if (before && primitive.is(kPointwise) && before->is(kPointwise) && before->arity == 1) return false;
+  if (before && primitive.initial == Initial::kOne && before->is(kLinear) && before->weighted()) return false;
+  std::vector<Attributes> found;
+  primitive.propose(proposal({value}), random_, found);
+  if (found.empty()) return false;
+  if (!builder_.add(primitive, {value}, random_.pick(found))) return false;
+  return keep_if_closable(remaining);
+}
+
+bool Growth::try_binary(const Primitive& primitive, int remaining) {
+  const std::vector<int> loose = builder_.loose();
+  const int left = random_.pick(loose);
+  std::vector<int> partners;
+  for (int value = 0; value < static_cast<int>(builder_.nodes().size()); ++value) {
+    if (value == left) continue;
+    const bool fits = primitive.is(kPointwise) ? joinable(builder_.axes(left), builder_.axes(value)) : true;
+    if (fits) partners.push_back(value);
+    if (fits && std::count(loose.begin(), loose.end(), value)) partners.insert(partners.end(), 2, value);  // joining is worth more
+  }
+  if (partners.empty()) return false;
+  std::vector<int> operands = {left, random_.pick(partners)};
+  if (random_.chance(0.5)) std::swap(operands[0], operands[1]);
+  std::vector<Attributes> found;
+  primitive.propose(proposal(operands), random_, found);
+  if (found.empty()) return false;
+  if (!builder_.add(primitive, operands, random_.pick(found))) return false;
+  if (builder_.axes(static_cast<int>(builder_.nodes().size()) - 1).size() > 7) {
+    builder_.pop();
+    return false;
+  }
+  return keep_if_closable(remaining);
+}
+
+Proposal Growth::proposal(std::vector<int> operands) const {
+  const Size c = Size::variable(kC), k = Size::variable(kK);
+  channel_sizes_ = {c, k};
+  group_sizes_.clear();
+  bool fresh = false;  // at most one variable that nothing uses yet is offered: they are alike
+  for (int v = kFirstDynamic; v < builder_.variables().count() && !fresh; ++v) {
+    fresh = true;
+    for (const Node& node : builder_.nodes()) {
+      for (const Axis& axis : node.axes) fresh = fresh && axis.size.exponent(v) == 0;
+    }
+    channel_sizes_.push_back(c / Size::variable(v));
+    channel_sizes_.push_back(k / Size::variable(v));
+    group_sizes_.push_back(Size::variable(v));
+  }
+  partners_.clear();
+  std::vector<const Axes*> axes;
+  for (int operand : operands) axes.push_back(&builder_.axes(operand));
+  for (size_t i = 0; i < builder_.nodes().size(); ++i) {
+    for (const Axis& axis : builder_.nodes()[i].axes) {
+      if (axis.role != Role::kSpatial && !has_axis(partners_, axis.name)) partners_.push_back(axis);
+    }
+  }
+  return {axes, builder_.signature(), channel_sizes_, group_sizes_, partners_, "a" + std::to_string(builder_.nodes().size())};
+}
+
+void Growth::close_step() {
+  const std::vector<int> values = open_values(builder_);
+  const auto add = [&](const Primitive& primitive, std::vector<int> operands, const Attributes& attributes) {
+    require(static_cast<bool>(builder_.add(primitive, std::move(operands), attributes)), "a closing step is not legal");
+  };
+  for (int a : values) {
+    for (int b : values) {
+      if (a < b && joinable(builder_.axes(a), builder_.axes(b))) {
+        // A value that lacks axes gates the other one; equals are added.
+        const bool gate = builder_.axes(a).size() != builder_.axes(b).size();
+        return add(gate ? mul_primitive() : add_primitive(), {a, b}, {});
+      }
+    }
+  }
+  for (int value : values) {
+    const Open state = open(builder_.axes(value), builder_.signature());
+    std::vector<Attributes> found;
+    if (state.subsample) {
+      subsample_primitive().propose(proposal({value}), random_, found);
+      return add(subsample_primitive(), {value}, found.at(0));
+    }
+    if (!state.channels || state.is_result) continue;
+    Attributes mix;
+    Size product;
+    for (const Axis& axis : builder_.axes(value)) {
+      if (axis.role == Role::kSpatial) continue;
+      mix.from.push_back(axis.name);
+      product = product * axis.size;
+    }
+    mix.to = {builder_.signature().to[0]};
+    if (mix.from.size() > 1 && product == mix.to[0].size && random_.chance(0.7)) return add(merge_primitive(), {value}, mix);
+    return add(fc_primitive(), {value}, mix);
+  }
+  require(false, "no closing step is left for an incomplete kernel");
+}
+
+}  // namespace canvas

@@ -1,0 +1,25 @@
+// What a sampler may make: counts, primitives and their weights, plausibility rules. Plain data; the Python face sets it by keyword.
+#pragma once
+
+#include <map>
+#include <string>
+
+namespace canvas {
+
+struct Limits {
+  int min_primitives = 2;
+  int max_primitives = 10;
+  int max_weighted = 4;   // primitives with a parameter
+  int max_width = 3;      // values waiting to be used at one time
+  int max_variables = 2;  // dynamic variables
+  int min_reach = 3;      // positions along some spatial axis that one output sees; 1: any kernel
+  bool full_flow = true;  // every input channel reaches every output channel within two stacked layers
+  bool trainable = true;  // a probe run is finite, not constant, and of a sane scale
+  // Relative weight of each primitive by name; those not named keep their default, 0 forbids one.
+  std::map<std::string, double> weights = {};
+
+  // Throws ArgumentError for limits that contradict one another or name no primitive.
+  void check() const;
+};
+
+}  // namespace canvas

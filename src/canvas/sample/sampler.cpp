@@ -1,0 +1,91 @@
+#include "canvas/sample/sampler.h"
+
+#include <algorithm>
+
+#include "canvas/ir/canonical.h"
+#include "canvas/sample/growth.h"
+#include "canvas/sample/mutation.h"
+#include "canvas/sample/plausible.h"
+
+namespace canvas {
+
+namespace {
+
+constexpr int kFruitlessTries = 2000;
+
+}  // namespace
+
+Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
+    : layers_(std::move(layers)), budget_(std::move(budget)), limits_(std::move(limits)) {
+  if (layers_.empty()) throw ArgumentError("sampling needs at least one layer, got none");
+  for (const Layer& layer : layers_) {
+    layer.check();
+    if (layer.spatial.size() != layers_[0].spatial.size()) {
+      throw ArgumentError("all layers must have the same number of spatial extents; sample for each kind by itself");
+    }
+  }
+  budget_.check();
+  limits_.check();
+  signature_ = Signature::convolution(static_cast<int>(layers_[0].spatial.size()));
+  for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
+}
+
+std::optional<Sample> Sampler::draw(Random& random) {
+  ++counts_["tried"];
+  const auto span = static_cast<size_t>(limits_.max_primitives - std::max(3, limits_.min_primitives) + 1);
+  const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.below(span));
+  return judge(Growth(Builder(signature_), limits_, random).grow(length, "kernel"));
+}
+
+std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
+  ++counts_["tried"];
+  const auto child = mutated(parent, limits_, random);
+  if (child) return judge(*child);
+  ++counts_["illegal"];
+  return std::nullopt;
+}
+
+std::optional<Sample> Sampler::judge(const Kernel& grown) {
+  const Kernel kernel = canonical(grown).kernel;
+  std::string identity = hash(kernel);
+  if (seen_.count(identity)) {
+    ++counts_["duplicate"];
+    return std::nullopt;
+  }
+  auto binding = bind(kernel, layers_, budget_);
+  if (!binding) {
+    last_refusal_ = binding.fault().str();
+    ++counts_["over_budget"];
+    return std::nullopt;
+  }
+  if (kernel.length() < limits_.min_primitives || implausible(kernel, limits_)) {
+    ++counts_["implausible"];
+    return std::nullopt;
+  }
+  seen_.insert(identity);
+  ++counts_["kept"];
+  binding->kernel = kernel.renamed("k" + identity.substr(0, 8));
+  for (BoundLayer& layer : binding->layers) layer.kernel = binding->kernel;
+  return Sample{std::move(identity), std::move(*binding)};
+}
+
+std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget, const Limits& limits) {
+  if (count < 0) throw ArgumentError("the number of samples must not be negative, got " + std::to_string(count));
+  Sampler sampler(layers, budget, limits);
+  std::vector<Sample> samples;
+  int fruitless = 0;
+  for (uint64_t attempt = 0; static_cast<int64_t>(samples.size()) < count; ++attempt) {
+    Random random = Random(seed).split(attempt);
+    if (auto found = sampler.draw(random)) {
+      samples.push_back(std::move(*found));
+      fruitless = 0;
+    } else if (++fruitless == kFruitlessTries) {
+      throw Infeasible("sampling: " + std::to_string(kFruitlessTries) + " tries in a row gave no new kernel" +
+                       (sampler.last_refusal().empty() ? "" : "; the last refusal was: " + sampler.last_refusal()) +
+                       "; widen the budget or the limits");
+    }
+  }
+  return samples;
+}
+
+}  // namespace canvas

@@ -1,0 +1,54 @@
+// Samples kernels for a network: legal by construction, plausible, within budget, distinct. Mutates and completes given ones in the same
+// way. Every stream of random numbers is passed in or derived from a seed, so the same seed gives the same kernels.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "canvas/base/random.h"
+#include "canvas/sample/limits.h"
+#include "canvas/solve/binding.h"
+
+namespace canvas {
+
+struct Sample {
+  std::string hash;
+  Binding binding;  // of the canonical kernel
+};
+
+class Sampler {
+ public:
+  // Throws ArgumentError for bad layers, budget or limits.
+  Sampler(std::vector<Layer> layers, Budget budget, Limits limits);
+
+  // One try from nothing.
+  std::optional<Sample> draw(Random& random);
+  // One try from a parent: cuts and completes, inserts, removes or changes a primitive.
+  std::optional<Sample> mutate(const Kernel& parent, Random& random);
+
+  // How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.
+  const std::map<std::string, int64_t>& counts() const { return counts_; }
+  // The reason of the last try that the budget or the network turned down, or "".
+  const std::string& last_refusal() const { return last_refusal_; }
+  const Limits& limits() const { return limits_; }
+
+ private:
+  std::optional<Sample> judge(const Kernel& kernel);
+
+  std::vector<Layer> layers_;
+  Budget budget_;
+  Limits limits_;
+  Signature signature_;
+  std::set<std::string> seen_;
+  std::map<std::string, int64_t> counts_;
+  std::string last_refusal_;
+};
+
+// `count` distinct kernels. Throws Infeasible when 2000 tries in a row give none, with the reason of the last refusal.
+std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget, const Limits& limits);
+
+}  // namespace canvas

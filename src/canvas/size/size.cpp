@@ -1,0 +1,164 @@
+#include "canvas/size/size.h"
+
+#include <numeric>
+
+#include "canvas/base/random.h"
+
+namespace canvas {
+
+namespace {
+
+Size invalid_size() { return Size::constant(1, 0); }
+
+}  // namespace
+
+Size Size::constant(int64_t numerator, int64_t denominator) {
+  Size size;
+  if (numerator <= 0 || denominator <= 0) {
+    size.denominator_ = 0;
+    return size;
+  }
+  const int64_t common = std::gcd(numerator, denominator);
+  size.numerator_ = numerator / common;
+  size.denominator_ = denominator / common;
+  return size;
+}
+
+Size Size::variable(int index, int power) {
+  Size size;
+  if (power < INT8_MIN || power > INT8_MAX) return invalid_size();
+  size.exponents_[static_cast<size_t>(index)] = static_cast<int8_t>(power);
+  return size;
+}
+
+bool Size::is_constant() const { return exponents_ == std::array<int8_t, kMaxVariables>{}; }
+
+bool Size::has_dynamic() const {
+  for (int variable = kFirstDynamic; variable < kMaxVariables; ++variable) {
+    if (exponent(variable) != 0) return true;
+  }
+  return false;
+}
+
+Size Size::operator*(const Size& other) const {
+  if (!valid() || !other.valid()) return invalid_size();
+  const int64_t left = std::gcd(numerator_, other.denominator_);
+  const int64_t right = std::gcd(other.numerator_, denominator_);
+  Size size;
+  if (__builtin_mul_overflow(numerator_ / left, other.numerator_ / right, &size.numerator_) ||
+      __builtin_mul_overflow(denominator_ / right, other.denominator_ / left, &size.denominator_)) {
+    return invalid_size();
+  }
+  for (size_t i = 0; i < exponents_.size(); ++i) {
+    const int sum = exponents_[i] + other.exponents_[i];
+    if (sum < INT8_MIN || sum > INT8_MAX) return invalid_size();
+    size.exponents_[i] = static_cast<int8_t>(sum);
+  }
+  return size;
+}
+
+Size Size::operator/(const Size& other) const { return *this * other.power(-1); }
+
+Size Size::power(int exponent) const {
+  if (!valid()) return *this;
+  Size base = *this;
+  if (exponent < 0) {
+    std::swap(base.numerator_, base.denominator_);
+    for (int8_t& entry : base.exponents_) {
+      if (entry == INT8_MIN) return invalid_size();
+      entry = static_cast<int8_t>(-entry);
+    }
+    exponent = -exponent;
+  }
+  Size result;
+  for (int i = 0; i < exponent && result.valid(); ++i) result = result * base;
+  return result;
+}
+
+Size Size::substitute(int variable, const Size& value) const {
+  const int power_of = exponent(variable);
+  if (power_of == 0 || !valid()) return *this;
+  Size rest = *this;
+  rest.exponents_[static_cast<size_t>(variable)] = 0;
+  return rest * value.power(power_of);
+}
+
+std::optional<int64_t> Size::evaluate(const Values& values) const {
+  if (!valid()) return std::nullopt;
+  // Extents take the stride's divisions first, in turn, each rounding up.
+  std::array<int64_t, kMaxVariables> base = values;
+  std::array<int, kMaxVariables> powers{};
+  for (int v = 0; v < kMaxVariables; ++v) {
+    powers[static_cast<size_t>(v)] = exponent(v);
+    if (exponent(v) != 0 && values[static_cast<size_t>(v)] <= 0) return std::nullopt;
+  }
+  int64_t top = numerator_;
+  int64_t bottom = denominator_;
+  for (int v = kD; v <= kT; ++v) {
+    const auto i = static_cast<size_t>(v);
+    for (; powers[i] > 0 && powers[kStride] < 0; --powers[i], ++powers[kStride]) {
+      const int64_t extent = values[i] / values[kStride] + (values[i] % values[kStride] != 0);
+      if (__builtin_mul_overflow(top, extent, &top)) return std::nullopt;
+    }
+  }
+  for (size_t i = 0; i < powers.size(); ++i) {
+    for (int power = powers[i]; power > 0; --power) {
+      if (__builtin_mul_overflow(top, base[i], &top)) return std::nullopt;
+    }
+    for (int power = powers[i]; power < 0; ++power) {
+      if (__builtin_mul_overflow(bottom, base[i], &bottom)) return std::nullopt;
+    }
+  }
+  if (top % bottom != 0) return std::nullopt;
+  return top / bottom;
+}
+
+uint64_t Size::hash() const {
+  uint64_t code = combine(static_cast<uint64_t>(numerator_), static_cast<uint64_t>(denominator_));
+  for (int8_t entry : exponents_) code = combine(code, static_cast<uint64_t>(static_cast<int64_t>(entry)));
+  return code;
+}
+
+Size product(const std::vector<Size>& sizes) {
+  Size result;
+  for (const Size& size : sizes) result = result * size;
+  return result;
+}
+
+const std::string Variables::name(int variable) const {
+  if (!is_dynamic(variable)) return kStaticNames[static_cast<size_t>(variable)];
+  return names[static_cast<size_t>(variable - kFirstDynamic)];
+}
+
+int Variables::find(const std::string& name) const {
+  for (size_t i = 0; i < kStaticNames.size(); ++i) {
+    if (name == kStaticNames[i]) return static_cast<int>(i);
+  }
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (name == names[i]) return kFirstDynamic + static_cast<int>(i);
+  }
+  return -1;
+}
+
+int Variables::add(const std::string& name) {
+  if (count() >= kMaxVariables) return -1;
+  names.push_back(name);
+  return count() - 1;
+}
+
+std::string to_string(const Size& size, const Variables& variables) {
+  if (!size.valid()) return "<too large>";
+  std::string top;
+  std::string bottom;
+  for (int v = 0; v < kMaxVariables; ++v) {
+    for (int power = size.exponent(v); power > 0; --power) top += (top.empty() ? "" : "*") + variables.name(v);
+    for (int power = size.exponent(v); power < 0; ++power) bottom += "/" + variables.name(v);
+  }
+  if (size.numerator() != 1 || top.empty()) {
+    top = std::to_string(size.numerator()) + (top.empty() ? "" : "*") + top;
+  }
+  if (size.denominator() != 1) bottom += "/" + std::to_string(size.denominator());
+  return top + bottom;
+}
+
+}  // namespace canvas
