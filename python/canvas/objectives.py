@@ -40,11 +40,21 @@ def value(metrics: Mapping[str, float], objective: str) -> float:
         >>> value({"latency_ms": 3.0}, "latency")
         3.0
     """
-    for name in METRICS.get(objective, (objective,)):
-        if name in metrics:
-            return metrics[name]
+    name = metric(metrics, objective)
+    if name is not None:
+        return metrics[name]
     given = ", ".join(sorted(metrics)) or "nothing"
     raise UserError(f"the evaluation gives no value for the objective {objective!r}; it gives {given}")
+
+
+def metric(metrics: Mapping[str, float], objective: str) -> str | None:
+    """The name of the metric that an objective reads, if there is one.
+
+    Example:
+        >>> metric({"latency_ms": 3.0}, "latency")
+        'latency_ms'
+    """
+    return next((name for name in METRICS.get(objective, (objective,)) if name in metrics), None)
 
 
 def pareto(trials: Iterable[T], objectives: Sequence[str]) -> list[T]:

@@ -121,7 +121,8 @@ class Session:
 
 
 class Judge:
-    """The evaluation as a worker runs it: from a kernel's text to its metrics, all objectives among them."""
+    """The evaluation as a worker runs it: from a kernel's text (None: no kernel) to its metrics, all objectives among
+    them."""
 
     def __init__(self, evaluate: Callable[..., Mapping[str, float]], settings: Mapping[str, Any]) -> None:
         self.evaluate = evaluate
@@ -131,12 +132,12 @@ class Judge:
         self.layers, self.budget = layers_of(self.settings), budget_of(self.settings)
         getattr(self.evaluate, "prepare", lambda: None)()
 
-    def __call__(self, text: str, report: Report) -> Mapping[str, float]:
+    def __call__(self, text: str | None, report: Report) -> Mapping[str, float]:
         def checked(done: float, metrics: Mapping[str, float]) -> None:
             report(done, metrics)
             self._hold_latency(metrics)
 
-        binding = _core.parse(text, "candidate.canvas").bind(self.layers, self.budget)
+        binding = text and _core.parse(text, "candidate.canvas").bind(self.layers, self.budget)
         metrics = self.evaluate(binding, self.settings["seed"], report=checked)
         if isinstance(metrics, Mapping):  # otherwise the worker says so
             checked(1.0, metrics)

@@ -140,7 +140,10 @@ class Store:
         columns = "number, hash, text, origin, state, reason, metrics, asked, told"
         with self._transaction("BEGIN") as db:
             rows = db.execute(f"SELECT {columns} FROM candidates ORDER BY number").fetchall()
-            return [Record(*row[:6], metrics=_numbers(row[6]), asked=row[7], told=row[8]) for row in rows]
+        return [
+            Record(index, hash, text, origin, state, reason, _numbers(metrics), asked, told)
+            for index, hash, text, origin, state, reason, metrics, asked, told in rows
+        ]
 
     # Writing: each call is one transaction, on the disk when it returns.
 

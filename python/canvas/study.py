@@ -257,6 +257,70 @@ class Study:
         ):
             Session(store, executor, show, candidates, minutes).go()
 
+    def compare(
+        self,
+        evaluate: Callable[..., Mapping[str, float]],
+        kernels: Mapping[str, Any],
+        workers: int | None = None,
+        time_limit: float = 600.0,
+        memory_limit: float | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Evaluates kernels that the search does not know of, just as its candidates, and stores the metrics for the
+        report.
+
+        Args:
+            evaluate, workers, time_limit, memory_limit: as for `run`.
+            kernels: what to evaluate, by name; None is the network as it is. The budget does not bind them.
+
+        Returns:
+            The metrics of those that could be evaluated, by name; those of earlier calls too.
+
+        Raises:
+            StudyError, UserError: as for `run`.
+
+        Example:
+            >>> study.compare(evaluate, {"original": None, "shift": canvas.zoo()["shift"]})  # doctest: +SKIP
+        """
+        judge = Judge(evaluate, {**self.settings, "budget": None})
+        waiting = [(index, name) for index, name in enumerate(kernels)]
+        with (
+            Store(self.path, "drive") as store,
+            Executor(judge, workers or usable_cores(), time_limit, memory_limit) as executor,
+        ):
+            found: dict[str, dict[str, float]] = store.settings().get("references", {})
+            while waiting or executor.running:
+                while waiting and executor.free:
+                    index, name = waiting.pop(0)
+                    executor.submit(index, (kernels[name] and str(kernels[name]),))
+                for outcome in executor.wait(1.0):
+                    if outcome.state == "complete":
+                        found[list(kernels)[outcome.key]] = outcome.metrics
+                        store.note("references", found)
+        self.settings["references"] = found
+        return found
+
+    def note(self, name: str, value: Any) -> None:
+        """Stores something beside the settings (any JSON value), for instance how the study is run.
+
+        Raises:
+            StudyError: the file cannot be written, or the study is running.
+
+        Example:
+            >>> study.note("remark", "on the quiet machine")  # doctest: +SKIP
+        """
+        with Store(self.path, "drive") as store:
+            store.note(name, value)
+        self.settings[name] = value
+
+    @property
+    def minutes_spent(self) -> float:
+        """How long candidates were under way, in all runs so far."""
+        spent, end = 0.0, 0.0
+        for asked, told in sorted((trial.asked, trial.told) for trial in self.trials if trial.told):
+            spent += max(0.0, told - max(asked, end))
+            end = max(end, told)
+        return spent / 60
+
 
 def environment() -> dict[str, Any]:
     """What a study's figures depend on besides its settings."""
