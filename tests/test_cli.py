@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -44,6 +45,20 @@ def model(tmp_path):
     path = tmp_path / "net.py"
     path.write_text(MODEL)
     return str(path)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A small folder of images: noise, brighter in one class than in the other."""
+    image = pytest.importorskip("PIL.Image")
+    noise = random.Random(1)
+    for label, name in enumerate(("dark", "light")):
+        folder = tmp_path / "images" / "train" / name
+        folder.mkdir(parents=True)
+        for index in range(60):
+            pixels = bytes(noise.randrange(100) + 100 * label for _ in range(16 * 16))
+            image.frombytes("L", (16, 16), pixels).save(folder / f"{index:03}.png")
+    return tmp_path / "images"
 
 
 @pytest.fixture

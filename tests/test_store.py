@@ -140,7 +140,7 @@ def test_not_a_study(tmp_path, path):
     assert "exists already" in fault(path, "create")
     empty = tmp_path / "empty.db"
     empty.touch()
-    assert "not a Canvas study" in fault(empty)
+    assert "no study was made there yet" in fault(empty)
     Store(empty, "create", SETTINGS).close()
 
 

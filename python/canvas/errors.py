@@ -1,8 +1,7 @@
-"""The kinds of failure that Canvas tells apart. Raised everywhere in the Python package; formatted only by the
-command line.
+"""The kinds of failure that Canvas tells apart. Raised by all of the package, printed by the command line.
 
-A user's mistake is a `UserError`; a candidate that could not be judged is an `EvaluationError`. Anything else is a
-bug of ours.
+A user's mistake is a `UserError`; a candidate that could not be judged is an `EvaluationError`. Anything else is a bug
+of ours.
 """
 
 

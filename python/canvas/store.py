@@ -51,6 +51,10 @@ FAULTS = (
 )
 
 
+class NoStudy(StudyError):
+    """There is no file, or it is empty: a study can be made there."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One candidate as stored. `state` is one of STATES; `metrics` is empty until it was evaluated."""
@@ -179,7 +183,7 @@ class Store:
         if not folder.is_dir():
             raise StudyError(f"{self.path}: the folder {folder} does not exist; create it first")
         if mode != "create" and not self.path.exists():
-            raise StudyError(f"{self.path}: no such study file")
+            raise NoStudy(f"{self.path}: no such study file")
         if mode == "read":
             if not os.access(self.path, os.R_OK):
                 raise StudyError(f"{self.path}: cannot be read; check its permissions")
@@ -188,7 +192,7 @@ class Store:
 
     def _create(self, settings: Mapping[str, Any]) -> None:
         with self._transaction("BEGIN IMMEDIATE") as db:
-            if self.path.stat().st_size > 0 or db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            if db.execute("SELECT 1 FROM sqlite_master").fetchone():
                 raise StudyError(f"{self.path}: exists already; resume it, or name another file")
             for statement in SCHEMA.split(";"):
                 db.execute(statement)
@@ -202,6 +206,8 @@ class Store:
             application, version = (
                 db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
             )
+            if not application and not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                raise NoStudy(f"{self.path}: is empty: no study was made there yet")
             if application != APPLICATION_ID:
                 raise StudyError(f"{self.path}: not a Canvas study; name another file")
             if version != VERSION:

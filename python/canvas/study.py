@@ -19,7 +19,7 @@ from canvas.executor import Executor, usable_cores
 from canvas.objectives import pareto
 from canvas.progress import Status, console_progress
 from canvas.session import Judge, Session, budget_of, layer_of, layers_of, new_search
-from canvas.store import Record, Store
+from canvas.store import NoStudy, Record, Store
 
 LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count")
 BUDGET_FIELDS = ("flops", "params", "memory", "latency")
@@ -124,18 +124,18 @@ class Study:
         }
         path = Path(path)
         self.path = path
-        if path.exists() and path.stat().st_size > 0:
+        try:
             self._load()
-            for name, value in given.items():
-                if self.settings[name] != value:
-                    raise StudyError(
-                        f"{path}: holds a study made with {name} {self.settings[name]}, not {value}; name another file,"
-                        " or give the same arguments"
-                    )
-        else:
+        except NoStudy:
             new_search(given)  # its faults come before a file is made
             Store(path, "create", {**given, **(note or {}), "environment": environment()}).close()
             self._load()
+        for name, value in given.items():
+            if self.settings[name] != value:
+                raise StudyError(
+                    f"{path}: holds a study made with {name} {self.settings[name]}, not {value}; name another file,"
+                    " or give the same arguments"
+                )
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Study:

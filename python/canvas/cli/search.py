@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -68,12 +69,13 @@ def search(
     canvas search --model resnet8 --data fashion-mnist --study study.db --candidates 40 --compare original --recipe
     images=10000
     """
+    from canvas.store import NoStudy
     from canvas.study import Study
 
     if candidates is None and minutes is None:
         raise UserError("say how long to search: --candidates N or --minutes M")
-    if study.exists() and study.stat().st_size > 0:
-        Study.open(study)  # if it is none, say that
+    with contextlib.suppress(NoStudy):
+        Study.open(study)
         raise StudyError(f"{study}: holds a study already; go on with `canvas resume {study}`, or name another file")
     note = {
         "model": _absolute(model),
