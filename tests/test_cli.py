@@ -3,13 +3,13 @@
 import io
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from canvas import _core
@@ -49,16 +49,15 @@ def model(tmp_path):
 
 @pytest.fixture
 def images(tmp_path):
-    """A small folder of images: noise, brighter in one class than in the other."""
-    image = pytest.importorskip("PIL.Image")
-    noise = random.Random(1)
-    for label, name in enumerate(("dark", "light")):
-        folder = tmp_path / "images" / "train" / name
-        folder.mkdir(parents=True)
-        for index in range(60):
-            pixels = bytes(noise.randrange(100) + 100 * label for _ in range(16 * 16))
-            image.frombytes("L", (16, 16), pixels).save(folder / f"{index:03}.png")
-    return tmp_path / "images"
+    """The training files of Fashion-MNIST with noise for images."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    dice = np.random.default_rng(1)
+    sizes = {"train-images-idx3-ubyte": (2051, (60000, 28, 28), 256), "train-labels-idx1-ubyte": (2049, (60000,), 10)}
+    for name, (magic, shape, values) in sizes.items():
+        header = np.array([magic, *shape], ">u4").tobytes()
+        (folder / name).write_bytes(header + dice.integers(values, size=shape, dtype=np.uint8).tobytes())
+    return folder
 
 
 @pytest.fixture

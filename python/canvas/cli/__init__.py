@@ -37,7 +37,7 @@ app = typer.Typer(
 )
 
 for command in COMMANDS:
-    about, _, examples = inspect.getdoc(command).partition("Examples:")
+    about, _, examples = (inspect.getdoc(command) or "").partition("Examples:")
     lines = [f"  [cyan]{line}[/cyan]" for line in examples.split("\n") if line]
     app.command(help=about, epilog="\b\nExamples:\n" + "\n".join(lines))(command)
 
