@@ -1,0 +1,139 @@
+"""What a network runs on when it is timed: PyTorch eager, Inductor, ONNX Runtime. Called by latency alone.
+
+A backend turns a module into a callable that computes the same in eval mode, as quickly as that backend can. A new
+backend is one class here and one line in `BACKENDS`; it never measures anything.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import io
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from canvas.errors import UserError
+from canvas.example import Example, call, channels_last
+from canvas.folding import fold
+
+Callee = Callable[[Example], Any]
+
+
+class Backend(Protocol):
+    """The interface: `reset` is called once before the networks of one comparison are prepared."""
+
+    name: str
+
+    def reset(self) -> None:
+        """Forgets what earlier comparisons left behind."""
+
+    def prepare(self, model: nn.Module, example: Example) -> Callee:
+        """Makes a callable of a module; the module is left as it is.
+
+        Args:
+            model: any module.
+            example: its inputs; the callable takes inputs of the same shapes.
+
+        Returns:
+            A function of the inputs that computes what the module does in eval mode.
+        """
+        ...
+
+
+class Eager:
+    """PyTorch as it is: channels last, inference mode, batch norms and constants folded."""
+
+    name = "eager"
+
+    def reset(self) -> None:
+        pass
+
+    def prepare(self, model: nn.Module, example: Example) -> Callee:
+        ready: Any = fold(copy.deepcopy(model).eval())
+        ready = ready.to(memory_format=torch.channels_last)
+
+        def run(inputs: Example) -> Any:
+            with torch.inference_mode():
+                return call(ready, channels_last(inputs))
+
+        return run
+
+
+class Inductor:
+    """torch.compile with frozen parameters."""
+
+    name = "inductor"
+
+    def reset(self) -> None:
+        torch._dynamo.reset()  # else recompilation limits are reached and the code runs uncompiled
+
+    def prepare(self, model: nn.Module, example: Example) -> Callee:
+        import torch._inductor.config as config
+
+        ready: Any = copy.deepcopy(model).eval()
+        ready = ready.to(memory_format=torch.channels_last)
+        compiled = torch.compile(ready)
+
+        def run(inputs: Example) -> Any:
+            with torch.no_grad():
+                return call(compiled, channels_last(inputs))
+
+        with config.patch(freezing=True):
+            run(example)
+        return run
+
+
+class OnnxRuntime:
+    """ONNX Runtime on the CPU, with all its graph optimisations."""
+
+    name = "onnxruntime"
+
+    def reset(self) -> None:
+        pass
+
+    def prepare(self, model: nn.Module, example: Example) -> Callee:
+        missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+        if missing:
+            raise UserError(
+                f"backend onnxruntime: not installed: {', '.join(missing)}; pip install {' '.join(missing)}"
+            )
+        import onnxruntime
+
+        if isinstance(example, dict):
+            raise UserError("backend onnxruntime: takes models of positional inputs; give the example as a tuple")
+        arguments = example if isinstance(example, tuple) else (example,)
+        file = io.BytesIO()
+        names = [f"input{index}" for index in range(len(arguments))]
+        with torch.no_grad():
+            program = torch.onnx.export(
+                copy.deepcopy(model).eval(), arguments, input_names=names, dynamo=True, verbose=False
+            )
+        assert program is not None
+        program.save(file)  # type: ignore[arg-type]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+
+        def run(inputs: Example) -> Any:
+            values = inputs if isinstance(inputs, tuple) else (inputs,)
+            feed = {name: value.numpy() for name, value in zip(names, values, strict=True) if isinstance(value, Tensor)}
+            return [torch.from_numpy(array) for array in session.run(None, feed)]
+
+        return run
+
+
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Eager(), Inductor(), OnnxRuntime())}
+
+
+def find(name: str) -> Backend:
+    """The backend of a name.
+
+    Raises:
+        UserError: no such backend.
+    """
+    if name not in BACKENDS:
+        raise UserError(f"backend '{name}': unknown; use one of {', '.join(BACKENDS)}")
+    return BACKENDS[name]

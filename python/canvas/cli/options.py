@@ -1,0 +1,165 @@
+"""The options that several commands have, and the reading of their values: layers, shapes, budgets, NAME=VALUE pairs,
+kernel files. Called by
+the command line alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from canvas import _core
+from canvas.errors import UserError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME|PATH.py:FUNCTION", help="resnet8, resnet20, resnet18, or your own.")
+]
+Input = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="CxHxW", help="Shape of one input image (default: 1x28x28 for resnet8, else 3x32x32)."
+    ),
+]
+LIMIT_HELP = "At most this fraction of the original's, or LOW:HIGH."
+Flops = Annotated[str | None, typer.Option("--flops", metavar="LIMIT", help=LIMIT_HELP)]
+Params = Annotated[str | None, typer.Option("--params", metavar="LIMIT", help=LIMIT_HELP)]
+Memory = Annotated[str | None, typer.Option("--memory", metavar="LIMIT", help=LIMIT_HELP)]
+Limits = Annotated[
+    list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="A limit on the kernels sampled.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same kernels.")]
+
+
+def layer(text: str) -> Any:
+    """A layer as C,K,HxW or C,K,HxW,STRIDE.
+
+    Raises:
+        UserError: it is not of this form, or no layer has such sizes.
+
+    Example:
+        >>> layer("16,32,14x14,2").stride
+        2
+    """
+    try:
+        c_in, c_out, extents, *stride = text.split(",")
+        spatial = tuple(int(extent) for extent in extents.split("x"))
+        numbers = [int(value) for value in (c_in, c_out, *stride)]
+        if len(stride) > 1:
+            raise ValueError
+    except ValueError as error:
+        raise UserError(f"layer '{text}': needs C,K,HxW or C,K,HxW,STRIDE, such as 64,128,32x32,2") from error
+    try:
+        return _core.Layer(numbers[0], numbers[1], spatial, *numbers[2:])
+    except ValueError as error:
+        raise UserError(f"layer '{text}': {error}") from error
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """Sizes as CxHxW.
+
+    Raises:
+        UserError: it is not of this form.
+
+    Example:
+        >>> shape("3x32x32")
+        (3, 32, 32)
+    """
+    parts = text.split("x")
+    if len(parts) < 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UserError(f"input '{text}': needs CxHxW, such as 3x32x32")
+    return tuple(int(part) for part in parts)
+
+
+def budget(**limits: str | None) -> Any:
+    """A budget from LIMIT or LOW:HIGH texts, or None if there is none of them.
+
+    Raises:
+        UserError: a text is not of this form.
+
+    Example:
+        >>> budget(flops="0.5", params="0.1:0.4", memory=None).params
+        (0.1, 0.4)
+    """
+    values: dict[str, Any] = {}
+    for name, text in limits.items():
+        if text is None:
+            continue
+        try:
+            low, high = (float(part) for part in text.split(":")) if ":" in text else (0.0, float(text))
+        except ValueError:
+            low, high = 0.0, -1.0
+        if not 0 <= low <= high or not 0 < high < float("inf"):
+            raise UserError(f"budget --{name} '{text}': needs a fraction of the original's, such as 0.5, or LOW:HIGH")
+        values[name] = (low, high) if ":" in text else high
+    try:
+        return _core.Budget(**values) if values else None
+    except ValueError as error:
+        raise UserError(f"budget: {error}") from error
+
+
+def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE texts; a value that reads as a number or a truth value becomes one.
+
+    Raises:
+        UserError: a text is not of this form.
+
+    Example:
+        >>> pairs("--recipe", ["images=20000", "lr=0.1", "flip=false"])
+        {'images': 20000, 'lr': 0.1, 'flip': False}
+    """
+    result = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.isidentifier():
+            raise UserError(f"{option} '{text}': needs NAME=VALUE")
+        result[name] = _value(value)
+    return result
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def text_of(path: str) -> str:
+    """What a file holds; `-` is the standard input.
+
+    Raises:
+        UserError: it cannot be read, or is not UTF-8.
+
+    Example:
+        >>> text_of("no such file")
+        Traceback (most recent call last):
+        canvas.errors.UserError: no such file: cannot be read: No such file or directory
+    """
+    try:
+        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return content.decode()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a kernel: byte {error.start} is not UTF-8 text") from error
+
+
+def kernel(path: str) -> Any:
+    """The kernel in a file; `-` is the standard input.
+
+    Raises:
+        UserError: the file cannot be read.
+        KernelError: its text is no kernel.
+
+    Example:
+        >>> kernel("low_rank.canvas").name  # doctest: +SKIP
+        'low_rank'
+    """
+    return _core.parse(text_of(path), "<stdin>" if path == "-" else path)

@@ -1,0 +1,82 @@
+"""What the command line prints: one-line faults, JSON, tables, and how a study stands."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from canvas.progress import figures
+
+
+def fail(message: str) -> int:
+    """Says what is wrong; gives the exit status."""
+    print(f"canvas: error: {message.rstrip()}", file=sys.stderr)
+    return 2
+
+
+def put(value: Any) -> None:
+    """Prints JSON."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def console() -> Console:
+    """For tables on stdout, wide enough where there is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+
+
+def table(*columns: str) -> Table:
+    """An empty table with right-aligned columns but the first."""
+    result = Table(box=None, pad_edge=False, header_style="bold")
+    for i, column in enumerate(columns):
+        result.add_column(column, justify="right" if i else "left", overflow="fold")
+    return result
+
+
+def layer_fields(layer: Any) -> dict[str, Any]:
+    """A layer for JSON."""
+    names = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count", "flops", "params", "memory")
+    return {name: list(value) if isinstance(value := getattr(layer, name), tuple) else value for name in names}
+
+
+def costs(binding: Any) -> dict[str, Any]:
+    """A binding for JSON."""
+    layers = [
+        {"layer": layer_fields(bound.layer), **_totals(bound), "sizes": dict(bound.sizes)}
+        for bound in map(binding.__getitem__, range(len(binding)))
+    ]
+    return {**_totals(binding), "layers": layers}
+
+
+def _totals(thing: Any) -> dict[str, Any]:
+    return {name: getattr(thing, name) for name in ("flops", "params", "memory")}
+
+
+def study_fields(study: Any) -> dict[str, Any]:
+    """A study for JSON: its candidates in the order asked."""
+    names = ("index", "hash", "text", "origin", "state", "reason", "metrics")
+    candidates = [{name: getattr(trial, name) for name in names} for trial in study.trials]
+    for candidate in candidates:
+        candidate["metrics"] = {
+            name: value if math.isfinite(value) else None for name, value in candidate["metrics"].items()
+        }
+    front = [trial.index for trial in study.front()]
+    return {"candidates": candidates, "front": front, "counts": study.counts, "settings": study.settings}
+
+
+def summary(study: Any) -> None:
+    """Prints how a study stands: its funnel, its front, its best kernel."""
+    out = console()
+    out.print("\n" + ", ".join(f"{name} {count:,}" for name, count in study.counts.items()))
+    front = study.front()
+    if not front:
+        return out.print("no candidate was completed yet")
+    rows = table("front", "metrics", "FLOPs", "parameters", "hash")
+    for trial in front:
+        numbers = (f"{trial.metrics[name]:,.0f}" if name in trial.metrics else "" for name in ("flops", "params"))
+        rows.add_row(f"#{trial.index}", figures(trial.metrics), *numbers, trial.hash[:12])
+    out.print(rows, "", front[0].text.rstrip(), sep="\n", markup=False)

@@ -1,0 +1,190 @@
+"""The commands `canvas search` and `canvas resume`: from options to a running study."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from canvas.cli import options
+from canvas.cli.options import Flops, Json, Limits, Memory, Model, Params, Seed
+from canvas.cli.printing import put, study_fields, summary
+from canvas.errors import StudyError, UserError
+
+Candidates = Annotated[int | None, typer.Option("--candidates", min=1, help="Stop when the study has so many in all.")]
+Minutes = Annotated[float | None, typer.Option("--minutes", min=0, help="Stop asking after so many minutes.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes (default: one per core).")]
+TimeLimit = Annotated[
+    float | None, typer.Option("--time-limit", min=0.1, help="Seconds that a candidate may take (default: 600).")
+]
+MemoryLimit = Annotated[
+    float | None, typer.Option("--memory-limit", min=0.1, help="Gigabytes that a worker may hold (default: its share).")
+]
+Compare = Annotated[
+    list[str] | None,
+    typer.Option("--compare", metavar="NAME", help="Evaluate this too, when all is done: original, or one of the zoo."),
+]
+
+
+def search(
+    model: Model,
+    data: Annotated[
+        str, typer.Option("--data", metavar="NAME|PATH", help="fashion-mnist, cifar10, cifar100, or a folder.")
+    ],
+    study: Annotated[Path, typer.Option("--study", metavar="FILE.db", help="The study file to make.")],
+    candidates: Candidates = None,
+    minutes: Minutes = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    strategy: Annotated[str, typer.Option("--strategy", metavar="evolution|random")] = "evolution",
+    lookahead: Annotated[
+        int, typer.Option("--lookahead", min=1, help="How many candidates may be under way at once.")
+    ] = 8,
+    flops: Flops = None,
+    params: Params = None,
+    memory: Memory = None,
+    latency: Annotated[
+        str | None, typer.Option("--latency", metavar="LIMIT", help="Of the whole network, measured.")
+    ] = None,
+    objective: Annotated[list[str] | None, typer.Option("--objective", help="(default: accuracy, latency)")] = None,
+    recipe: Annotated[
+        list[str] | None, typer.Option("--recipe", metavar="NAME=VALUE", help="Of the training, such as images=20000.")
+    ] = None,
+    backend: Annotated[str, typer.Option("--backend", help="What the latency is measured with.")] = "eager",
+    limit: Limits = None,
+    time_limit: TimeLimit = None,
+    memory_limit: MemoryLimit = None,
+    compare: Compare = None,
+    as_json: Json = False,
+) -> None:
+    """Searches for kernels that keep a model accurate and make it faster. Ctrl-C stops it; `canvas resume` goes on.
+
+    Examples:
+    canvas search --model resnet8 --data fashion-mnist --study study.db --minutes 5
+    canvas search --model nets.py:build --data images/ --study study.db --candidates 200 --flops 0.5 --latency 0.7
+    canvas search --model resnet8 --data fashion-mnist --study study.db --candidates 40 --compare original --recipe
+    images=10000
+    """
+    from canvas.store import NoStudy
+    from canvas.study import Study
+
+    if candidates is None and minutes is None:
+        raise UserError("say how long to search: --candidates N or --minutes M")
+    with contextlib.suppress(NoStudy):
+        Study.open(study)
+        raise StudyError(f"{study}: holds a study already; go on with `canvas resume {study}`, or name another file")
+    note = {
+        "model": _absolute(model),
+        "data": _absolute(data),
+        "recipe": options.pairs("--recipe", recipe or []),
+        "backend": backend,
+        "run": {
+            "candidates": candidates,
+            "minutes": minutes,
+            "workers": workers,
+            "time_limit": time_limit,
+            "memory_limit": memory_limit,
+            "compare": compare,
+        },
+    }
+    evaluate, targets, note["recipe"] = _evaluation(note)
+    made = Study(
+        study,
+        targets,
+        budget=options.budget(flops=flops, params=params, memory=memory, latency=latency),
+        objectives=tuple(objective or ("accuracy", "latency")),
+        seed=seed,
+        strategy=strategy,
+        lookahead=lookahead,
+        note=note,
+        **options.pairs("--limit", limit or []),
+    )
+    _run(made, evaluate, as_json)
+
+
+def resume(
+    study: Annotated[Path, typer.Argument(metavar="FILE.db")],
+    candidates: Candidates = None,
+    minutes: Minutes = None,
+    workers: Workers = None,
+    time_limit: TimeLimit = None,
+    memory_limit: MemoryLimit = None,
+    compare: Compare = None,
+    as_json: Json = False,
+) -> None:
+    """Goes on with a study that was stopped or killed, to its goal or to another one.
+
+    Without options: to the goal, and with the limits, that it had. Candidates that were under way are evaluated again.
+
+    Examples:
+    canvas resume study.db
+    canvas resume study.db --candidates 400
+    """
+    from canvas.study import Study
+
+    opened = Study.open(study)
+    if "run" not in opened.settings:
+        raise StudyError(f"{study}: was run from Python, which alone knows how to evaluate; go on with it there")
+    given = {"workers": workers, "time_limit": time_limit, "memory_limit": memory_limit, "compare": compare}
+    run = {**opened.settings["run"], **{name: value for name, value in given.items() if value is not None}}
+    if candidates is not None or minutes is not None:
+        spent = opened.minutes_spent
+        run |= {"candidates": candidates, "minutes": None if minutes is None else spent + minutes}
+    opened.note("run", run)
+    _run(opened, _evaluation(opened.settings)[0], as_json)
+
+
+def _absolute(spec: str) -> str:
+    """A path that still holds when the study is resumed in another folder; a name stays a name."""
+    path, colon, function = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
+    return str(Path(path).resolve()) + colon + function if Path(path).exists() else spec
+
+
+def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:
+    """How candidates are evaluated, the layers to replace, and the whole recipe."""
+    import torch
+    from canvas.data import load_data
+    from canvas.models import load_model
+    from canvas.targets import targets
+    from canvas.train import Recipe, TrainAndTime
+
+    try:
+        recipe = Recipe(**settings["recipe"])
+    except TypeError as error:
+        raise UserError(f"--recipe: {error}; there are {', '.join(asdict(Recipe()))}") from error
+    data = load_data(settings["data"])
+    model = load_model(settings["model"], num_classes=len(data.classes), in_channels=data.shape[0])
+    evaluate = TrainAndTime(settings["model"], settings["data"], recipe, settings["backend"])
+    return evaluate, targets(model, torch.zeros(1, *data.shape)), asdict(recipe)
+
+
+def _run(study: Any, evaluate: Any, as_json: bool) -> None:
+    """Runs a study to its goal, then compares, then prints how it stands."""
+    run = study.settings["run"]
+    limits = {name: run[name] for name in ("workers", "time_limit") if run[name] is not None}
+    limits |= {"memory_limit": 1e9 * run["memory_limit"]} if run["memory_limit"] else {}
+    minutes = None if run["minutes"] is None else max(0.0, run["minutes"] - study.minutes_spent)
+    try:
+        study.run(evaluate, run["candidates"], minutes, **limits)
+        missing = [name for name in run["compare"] or [] if name not in study.settings.get("references", {})]
+        if missing:
+            study.compare(evaluate, _named(missing), **limits)
+    except KeyboardInterrupt:
+        print(f"stopped; go on with: canvas resume {study.path}", file=sys.stderr)
+        raise
+    put(study_fields(study)) if as_json else summary(study)
+
+
+def _named(names: list[str]) -> dict[str, Any]:
+    """What --compare names: None for the original, else a kernel of the zoo."""
+    from canvas import zoo
+
+    kernels = {"original": None, **zoo()}
+    for name in names:
+        if name not in kernels:
+            raise UserError(f"--compare {name}: no such kernel; there are {', '.join(kernels)}")
+    return {name: kernels[name] for name in names}

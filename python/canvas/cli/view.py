@@ -1,0 +1,216 @@
+"""The commands that look at something: targets, sample, show, check, report, zoo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from canvas import _core
+from canvas.cli import options
+from canvas.cli.options import Flops, Input, Json, Limits, Memory, Model, Params, Seed
+from canvas.cli.printing import console, costs, fail, layer_fields, put, study_fields, summary, table
+from canvas.errors import UserError
+from canvas.progress import figures
+
+
+def targets(
+    model: Annotated[str, typer.Argument(metavar="NAME|PATH.py:FUNCTION")], input: Input = None, as_json: Json = False
+) -> None:
+    """Lists the layers of a model that a kernel can replace.
+
+    Examples:
+    canvas targets resnet18
+    canvas targets nets.py:build --input 3x64x64 --json
+    """
+    found = find_targets(model, input)
+    if as_json:
+        return put({"targets": [{"name": target.name, **layer_fields(target.layer)} for target in found]})
+    rows = table("layer", "in", "out", "extent", "stride", "groups", "MFLOPs", "parameters", "count")
+    for target in found:
+        layer = target.layer
+        extents = "x".join(map(str, layer.spatial))
+        numbers = (
+            layer.c_in,
+            layer.c_out,
+            extents,
+            layer.stride,
+            layer.groups,
+            f"{layer.flops / 1e6:.2f}",
+            f"{layer.params:,}",
+            layer.count,
+        )
+        rows.add_row(target.name, *map(str, numbers))
+    console().print(rows)
+
+
+def sample(
+    model: Model,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many kernels.")] = 5,
+    seed: Seed = 0,
+    input: Input = None,
+    flops: Flops = None,
+    params: Params = None,
+    memory: Memory = None,
+    limit: Limits = None,
+    as_json: Json = False,
+) -> None:
+    """Samples kernels that fit a model, all different.
+
+    Examples:
+    canvas sample --model resnet18 --count 5 --seed 0
+    canvas sample --model resnet8 --flops 0.2:0.5 --params 0.5 --json
+    """
+    from canvas.targets import merged
+
+    layers = merged(find_targets(model, input))
+    budget = options.budget(flops=flops, params=params, memory=memory)
+    kernels = _core.sample(layers, count, seed=seed, budget=budget, **options.pairs("--limit", limit or []))
+    if as_json:
+        return put(
+            {
+                "kernels": [
+                    {"hash": kernel.hash, "text": str(kernel), **costs(kernel.bind(layers, budget))}
+                    for kernel in kernels
+                ]
+            }
+        )
+    for kernel in kernels:
+        binding = kernel.bind(layers, budget)
+        print(f"# {kernel.hash[:12]}  {binding.flops / 1e6:.2f} MFLOPs, {binding.params:,} parameters\n{kernel}")
+
+
+def show(
+    files: Annotated[list[str], typer.Argument(metavar="FILE.db|FILE.canvas...")],
+    layer: Annotated[
+        str | None, typer.Option("--layer", metavar="C,K,HxW,STRIDE", help="For a kernel: its costs on this layer.")
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option("--draw", metavar="FILE.svg", help="For a kernel: write its picture.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Shows a study (also one that is running), or kernels.
+
+    Examples:
+    canvas show study.db
+    canvas show study.db --json
+    canvas show low_rank.canvas --layer 64,128,32x32,2 --draw low_rank.svg
+    """
+    for file in files:
+        if file.endswith(".canvas") or file == "-":
+            _show_kernel(file, layer, draw, as_json)
+        else:
+            _show_study(file, as_json)
+
+
+def _show_study(file: str, as_json: bool) -> None:
+    from canvas.study import Study
+
+    study = Study.open(file)
+    if as_json:
+        return put(study_fields(study))
+    rows = table("#", "state", "origin", "metrics", "hash", "reason")
+    for trial in study.trials:
+        rows.add_row(str(trial.index), trial.state, trial.origin, figures(trial.metrics), trial.hash[:12], trial.reason)
+    console().print(rows)
+    summary(study)
+
+
+def _show_kernel(file: str, layer: str | None, draw: Path | None, as_json: bool) -> None:
+    kernel = options.kernel(file)
+    bound = kernel.bind([options.layer(layer)]) if layer else None
+    if draw:
+        import canvas.kernel  # noqa: F401  (gives kernels their method draw)
+
+        kernel.draw(draw)
+    if as_json:
+        return put({"name": kernel.name, "hash": kernel.hash, "text": str(kernel), **(costs(bound) if bound else {})})
+    print(str(kernel).rstrip())
+    if bound:
+        sizes = ", ".join(f"{name} = {value}" for name, value in sorted(bound[0].sizes.items()))
+        rows = table("", "kernel", "original", "ratio")
+        for name in ("flops", "params", "memory"):
+            value, original = getattr(bound, name), getattr(bound[0].layer, name)
+            rows.add_row(name, f"{value:,}", f"{original:,}", f"{value / original:.3f}")
+        console().print(f"\non {bound[0].layer!r}" + (f" with {sizes}" if sizes else ""), rows, sep="\n")
+
+
+def check(
+    files: Annotated[list[str], typer.Argument(metavar="FILE.canvas...", help="- is the standard input.")],
+    as_json: Json = False,
+) -> int:
+    """Checks kernel files: prints OK or what is wrong.
+
+    Examples:
+    canvas check kernels/*.canvas
+    canvas show study.db --json | jq -r .candidates[0].text | canvas check -
+    """
+    results = []
+    for file in files:
+        try:
+            kernel = options.kernel(file)
+            results.append({"file": file, "ok": True, "name": kernel.name, "hash": kernel.hash})
+            if not as_json:
+                print(f"{file}: OK ({kernel.name}, {kernel.hash[:12]})")
+        except (UserError, _core.KernelError) as error:
+            results.append({"file": file, "ok": False, "error": str(error)})
+            fail(str(error))
+    if as_json:
+        put({"files": results})
+    return 0 if all(result["ok"] for result in results) else 2
+
+
+def zoo(name: Annotated[str | None, typer.Argument()] = None, as_json: Json = False) -> None:
+    """Lists the hand-designed kernels, or prints one.
+
+    Examples:
+    canvas zoo
+    canvas zoo depthwise_separable > mine.canvas
+    """
+    from canvas import zoo as load
+
+    kernels = load()
+    if name is not None and name not in kernels:
+        raise UserError(f"zoo: no kernel '{name}'; there are {', '.join(sorted(kernels))}")
+    chosen = kernels if name is None else {name: kernels[name]}
+    if as_json:
+        return put(
+            {"kernels": [{"name": key, "hash": kernel.hash, "text": str(kernel)} for key, kernel in chosen.items()]}
+        )
+    if name is not None:
+        return print(str(chosen[name]).rstrip())
+    rows = table("kernel", "primitives", "hash")
+    for key, kernel in kernels.items():
+        rows.add_row(key, str(len(kernel)), kernel.hash[:12])
+    console().print(rows)
+
+
+def report(
+    study: Annotated[Path, typer.Argument(metavar="FILE.db")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html")] = Path("report.html"),
+    as_json: Json = False,
+) -> None:
+    """Writes a study as one HTML file that opens offline.
+
+    Examples:
+    canvas report study.db -o report.html
+    """
+    from canvas.report import write_report
+    from canvas.study import Study
+
+    path = write_report(Study.open(study), output)
+    put({"report": str(path)}) if as_json else print(path)
+
+
+def find_targets(model: str, input: str | None) -> list[Any]:
+    """The targets of a model that is named on the command line."""
+    import torch
+    from canvas.targets import targets
+
+    from canvas import models
+
+    sizes = options.shape(input or ("1x28x28" if model == "resnet8" else "3x32x32"))
+    built_in = {"in_channels": sizes[0]} if model in models.BUILT_IN else {}
+    return targets(models.load_model(model, **built_in), torch.zeros(1, *sizes))

@@ -1,0 +1,56 @@
+"""Example inputs of a network: a tensor, a tuple of arguments or a dict of keyword ones. For targets and latency."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+Example = Tensor | tuple | dict
+
+
+def call(model: Any, example: Example) -> Any:
+    """Calls a model with a tensor, a tuple of positional or a dict of keyword arguments."""
+    if isinstance(example, dict):
+        return model(**example)
+    return model(*example) if isinstance(example, tuple) else model(example)
+
+
+def fresh(example: Example, generator: torch.Generator) -> Example:
+    """New inputs of the same shapes: normal numbers of the same mean and spread; integers are permuted."""
+
+    def renew(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        if value.is_floating_point():
+            noise = torch.randn(value.shape, generator=generator)
+            spread, mean = torch.std_mean(value.float(), correction=0)
+            return (noise * spread.cpu() + mean.cpu()).to(value.device, value.dtype)
+        order = torch.randperm(value.numel(), generator=generator).to(value.device)
+        return value.flatten()[order].view(value.shape)
+
+    return pytree.tree_map(renew, example)
+
+
+def channels_last(example: Example) -> Example:
+    """The same inputs with every 4-d tensor stored channels last."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.dim() == 4:
+            return value.contiguous(memory_format=torch.channels_last)
+        return value
+
+    return pytree.tree_map(convert, example)
+
+
+def floats(output: Any) -> list[Tensor]:
+    """All floating-point tensors of a model's output, in a fixed order."""
+    return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def device_of(model: nn.Module, example: Example) -> torch.device:
+    """Where a model computes: the device of its first parameter, else of its first input."""
+    tensors = [*model.parameters(), *(t for t in pytree.tree_leaves(example) if isinstance(t, Tensor))]
+    return tensors[0].device if tensors else torch.device("cpu")

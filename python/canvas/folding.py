@@ -1,0 +1,127 @@
+"""Folds what depends on parameters alone, for inference: batch norms into convolutions, chains of constants into one.
+
+Called by the eager backend. A model that cannot be traced comes back as it was; a result is never assumed right:
+latency checks the outputs of every prepared network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, F.conv1d, F.conv2d, F.conv3d)
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """Folds a model in eval mode.
+
+    Args:
+        model: in eval mode; its parameters may end up shared with the result.
+
+    Returns:
+        A module of the same function, or `model` itself where tracing is not possible.
+
+    Example:
+        >>> folded = fold(resnet8().eval())
+        >>> any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+        False
+    """
+    try:
+        traced = fx.symbolic_trace(model)
+    except Exception:  # tracing runs the user's forward on proxies: it may raise anything
+        return model
+    with torch.no_grad():
+        _fold_constants(traced)
+        for node in list(traced.graph.nodes):
+            if node.op == "call_module" and isinstance(traced.get_submodule(node.target), NORMS):
+                _fold_norm(traced, node)
+    traced.graph.eliminate_dead_code()
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
+
+
+def _attribute(traced: fx.GraphModule, name: str) -> Any:
+    value: Any = traced
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _constant(traced: fx.GraphModule, node: fx.Node, value: Tensor) -> fx.Node:
+    """A new node, before `node`, that gives `value`."""
+    name = f"folded_{sum(1 for key in traced._buffers if key.startswith('folded_'))}"
+    traced.register_buffer(name, value.detach().clone())
+    with traced.graph.inserting_before(node):
+        return traced.graph.get_attr(name)
+
+
+def _fold_constants(traced: fx.GraphModule) -> None:
+    values: dict[fx.Node, Any] = {}
+    for node in list(traced.graph.nodes):
+        if node.op == "get_attr":
+            values[node] = _attribute(traced, node.target)
+        elif node.op in ("call_function", "call_method") and node.all_input_nodes:
+            random = any(word in str(node.target) for word in ("rand", "dropout", "bernoulli"))
+            if random or any(source not in values for source in node.all_input_nodes):
+                continue
+            arguments = fx.map_arg(node.args, values.__getitem__)
+            keywords = fx.map_arg(node.kwargs, values.__getitem__)
+            if node.op == "call_method":
+                values[node] = getattr(arguments[0], node.target)(*arguments[1:], **keywords)
+            else:
+                values[node] = node.target(*arguments, **keywords)
+    for node, value in values.items():
+        if node.op != "get_attr" and isinstance(value, Tensor) and any(user not in values for user in node.users):
+            node.replace_all_uses_with(_constant(traced, node, value))
+
+
+def _fold_norm(traced: fx.GraphModule, node: fx.Node) -> None:
+    norm: Any = traced.get_submodule(str(node.target))
+    source = node.args[0] if node.args else None
+    if not isinstance(source, fx.Node) or len(source.users) != 1 or norm.running_mean is None or norm.training:
+        return
+    scale = (norm.running_var + norm.eps).rsqrt()
+    scale = scale if norm.weight is None else scale * norm.weight
+    shift = -norm.running_mean * scale
+    shift = shift if norm.bias is None else shift + norm.bias
+    if source.op == "call_module":
+        done = _into_module(traced, source, scale, shift)
+    else:
+        done = source.target in CONVOLUTIONS and _into_call(traced, source, scale, shift)
+    if done:
+        node.replace_all_uses_with(source)
+        traced.graph.erase_node(node)
+
+
+def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
+    return weight * scale.view(-1, *[1] * (weight.dim() - 1))
+
+
+def _into_module(traced: fx.GraphModule, source: fx.Node, scale: Tensor, shift: Tensor) -> bool:
+    conv: Any = traced.get_submodule(str(source.target))
+    uses = sum(1 for other in traced.graph.nodes if other.op == "call_module" and other.target == source.target)
+    if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or uses != 1:
+        return False
+    conv.bias = nn.Parameter(shift if conv.bias is None else conv.bias * scale + shift)
+    conv.weight = nn.Parameter(_scaled(conv.weight, scale))
+    return True
+
+
+def _into_call(traced: fx.GraphModule, source: fx.Node, scale: Tensor, shift: Tensor) -> bool:
+    """Folds into `conv2d(x, weight, bias, …)` whose weight and bias are attributes of the model."""
+    order = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+    named = {**dict(zip(order, source.args, strict=False)), **source.kwargs}
+    weight: Any = named["weight"]
+    bias: Any = named.get("bias")
+    if not all(isinstance(n, fx.Node) and n.op == "get_attr" for n in (weight, bias) if n is not None):
+        return False
+    old = torch.zeros_like(shift) if bias is None else _attribute(traced, bias.target)
+    named["bias"] = _constant(traced, source, old * scale + shift)
+    named["weight"] = _constant(traced, source, _scaled(_attribute(traced, weight.target), scale))
+    source.args, source.kwargs = (), named
+    return True

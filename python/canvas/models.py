@@ -1,0 +1,167 @@
+"""The built-in networks, and the loading of a user's own. Called by the command line and by worker processes.
+
+A model spec is a built-in name or `PATH.py:FUNCTION`. Nothing here knows of kernels or data.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from canvas.errors import UserError
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(c_out)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or c_in != c_out:
+            self.shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """A residual network for small images: a 3x3 stem without pooling, stages of basic blocks, one linear layer.
+
+    Args:
+        widths: channels of each stage; every stage but the first halves the resolution.
+        blocks: basic blocks in each stage.
+        stem_stride: 2 halves the resolution before the first stage.
+        num_classes: outputs of the network.
+        in_channels: channels of the images.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], blocks: int, stem_stride: int = 1, num_classes: int = 10, in_channels: int = 3
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, widths[0], 3, stem_stride, 1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        )
+        stages, channels = [], widths[0]
+        for index, width in enumerate(widths):
+            stage = []
+            for block in range(blocks):
+                stage.append(BasicBlock(channels, width, 2 if index > 0 and block == 0 else 1))
+                channels = width
+            stages.append(nn.Sequential(*stage))
+        self.stages = nn.Sequential(*stages)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.stages(self.stem(x))).flatten(1))
+
+
+def resnet8(num_classes: int = 10, in_channels: int = 1) -> ResNet:
+    """ResNet-8 with a stride-2 stem, widths 32, 64 and 128: trains in seconds on one core (28 x 28 images).
+
+    Example:
+        >>> resnet8()(torch.zeros(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
+    """
+    return ResNet((32, 64, 128), 1, 2, num_classes, in_channels)
+
+
+def resnet20(num_classes: int = 10, in_channels: int = 3) -> ResNet:
+    """ResNet-20 for 32 x 32 images: widths 16, 32 and 64, three blocks a stage.
+
+    Example:
+        >>> resnet20()(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+    return ResNet((16, 32, 64), 3, 1, num_classes, in_channels)
+
+
+def resnet18(num_classes: int = 10, in_channels: int = 3) -> ResNet:
+    """ResNet-18 with the stem used for 32 x 32 images (3x3, stride 1, no pooling).
+
+    Example:
+        >>> resnet18()(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+    return ResNet((64, 128, 256, 512), 2, 1, num_classes, in_channels)
+
+
+BUILT_IN: dict[str, Callable[..., ResNet]] = {"resnet8": resnet8, "resnet20": resnet20, "resnet18": resnet18}
+
+
+def load_model(spec: str, num_classes: int = 10, in_channels: int | None = None) -> nn.Module:
+    """Builds the model that a spec names.
+
+    Args:
+        spec: a built-in name, or `PATH.py:FUNCTION`; the function is called without arguments.
+        num_classes: outputs of a built-in model (a user's function decides for itself).
+        in_channels: image channels of a built-in model; by default the model's own (1 for resnet8, else 3).
+
+    Returns:
+        A new module; its weights come from the global random stream.
+
+    Raises:
+        UserError: an unknown name; a file that is missing, raises, lacks the function or gives something else.
+
+    Example:
+        >>> load_model("resnet8", num_classes=10, in_channels=1).head.out_features
+        10
+    """
+    if spec in BUILT_IN:
+        extra = {} if in_channels is None else {"in_channels": in_channels}
+        return BUILT_IN[spec](num_classes=num_classes, **extra)
+    path, colon, function = spec.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        raise UserError(f"model '{spec}': not a built-in model ({', '.join(BUILT_IN)}) and not PATH.py:FUNCTION")
+    return _load_from_file(Path(path), function)
+
+
+def _load_from_file(path: Path, function: str) -> nn.Module:
+    if not path.is_file():
+        raise UserError(f"model file '{path}': no such file; give an existing PATH.py:FUNCTION")
+    name = f"canvas_model_{path.stem}"
+    module_spec = importlib.util.spec_from_file_location(name, path)
+    assert module_spec is not None and module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[name] = module  # classes of the file can then be inspected and copied
+    directory = str(path.resolve().parent)
+    sys.path.insert(0, directory)  # the file may import its neighbours, as when it is run as a script
+    try:
+        model = _run(path, "running the file", lambda: module_spec.loader.exec_module(module))  # type: ignore[union-attr]
+        build = getattr(module, function, None)
+        if not callable(build):
+            own = [n for n, f in vars(module).items() if inspect.isroutine(f) and f.__module__ == name]
+            raise UserError(f"model file '{path}': no function '{function}'; it has {', '.join(own) or 'no function'}")
+        model = _run(path, f"calling {function}()", build)
+    finally:
+        sys.path.remove(directory)
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model file '{path}': {function}() must return a torch.nn.Module, got {type(model).__name__}")
+    return model
+
+
+def _run(path: Path, what: str, call: Callable[[], object]) -> object:
+    """Runs the user's code; whatever it raises becomes one line with the user's file and line."""
+    try:
+        return call()
+    except (Exception, SystemExit) as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        where = f"{path}:{line}" if line else str(path)
+        first = (str(error).splitlines() or [""])[0]
+        raise UserError(f"model file '{where}': {what} raised {type(error).__name__}: {first}") from error

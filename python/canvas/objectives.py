@@ -1,0 +1,68 @@
+"""Objectives: which metric each one reads, which way is better, and which candidates no other beats. Called by study
+and report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from canvas.errors import UserError
+from canvas.store import Record
+
+# The metric that an objective reads: the first of these that the evaluation gives; for any other objective, the
+# metric of its name.
+METRICS = {"latency": ("latency_ratio", "latency_ms", "latency")}
+MAXIMISED = ("accuracy",)
+
+T = TypeVar("T", bound=Record)
+
+
+def costs(metrics: Mapping[str, float], objectives: Iterable[str]) -> list[float]:
+    """The objectives' values, each turned so that lower is better.
+
+    Raises:
+        UserError: a metric is missing.
+
+    Example:
+        >>> costs({"accuracy": 0.9, "latency_ratio": 0.5}, ["accuracy", "latency"])
+        [-0.9, 0.5]
+    """
+    return [-value(metrics, name) if name in MAXIMISED else value(metrics, name) for name in objectives]
+
+
+def value(metrics: Mapping[str, float], objective: str) -> float:
+    """The metric that an objective reads.
+
+    Raises:
+        UserError: there is none.
+
+    Example:
+        >>> value({"latency_ms": 3.0}, "latency")
+        3.0
+    """
+    name = metric(metrics, objective)
+    if name is not None:
+        return metrics[name]
+    given = ", ".join(sorted(metrics)) or "nothing"
+    raise UserError(f"the evaluation gives no value for the objective {objective!r}; it gives {given}")
+
+
+def metric(metrics: Mapping[str, float], objective: str) -> str | None:
+    """The name of the metric that an objective reads, if there is one.
+
+    Example:
+        >>> metric({"latency_ms": 3.0}, "latency")
+        'latency_ms'
+    """
+    return next((name for name in METRICS.get(objective, (objective,)) if name in metrics), None)
+
+
+def pareto(trials: Iterable[T], objectives: Sequence[str]) -> list[T]:
+    """The completed trials that no other beats: best in the first objective first, then in the order asked."""
+    points = [(costs(trial.metrics, objectives), trial) for trial in trials if trial.state == "complete"]
+    points.sort(key=lambda point: (point[0], point[1].index))
+    front: list[tuple[list[float], T]] = []
+    for point, trial in points:  # whatever beats a point comes before it
+        if all(any(a < b for a, b in zip(point, other, strict=True)) for other, _ in front):
+            front.append((point, trial))
+    return [trial for _, trial in front]

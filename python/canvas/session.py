@@ -1,0 +1,181 @@
+"""One run of a study: asks the search, has candidates evaluated, stores and tells the results.
+
+The one place where search (`canvas._core.Search`), `executor.py` and `store.py` meet; `study.py` opens it. A result
+is stored before it is told, and candidate i depends on the results up to i - lookahead alone, so that an interrupted
+study goes on exactly as if nothing had happened. Knows nothing of training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from canvas import _core
+from canvas.errors import StudyError
+from canvas.executor import Executor
+from canvas.objectives import costs, pareto
+from canvas.progress import Status
+from canvas.store import Record, Store
+from canvas.worker import Pruned, Report
+
+
+class Session:
+    """One call of `Study.run`: the study's file is open for driving, and the workers are there.
+
+    A fresh search is first driven through the stored candidates; it must ask for the same ones.
+
+    Raises:
+        StudyError: it asks for others.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        show: Callable[[Status], None],
+        candidates: int | None,
+        minutes: float | None,
+    ) -> None:
+        self.store, self.executor, self.show = store, executor, show
+        self.candidates, self.minutes = candidates, minutes
+        self.start = time.monotonic()
+        settings = store.settings()
+        self.objectives: list[str] = settings["objectives"]
+        self.search = new_search(settings)
+        self.trials: list[Record] = []
+        self.pending: list[Record] = []  # asked before, not yet told
+        self.exhausted: _core.Infeasible | None = None
+        for record in store.records():
+            self._replay(record)
+        self.earlier = len(self.trials) - len(self.pending)
+
+    def go(self) -> None:
+        """Until the goal is reached and nothing is under way."""
+        self.show(self._status())
+        while True:
+            while self.executor.free and (trial := self._next()):
+                self.executor.submit(trial.index, (trial.text,))
+            if not self.executor.running:
+                break
+            for outcome in self.executor.wait(0.5):
+                self.store.tell(outcome.key, outcome.state, outcome.reason, outcome.metrics)
+                self._tell(outcome.key, outcome.state, outcome.reason, outcome.metrics)
+            self.show(self._status())
+        if self.exhausted and not self._reached():
+            raise self.exhausted
+
+    def _replay(self, stored: Record) -> None:
+        try:
+            candidate = self.search.ask()
+        except _core.Infeasible:
+            candidate = None
+        if candidate is None or candidate.index != stored.index or candidate.kernel.hash != stored.hash:
+            raise StudyError(
+                f"{self.store.path}: made by another version of Canvas (candidate {stored.index} comes out"
+                " differently); go on with that version, or start another study"
+            )
+        self.trials.append(stored)
+        if stored.state == "running":
+            self.pending.append(stored)
+        else:
+            self._tell(stored.index, stored.state, stored.reason, stored.metrics)
+
+    def _next(self) -> Record | None:
+        """The next candidate to evaluate: first those that an interrupted run left. None: no more, or none yet."""
+        if self.pending:
+            return self.pending.pop(0)
+        if self.exhausted or self._reached():
+            return None
+        try:
+            candidate = self.search.ask()
+        except _core.Infeasible as error:
+            self.exhausted = error
+            return None
+        if candidate is None:
+            return None
+        record = Record(candidate.index, candidate.kernel.hash, str(candidate.kernel), candidate.origin)
+        self.store.ask(record, self.search.counts)
+        self.trials.append(record)
+        return record
+
+    def _tell(self, index: int, state: str, reason: str, metrics: dict[str, float]) -> None:
+        self.trials[index] = replace(self.trials[index], state=state, reason=reason, metrics=metrics)
+        self.search.tell(index, costs(metrics, self.objectives) if state == "complete" else None)
+
+    def _reached(self) -> bool:
+        late = self.minutes is not None and time.monotonic() - self.start >= 60 * self.minutes
+        return late or (self.candidates is not None and len(self.trials) >= self.candidates)
+
+    def _status(self) -> Status:
+        return Status(
+            trials=tuple(self.trials),
+            front=pareto(self.trials, self.objectives),
+            candidates=self.candidates,
+            minutes=self.minutes,
+            seconds=time.monotonic() - self.start,
+            earlier=self.earlier,
+            running=list(self.executor.running.values()),
+        )
+
+
+class Judge:
+    """The evaluation as a worker runs it: from a kernel's text (None: no kernel) to its metrics, all objectives among
+    them."""
+
+    def __init__(self, evaluate: Callable[..., Mapping[str, float]], settings: Mapping[str, Any]) -> None:
+        self.evaluate = evaluate
+        self.settings = {name: settings[name] for name in ("layers", "budget", "objectives", "seed")}
+
+    def prepare(self) -> None:
+        self.layers, self.budget = layers_of(self.settings), budget_of(self.settings)
+        getattr(self.evaluate, "prepare", lambda: None)()
+
+    def __call__(self, text: str | None, report: Report) -> Mapping[str, float]:
+        def checked(done: float, metrics: Mapping[str, float]) -> None:
+            report(done, metrics)
+            self._hold_latency(metrics)
+
+        binding = text and _core.parse(text, "candidate.canvas").bind(self.layers, self.budget)
+        metrics = self.evaluate(binding, self.settings["seed"], report=checked)
+        if isinstance(metrics, Mapping):  # otherwise the worker says so
+            checked(1.0, metrics)
+            costs(metrics, self.settings["objectives"])
+        return metrics
+
+    def _hold_latency(self, metrics: Mapping[str, float]) -> None:
+        limit = self.settings["budget"] and self.settings["budget"]["latency"]
+        limit = limit[1] if isinstance(limit, (list, tuple)) else limit
+        if limit is not None and metrics.get("latency_ratio", 0.0) > limit:
+            raise Pruned(f"latency is {metrics['latency_ratio']:.3f} of the original's, the budget is {limit:g}")
+
+
+def new_search(settings: Mapping[str, Any]) -> Any:
+    """The search that a study's settings describe, at its beginning."""
+    return _core.Search(
+        layers_of(settings),
+        budget=budget_of(settings),
+        seed=settings["seed"],
+        strategy=settings["strategy"],
+        lookahead=settings["lookahead"],
+        **settings["limits"],
+    )
+
+
+def layers_of(settings: Mapping[str, Any]) -> list[Any]:
+    """The layers of a study's settings."""
+    return [layer_of(fields) for fields in settings["layers"]]
+
+
+def layer_of(fields: Mapping[str, Any]) -> Any:
+    """A layer as stored."""
+    return _core.Layer(**{**fields, "spatial": tuple(fields["spatial"])})
+
+
+def budget_of(settings: Mapping[str, Any]) -> Any:
+    """The budget of a study's settings, or None."""
+    fields = settings["budget"]
+    if fields is None:
+        return None
+    return _core.Budget(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})

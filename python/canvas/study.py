@@ -1,0 +1,356 @@
+"""A study: ask the search for candidates, have them evaluated in worker processes, tell it the results, store all of
+it.
+
+Made with its settings or opened again, run as often as one likes, and viewed at any time, also while it runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from canvas import _core
+from canvas.errors import StudyError, UserError
+from canvas.executor import Executor, usable_cores
+from canvas.objectives import pareto
+from canvas.progress import Status, console_progress
+from canvas.session import Judge, Session, budget_of, layer_of, layers_of, new_search
+from canvas.store import NoStudy, Record, Store
+
+LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count")
+BUDGET_FIELDS = ("flops", "params", "memory", "latency")
+
+
+@dataclass(frozen=True)
+class Trial(Record):
+    """One candidate of a study: index, hash, text, origin, state, reason, metrics (as stored), with its study's
+    layers and budget."""
+
+    study: Study | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel itself."""
+        return _core.parse(self.text, f"{self.hash}.canvas")
+
+    @property
+    def binding(self) -> Any:
+        """The kernel bound to the study's layers under its budget."""
+        assert self.study is not None
+        return self.kernel.bind(self.study.layers, self.study.budget)
+
+    def apply(self, model: Any) -> Any:
+        """A copy of `model` with this kernel in the place of the layers that the study was made for.
+
+        Args:
+            model: the network whose targets the study was given.
+
+        Returns:
+            The new network; `model` is untouched.
+
+        Raises:
+            UserError: the model has no such layers.
+
+        Example:
+            >>> fast = study.front()[0].apply(model)  # doctest: +SKIP
+        """
+        from canvas.targets import Target, replace
+
+        assert self.study is not None
+        targets = [Target(target["name"], layer_of(target["layer"])) for target in self.study.settings["targets"]]
+        if not targets:
+            raise UserError("the study was made for bare layers: use canvas.replace(model, trial.kernel, targets)")
+        return replace(model, self.binding, targets=targets)
+
+
+class Study:
+    """A search for kernels, kept in one file.
+
+    Opens the study in `path` if there is one (it must have been made with the same arguments), or makes a new one.
+
+    Args:
+        path: the study file.
+        layers: the layers to replace: what `canvas.targets` gives, or `canvas.Layer`s.
+        budget: `canvas.Budget`, fractions of the layers' total. Its latency limit is held against the metric
+            `latency_ratio`.
+        objectives: "accuracy" is maximised, anything else is minimised. Each is a metric of the evaluation's result
+            ("latency" is the first of latency_ratio, latency_ms, latency).
+        seed: decides all candidates, together with the results.
+        strategy: "evolution" or "random".
+        lookahead: candidate i depends on the results of candidates 0 to i - lookahead alone; so many can be under way
+            at once.
+        note: anything to keep beside the settings (JSON values), such as how to evaluate.
+        **limits: limits on the kernels sampled, as for `canvas.sample`.
+
+    Raises:
+        StudyError: the file cannot be used, or holds a study made with other arguments.
+
+    Example:
+        >>> layers = canvas.targets(model, example)  # doctest: +SKIP
+        >>> study = canvas.Study("resnet18.db", layers, budget=canvas.Budget(flops=0.5))  # doctest: +SKIP
+        >>> study.run(evaluate=canvas.TrainAndTime(model, data), minutes=60)  # doctest: +SKIP
+        >>> fast = study.front()[0].apply(model)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        layers: Sequence[Any],
+        budget: Any = None,
+        objectives: Sequence[str] = ("accuracy", "latency"),
+        seed: int = 0,
+        strategy: str = "evolution",
+        lookahead: int = 8,
+        note: Mapping[str, Any] | None = None,
+        **limits: Any,
+    ) -> None:
+        given = {
+            "layers": [_fields(layer, LAYER_FIELDS) for layer in _merged(layers)],
+            "targets": [
+                {"name": layer.name, "layer": _fields(layer.layer, LAYER_FIELDS)}
+                for layer in layers
+                if hasattr(layer, "name")
+            ],
+            "budget": budget and _fields(budget, BUDGET_FIELDS),
+            "objectives": list(objectives),
+            "seed": seed,
+            "strategy": strategy,
+            "lookahead": lookahead,
+            "limits": limits,
+        }
+        path = Path(path)
+        self.path = path
+        try:
+            self._load()
+        except NoStudy:
+            new_search(given)  # its faults come before a file is made
+            Store(path, "create", {**given, **(note or {}), "environment": environment()}).close()
+            self._load()
+        for name, value in given.items():
+            if self.settings[name] != value:
+                raise StudyError(
+                    f"{path}: holds a study made with {name} {self.settings[name]}, not {value}; name another file,"
+                    " or give the same arguments"
+                )
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Study:
+        """Opens an existing study, to view it (also while it runs elsewhere) or to go on with it.
+
+        Args:
+            path: the study file.
+
+        Returns:
+            The study.
+
+        Raises:
+            StudyError: the file is no study that this version can read.
+
+        Example:
+            >>> Study.open("resnet18.db").front()  # doctest: +SKIP
+        """
+        study = cls.__new__(cls)
+        study.path = Path(path)
+        study._load()
+        return study
+
+    def _load(self) -> None:
+        with Store(self.path) as store:
+            self.settings: dict[str, Any] = store.settings()
+        try:
+            self.layers, self.budget = layers_of(self.settings), budget_of(self.settings)
+            self.objectives: list[str] = self.settings["objectives"]
+        except (KeyError, TypeError) as error:
+            raise StudyError(f"{self.path}: damaged: its settings lack {error}; restore it from a copy") from error
+
+    # Viewing: each call reads the file anew.
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All candidates in the order asked."""
+        with Store(self.path) as store:
+            return [self._trial(record) for record in store.records()]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The funnel: what the sampler tried and why it dropped it, then what became of the candidates."""
+        with Store(self.path) as store:
+            states = [record.state for record in store.records()]
+            return store.counts() | {
+                "trained": states.count("complete"),
+                "pruned": states.count("pruned"),
+                "failed": states.count("failed"),
+            }
+
+    @property
+    def best(self) -> Trial | None:
+        """The first of the front, if there is one."""
+        front = self.front()
+        return front[0] if front else None
+
+    def front(self) -> list[Trial]:
+        """The candidates that no other beats in all objectives, best in the first objective first.
+
+        Returns:
+            Completed trials alone; empty before the first.
+
+        Raises:
+            StudyError: the file cannot be read.
+
+        Example:
+            >>> print(study.front()[0].text)  # doctest: +SKIP
+        """
+        return pareto(self.trials, self.objectives)
+
+    def _trial(self, record: Record) -> Trial:
+        return Trial(**{name: getattr(record, name) for name in Record.__dataclass_fields__}, study=self)
+
+    # Running
+
+    def run(
+        self,
+        evaluate: Callable[..., Mapping[str, float]],
+        candidates: int | None = None,
+        minutes: float | None = None,
+        workers: int | None = None,
+        time_limit: float = 600.0,
+        memory_limit: float | None = None,
+        progress: Callable[[Status], None] | bool = True,
+    ) -> None:
+        """Searches until the study has `candidates` candidates or `minutes` have passed; Ctrl-C stops it sooner. Can
+        be called again.
+
+        A candidate that raises, crashes, hangs, runs out of memory or gives a number that is not finite is stored as
+        failed, with its reason.
+
+        Args:
+            evaluate: called in worker processes as `evaluate(binding, seed, report=report)`; returns metrics, at
+                least the objectives. It may call `report(done, metrics)` with the fraction done and what it knows:
+                over the latency budget, evaluation ends there.
+            candidates: how many candidates the study shall have in all.
+            minutes: how long to go on asking; what is under way then is finished.
+            workers: worker processes; by default one per core.
+            time_limit: seconds that one candidate may take.
+            memory_limit: bytes that one worker may hold; by default an equal share of what the machine has free.
+            progress: True to show it, False for silence, or what to call with each `Status`.
+
+        Raises:
+            StudyError: the file cannot be written, is run by another process, or was made by another version of Canvas.
+            UserError: the evaluation itself is at fault.
+            canvas.Infeasible: the search finds no (further) kernel.
+
+        Example:
+            >>> study.run(canvas.TrainAndTime(model, data), candidates=100)  # doctest: +SKIP
+        """
+        if candidates is None and minutes is None:
+            raise UserError("say how long to search: candidates or minutes")
+        workers = min(workers or usable_cores(), self.settings["lookahead"])
+        judge = Judge(evaluate, self.settings)
+        with (
+            Store(self.path, "drive") as store,
+            Executor(judge, workers, time_limit, memory_limit) as executor,
+            console_progress(progress) as show,
+        ):
+            Session(store, executor, show, candidates, minutes).go()
+
+    def compare(
+        self,
+        evaluate: Callable[..., Mapping[str, float]],
+        kernels: Mapping[str, Any],
+        workers: int | None = None,
+        time_limit: float = 600.0,
+        memory_limit: float | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Evaluates kernels that the search does not know of, just as its candidates, and stores the metrics for the
+        report.
+
+        Args:
+            evaluate, workers, time_limit, memory_limit: as for `run`.
+            kernels: what to evaluate, by name; None is the network as it is. The budget does not bind them.
+
+        Returns:
+            The metrics of those that could be evaluated, by name; those of earlier calls too.
+
+        Raises:
+            StudyError, UserError: as for `run`.
+
+        Example:
+            >>> study.compare(evaluate, {"original": None, "shift": canvas.zoo()["shift"]})  # doctest: +SKIP
+        """
+        judge = Judge(evaluate, {**self.settings, "budget": None})
+        waiting = [(index, name) for index, name in enumerate(kernels)]
+        with (
+            Store(self.path, "drive") as store,
+            Executor(judge, workers or usable_cores(), time_limit, memory_limit) as executor,
+        ):
+            found: dict[str, dict[str, float]] = store.settings().get("references", {})
+            while waiting or executor.running:
+                while waiting and executor.free:
+                    index, name = waiting.pop(0)
+                    executor.submit(index, (kernels[name] and str(kernels[name]),))
+                for outcome in executor.wait(1.0):
+                    if outcome.state == "complete":
+                        found[list(kernels)[outcome.key]] = outcome.metrics
+                        store.note("references", found)
+        self.settings["references"] = found
+        return found
+
+    def note(self, name: str, value: Any) -> None:
+        """Stores something beside the settings (any JSON value), for instance how the study is run.
+
+        Raises:
+            StudyError: the file cannot be written, or the study is running.
+
+        Example:
+            >>> study.note("remark", "on the quiet machine")  # doctest: +SKIP
+        """
+        with Store(self.path, "drive") as store:
+            store.note(name, value)
+        self.settings[name] = value
+
+    @property
+    def minutes_spent(self) -> float:
+        """How long candidates were under way, in all runs so far."""
+        spent, end = 0.0, 0.0
+        for asked, told in sorted((trial.asked, trial.told) for trial in self.trials if trial.told):
+            spent += max(0.0, told - max(asked, end))
+            end = max(end, told)
+        return spent / 60
+
+
+def environment() -> dict[str, Any]:
+    """What a study's figures depend on besides its settings."""
+    import importlib.metadata
+
+    versions = {}
+    for package in ("canvas-kas", "torch", "numpy"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "cores": usable_cores(),
+        **versions,
+    }
+
+
+def _fields(thing: Any, names: Sequence[str]) -> dict[str, Any]:
+    """As JSON gives it back."""
+    values = {name: getattr(thing, name) for name in names}
+    return {name: list(value) if isinstance(value, (list, tuple)) else value for name, value in values.items()}
+
+
+def _merged(layers: Sequence[Any]) -> Sequence[Any]:
+    """Layers as given; targets as layers, equal ones as one."""
+    if not any(hasattr(layer, "name") for layer in layers):
+        return layers
+    from canvas.targets import merged
+
+    return merged(layers)

@@ -1,0 +1,276 @@
+"""Training one network and judging one candidate. Called by workers, the command line and users' scripts.
+
+The same recipe serves the original network, the hand-designed kernels and every candidate. Validation data comes out of
+the training data; the test split is never touched here.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from canvas import latency, targets
+from canvas.data import Data, Images, load_data
+from canvas.errors import Diverged, UserError
+from canvas.models import load_model
+
+Report = Callable[[float, "dict[str, float]"], None]  # called with the fraction done and the metrics so far; may raise
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: SGD with Nesterov momentum, the learning rate up to `lr` and down to zero once.
+
+    The defaults suit a network of the size of `resnet8` on Fashion-MNIST for 10,000 to 100,000 images.
+
+    Attributes:
+        images: training samples seen (more than the training data holds: several passes).
+        batch: images in a step.
+        lr: the highest learning rate, reached after the fraction `warmup` of all steps.
+        momentum: of SGD.
+        weight_decay: on parameters of two and more dimensions.
+        flip: mirror half of the images left to right.
+        crop: shift the images by up to so many pixels (0: not at all).
+        validation: the part of the training data that is held back to measure accuracy.
+        seed: order of the images, augmentation, dropout.
+    """
+
+    images: int = 34_000
+    batch: int = 32
+    lr: float = 0.03
+    warmup: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    flip: bool = False
+    crop: int = 0
+    validation: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("images", 1, 1e12), ("batch", 2, 1e6), ("lr", 1e-12, 1e6), ("crop", 0, 1000)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UserError(f"recipe {name}: needs at least {low:g} and at most {high:g}, got {value}")
+        for name in ("momentum", "weight_decay", "warmup", "validation"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"recipe {name}: needs a number from 0 up to 1, got {getattr(self, name)}")
+
+    def rate(self, done: float) -> float:
+        """The learning rate when the fraction `done` of the steps is over."""
+        return self.lr * (done / self.warmup if done < self.warmup else (1 - done) / (1 - self.warmup))
+
+
+def train(model: nn.Module, data: Data, recipe: Recipe | None = None, report: Report | None = None) -> dict[str, float]:
+    """Trains a model in place; the global random stream is left as it was.
+
+    Args:
+        model: takes images [N, C, H, W] as floats, gives one logit a class. It stays on its device.
+        data: its training part is split into training and validation data, the same way for every recipe seed.
+        recipe: by default `Recipe()`.
+        report: called about fifty times with the fraction done and {"loss"}; what it raises ends the training.
+
+    Returns:
+        {"accuracy": on the validation data, "loss": mean of the last tenth of the steps, "seconds"}.
+
+    Raises:
+        Diverged: the loss is not finite.
+
+    Example:
+        >>> metrics = train(resnet8(), load_data("fashion-mnist"), Recipe(images=10_000))
+        >>> metrics["accuracy"] > 0.75
+        True
+    """
+    recipe = recipe or Recipe()
+    start = time.perf_counter()
+    training, validation = data.split(recipe.validation)
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(recipe.seed)
+        loss = _fit(model, data, training, recipe, report)
+    result = {"loss": loss, "accuracy": accuracy(model, data.normalise(validation.images), validation.labels)}
+    return {**result, "seconds": time.perf_counter() - start}
+
+
+def _fit(model: nn.Module, data: Data, training: Images, recipe: Recipe, report: Report | None) -> float:
+    generator = torch.Generator().manual_seed(recipe.seed)
+    device = next(model.parameters()).device
+    optimizer = _optimizer(model, recipe)
+    steps = max(1, round(recipe.images / recipe.batch))
+    passes = math.ceil(steps * recipe.batch / len(training))
+    order = torch.cat([torch.randperm(len(training), generator=generator) for _ in range(passes)])
+    model.train()
+    total, counted, often = 0.0, 0, max(1, steps // 50)
+    for step in range(steps):
+        picked = order[step * recipe.batch : (step + 1) * recipe.batch]
+        images = _augment(training.images[picked], recipe, generator)
+        inputs = data.normalise(images.to(device)).to(memory_format=torch.channels_last)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate((step + 0.5) / steps)
+        loss = F.cross_entropy(model(inputs), training.labels[picked].to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        looked = step % often == 0 or step >= steps - max(1, steps // 10)
+        value = float(loss.detach()) if looked else 0.0
+        if not math.isfinite(value):
+            raise Diverged(f"the loss became {value} at step {step + 1} of {steps}")
+        if step >= steps - max(1, steps // 10):
+            total, counted = total + value, counted + 1
+        if report is not None and step % often == 0:
+            report((step + 1) / steps, {"loss": value})
+    return total / counted
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    weights = [p for p in model.parameters() if p.requires_grad and p.dim() >= 2]
+    others = [p for p in model.parameters() if p.requires_grad and p.dim() < 2]
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+
+
+def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    count, _, height, width = images.shape
+    if recipe.flip:
+        flipped = torch.rand(count, generator=generator) < 0.5
+        images = torch.where(flipped.view(-1, 1, 1, 1), images.flip(3), images)
+    if recipe.crop:
+        padded = F.pad(images, [recipe.crop] * 4)
+        top, left = torch.randint(2 * recipe.crop + 1, (2, count, 1, 1), generator=generator)
+        rows = top + torch.arange(height).view(1, -1, 1)
+        columns = left + torch.arange(width).view(1, 1, -1)
+        images = padded[torch.arange(count).view(-1, 1, 1), :, rows, columns].permute(0, 3, 1, 2)
+    return images
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 250) -> float:
+    """The fraction of images whose highest logit is their label's, in eval mode (the mode is restored).
+
+    Args:
+        model: gives one logit a class.
+        images: normalised floats [N, C, H, W] (`Data.normalise`).
+        labels: class numbers [N].
+        batch: images in a forward pass.
+
+    Returns:
+        A number from 0 to 1.
+
+    Raises:
+        Diverged: a logit is not a number.
+
+    Example:
+        >>> accuracy(nn.Flatten(), torch.eye(3).view(3, 3, 1, 1), torch.tensor([0, 1, 0]))
+        0.6666666666666666
+    """
+    device = next((p.device for p in model.parameters()), images.device)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    right = 0
+    try:
+        for begin in range(0, len(labels), batch):
+            inputs = images[begin : begin + batch].to(device).contiguous(memory_format=torch.channels_last)
+            logits = model(inputs)
+            if bool(logits.isnan().any()):
+                raise Diverged("the trained network gives outputs that are not numbers")
+            right += int((logits.argmax(1).cpu() == labels[begin : begin + batch]).sum())
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return right / len(labels)
+
+
+@functools.lru_cache(maxsize=2)
+def _cached_data(spec: str) -> Data:
+    return load_data(spec)
+
+
+class TrainAndTime:
+    """Judges a candidate: puts it into the model, times the network, trains it. Picklable; called in worker processes.
+
+    Args:
+        model: a module (its weights are the starting point), or a spec as for `load_model`, rebuilt in each worker.
+        data: a spec as for `load_data` (read once in each process), or the data themselves.
+        recipe: of the training; its seed is replaced by the candidate's.
+        backend: what the latency is measured with, see `latency.BACKENDS`.
+        batch: images in a timed forward pass.
+        threads: of PyTorch's, for training and timing both.
+
+    Example:
+        >>> evaluate = TrainAndTime("resnet8", "fashion-mnist", Recipe(images=10_000))
+        >>> sorted(evaluate(kernel, seed=0))
+        ['accuracy', 'flops', 'latency_ms', 'latency_ratio', 'loss', 'params', 'seconds', ...]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | str,
+        data: Data | str,
+        recipe: Recipe | None = None,
+        backend: str = "eager",
+        batch: int = 32,
+        threads: int = 1,
+    ) -> None:
+        self.model, self.data, self.recipe = model, data, recipe or Recipe()
+        self.backend, self.batch, self.threads = backend, batch, threads
+
+    def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
+        """Judges one candidate.
+
+        Args:
+            candidate: a Kernel or a Binding; None: the model as it is.
+            seed: of the weights' initial values, the order of images and the augmentation.
+            report: called with the fraction done and the metrics so far: first (at 0) with all but the accuracy.
+
+        Returns:
+            {"accuracy", "loss", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_ratio",
+            "latency_ratio_low", "latency_ratio_high", "flops" and "params" (of the whole network), "seconds"}.
+
+        Raises:
+            EvaluationError: the network diverged or its timing cannot be true.
+        """
+        start = time.perf_counter()
+        data = _cached_data(self.data) if isinstance(self.data, str) else self.data
+        with latency.fixed_threads(self.threads):
+            network, metrics = self._prepare(candidate, seed, data)
+            if report is not None:
+                report(0.0, dict(metrics))
+            recipe = dataclasses.replace(self.recipe, seed=seed)
+            metrics |= train(network, data, recipe, report and (lambda done, more: report(done, {**metrics, **more})))
+        return {**metrics, "seconds": time.perf_counter() - start}
+
+    def original(self, data: Data) -> nn.Module:
+        """The network before any replacement, in a copy of its own."""
+        if isinstance(self.model, str):
+            return load_model(self.model, num_classes=len(data.classes), in_channels=data.shape[0])
+        return copy.deepcopy(self.model)
+
+    def _prepare(self, candidate: Any, seed: int, data: Data) -> tuple[nn.Module, dict[str, float]]:
+        """The network with the candidate in it, and what it costs."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            original = self.original(data)
+            device = next(original.parameters()).device
+            example = torch.randn(self.batch, *data.shape).to(device)
+            network = original if candidate is None else targets.replace(original, candidate, example=example)
+        timing = latency.compare(network, original, example, backend=self.backend, threads=self.threads)
+        return network, {
+            "latency_ms": timing.median_ms,
+            "latency_low_ms": timing.low_ms,
+            "latency_high_ms": timing.high_ms,
+            "latency_ratio": timing.ratio,
+            "latency_ratio_low": timing.ratio_low,
+            "latency_ratio_high": timing.ratio_high,
+            "flops": latency.flops(network, example[:1]),
+            "params": float(sum(p.numel() for p in network.parameters())),
+        }

@@ -1,0 +1,130 @@
+// Contractions with a parameter that are convolutions: windows contracted (dense, grouped, depthwise, dilated, strided), or channels
+// contracted at every position (1x1).
+#include <algorithm>
+
+#include "canvas/emit/python.h"
+#include "canvas/emit/torch_writer.h"
+
+namespace canvas {
+
+namespace {
+
+const IndexItem* item_along(const std::vector<IndexItem>& items, const std::string& axis) {
+  for (const IndexItem& item : items) {
+    if (item.axis == axis) return &item;
+  }
+  return nullptr;
+}
+
+// Whether the convolution can read along this item by itself: its axis stays, its window is contracted.
+bool absorbed(const IndexItem& item, const CoreOp& core, const CoreOp& weights) {
+  if (item.offset != 0 || !has_axis(core.axes, item.axis) || has_axis(weights.axes, item.axis)) return false;
+  if (item.made.empty()) return true;
+  return item.window % 2 == 1 && has_axis(weights.axes, item.made) && !has_axis(core.axes, item.made);
+}
+
+// How the operand's axes are used: [front (into the batch), groups, from (contracted), spatial dimensions].
+struct Plan {
+  Dim front, groups, to, from;
+  Layout spatial;
+  bool single = false;  // one filter for every channel of `front`
+};
+
+// Folds what is more than three spatial dimensions: first neighbours that no window reads along, then into the batch.
+bool fit_spatial(Plan& plan, const std::vector<IndexItem>& items) {
+  const auto plain = [&](const Dim& dim) { return item_along(items, dim[0]) == nullptr; };
+  for (size_t i = 0; plan.spatial.size() > 3 && i + 1 < plan.spatial.size();) {
+    if (plain(plan.spatial[i]) && plain(plan.spatial[i + 1])) {
+      plan.spatial[i].insert(plan.spatial[i].end(), plan.spatial[i + 1].begin(), plan.spatial[i + 1].end());
+      plan.spatial.erase(plan.spatial.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+    } else {
+      ++i;
+    }
+  }
+  for (size_t i = 0; plan.spatial.size() > 3 && i < plan.spatial.size();) {
+    if (!plain(plan.spatial[i])) {
+      ++i;
+      continue;
+    }
+    plan.front.insert(plan.front.end(), plan.spatial[i].begin(), plan.spatial[i].end());
+    plan.spatial.erase(plan.spatial.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return !plan.spatial.empty() && plan.spatial.size() <= 3;
+}
+
+std::optional<Plan> make_plan(const CoreOp& core, const CoreOp& weights, const TorchValue& base, const std::vector<IndexItem>& items) {
+  Plan plan;
+  bool windows = false;
+  for (const IndexItem& item : items) windows = windows || !item.made.empty();
+  for (const Axis& axis : weights.axes) {
+    const bool kept = has_axis(core.axes, axis.name), in_base = has_axis(base.axes, axis.name);
+    if (kept) (in_base ? plan.groups : plan.to).push_back(axis.name);
+    else if (in_base) plan.from.push_back(axis.name);
+    if (in_base && axis.role == Role::kSpatial) return std::nullopt;
+  }
+  const Dim order = flat(base.layout);
+  const auto channel = [&](const std::string& name) { return holds(plan.groups, name) || holds(plan.from, name); };
+  const auto first = std::find_if(order.begin(), order.end(), channel);
+  for (auto axis = order.begin(); axis != order.end(); ++axis) {
+    if (*axis == kBatch || channel(*axis)) continue;
+    const bool behind = first != order.end() ? axis > first : base.axes[static_cast<size_t>(find_axis(base.axes, *axis))].role == Role::kSpatial;
+    if (item_along(items, *axis) || behind) plan.spatial.push_back({*axis});
+    else plan.front.push_back(*axis);
+  }
+  if (!fit_spatial(plan, items)) return std::nullopt;
+  plan.single = windows && first == order.end() && plan.to.empty() && !plan.front.empty();
+  return plan;
+}
+
+}  // namespace
+
+std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int operand, const CoreOp& weights) {
+  int base_id = operand;
+  std::vector<IndexItem> items;
+  const CoreOp& x = op(operand);
+  if (x.kind == CoreKind::kIndex && x.over.empty() &&
+      std::all_of(x.items.begin(), x.items.end(), [&](const IndexItem& item) { return absorbed(item, core, weights); })) {
+    items = x.items;
+    base_id = x.inputs[0];
+  }
+  const TorchValue& base = value(base_id);
+  std::optional<Plan> plan = make_plan(core, weights, base, items);
+  if (!plan) return std::nullopt;
+  for (const std::string& axis : plan->front) plan->single = plan->single && fixed(base.axes, axis);
+
+  Dim in = plan->groups, out = plan->groups;
+  in.insert(in.end(), plan->from.begin(), plan->from.end());
+  out.insert(out.end(), plan->to.begin(), plan->to.end());
+  Layout filter = {out, plan->from};
+  std::vector<int64_t> strides, padding, dilation;
+  for (const Dim& dim : plan->spatial) {
+    const IndexItem* item = item_along(items, dim[0]);
+    filter.push_back(item && !item->made.empty() ? Dim{item->made} : Dim{});
+    strides.push_back(item ? stride(*item) : 1);
+    dilation.push_back(item ? item->dilation : 1);
+    padding.push_back(item ? item->dilation * (item->window / 2) : 0);
+  }
+  Layout layout = {{kBatch}, in};
+  Dim& front = layout[plan->single ? 1 : 0];
+  front.insert(front.end(), plan->front.begin(), plan->front.end());
+  layout.insert(layout.end(), plan->spatial.begin(), plan->spatial.end());
+  const int64_t groups = extent(base.axes, plan->single ? plan->front : plan->groups);
+
+  std::string code = "F.conv" + std::to_string(plan->spatial.size()) + "d(" + arranged(base, layout).code + ", " + weight(weights, filter).code;
+  if (plan->single) {
+    code += ".expand(" + std::to_string(groups);
+    for (size_t i = 1; i < filter.size(); ++i) code += ", -1";
+    code += ")";
+  }
+  const auto option = [&](const char* name, const std::string& value, const char* standard) {
+    if (value != standard) code += std::string(", ") + name + "=" + value;
+  };
+  option("stride", one_or_tuple(strides), "1");
+  option("padding", one_or_tuple(padding), "0");
+  option("dilation", one_or_tuple(dilation), "1");
+  option("groups", std::to_string(groups), "1");
+  if (!plan->single) layout[1] = out;
+  return assign(core, code + ")", layout);
+}
+
+}  // namespace canvas

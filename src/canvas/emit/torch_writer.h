@@ -1,0 +1,97 @@
+// Turns simplified core forms into the statements of a PyTorch module's forward(). A value is written when something first needs it, so
+// that whatever was fused into its consumer (windows, strides, views) never appears. Called by emit_torch(); one source file per
+// family of core forms.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "canvas/emit/layout.h"
+#include "canvas/ir/core.h"
+
+namespace canvas {
+
+// A written value: a Python expression (mostly a variable), how it lies in memory, and its axes.
+struct TorchValue {
+  std::string code;
+  Layout layout;
+  Axes axes;
+};
+
+class TorchWriter {
+ public:
+  TorchWriter(CoreProgram program, const Values& values);
+
+  // The value of an operation; writes the statements that it needs, once.
+  const TorchValue& value(int op);
+  // `value` brought into another layout.
+  TorchValue arranged(const TorchValue& value, const Layout& layout);
+
+  const CoreProgram& program() const { return program_; }
+  const std::vector<std::string>& statements() const { return statements_; }
+  // Name of a parameter -> the dimensions that it is stored in.
+  const std::map<std::string, std::vector<int64_t>>& stored() const { return stored_; }
+  // Lines for the constructor that make constant buffers.
+  const std::vector<std::string>& buffers() const { return buffers_; }
+
+ private:
+  // torch_writer.cpp
+  const CoreOp& op(int id) const { return program_.ops[static_cast<size_t>(id)]; }
+  TorchValue write(int id);
+  TorchValue input(const CoreOp& op);
+  TorchValue view(const CoreOp& op);
+  // Adds "name = code", the name taken from `op` where it has one; the value is then the variable.
+  TorchValue assign(const CoreOp& op, const std::string& code, Layout layout);
+  std::string fresh(const std::string& wanted);
+  int64_t extent(const Axes& axes, const std::string& axis) const;
+  int64_t extent(const Axes& axes, const Dim& dim) const;
+  bool fixed(const Axes& axes, const std::string& axis) const;
+  Extent extent_code(const Axes& axes, const std::string& axis) const;
+  // A parameter in the layout that its user wants: stored so, where order and number of dimensions allow.
+  TorchValue weight(const CoreOp& parameter, const Layout& layout);
+
+  // torch_map.cpp
+  TorchValue map(const CoreOp& op);
+  // A layout over `axes` in which the operands' layouts broadcast; the first operand with the most axes leads.
+  Layout common_layout(const Axes& axes, const std::vector<int>& operands);
+  // What the operand becomes in that layout: dimensions of extent 1 where it lacks axes.
+  Layout aligned(int operand, const Layout& layout) const;
+
+  // torch_contract.cpp
+  TorchValue contract(const CoreOp& op);
+  TorchValue einsum(const CoreOp& op);
+  std::optional<TorchValue> linear(const CoreOp& op, int operand, const CoreOp& weight);
+  std::optional<TorchValue> taps(const CoreOp& op, int window, int other);
+  std::string tap_sum(const std::string& wide, const std::string& filter, const Axes& axes, const Layout& layout,
+                      const std::vector<IndexItem>& items) const;
+
+  // torch_convolution.cpp
+  std::optional<TorchValue> convolution(const CoreOp& op, int operand, const CoreOp& weight);
+
+  // torch_index.cpp
+  TorchValue index(const CoreOp& op);
+  TorchValue neighbourhood(const CoreOp& op);
+  // F.pad(code, ...) so that every window and offset of the items stays inside; `code` lies in `layout`.
+  std::string padded(const std::string& code, const Layout& layout, const std::vector<IndexItem>& items) const;
+
+  // torch_reduce.cpp
+  TorchValue reduce(const CoreOp& op);
+  TorchValue softmax(const CoreOp& op);
+  std::optional<TorchValue> pool(const CoreOp& op);
+
+  int64_t stride(const IndexItem& item) const;
+
+  CoreProgram program_;
+  Values values_;
+  std::map<int, TorchValue> written_;
+  std::vector<std::string> statements_;
+  std::vector<std::string> buffers_;
+  std::set<std::string> names_;
+  std::map<std::string, std::vector<int64_t>> stored_;
+};
+
+}  // namespace canvas

@@ -1,0 +1,127 @@
+"""Stand-in evaluations for the tests of executor, study and command line: quick, deterministic, or badly behaved on
+purpose."""
+
+import ctypes
+import hashlib
+import os
+import signal
+import time
+
+from canvas.errors import UserError
+from canvas.worker import Pruned
+
+
+def quick(binding, seed, report):
+    """Metrics made from the kernel's hash alone."""
+    digest = hashlib.sha256(f"{binding.kernel.hash}{seed}".encode()).digest()
+    report(0.0, {"latency_ratio": 0.1 + digest[0] / 256})
+    return {"accuracy": digest[1] / 256, "latency_ratio": 0.1 + digest[0] / 256, "flops": float(digest[2])}
+
+
+def slow(binding, seed, report):
+    """As `quick`, but lasts 0.1 to 0.3 s, so that candidates end out of order."""
+    metrics = quick(binding, seed, report)
+    time.sleep(0.1 + metrics["flops"] / 1280)
+    return metrics
+
+
+class EveryThird:
+    """As `quick`, but two of three candidates come to a bad end."""
+
+    def __call__(self, binding, seed, report):
+        metrics = quick(binding, seed, report)
+        if metrics["flops"] % 3 == 0:
+            return metrics
+        if metrics["flops"] % 3 == 1:
+            ctypes.string_at(0)
+        return metrics | {"accuracy": float("nan")}
+
+
+def crash(report):
+    ctypes.string_at(0)
+
+
+def leave(report):
+    print("no licence for this", flush=True)
+    os._exit(7)
+
+
+def hang(report):
+    report(0.5, {"latency_ratio": 0.5})
+    while True:
+        time.sleep(10)
+
+
+def hog(report):
+    held = []
+    while True:
+        held.append(bytearray(os.urandom(1) * (8 << 20)))
+
+
+def greedy(report):
+    return {"accuracy": len(bytearray(1 << 60))}
+
+
+def raises(report):
+    return {}["no such\nthing"]
+
+
+def nan(report):
+    return {"accuracy": float("nan"), "loss": 2.0}
+
+
+def pruned(report):
+    report(0.1, {"latency_ratio": 0.9})
+    raise Pruned("too slow")
+
+
+def good(report):
+    return {"accuracy": 0.5}
+
+
+def fault(report):
+    raise UserError("the data folder is gone")
+
+
+def text(report):
+    return {"accuracy": "high"}
+
+
+def killed_once(marker, report):
+    """Killed as from outside, the first time it is called."""
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return {"accuracy": 0.25}
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_always(report):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def environment(report):
+    """What a worker was given, and how many candidates it had."""
+    environment.calls = getattr(environment, "calls", 0) + 1
+    return {"threads": float(os.environ["OMP_NUM_THREADS"]), "calls": environment.calls, "pid": os.getpid()}
+
+
+def call(function, *arguments, report):
+    """One evaluation that behaves as each candidate says."""
+    return function(*arguments, report=report)
+
+
+class Unloadable:
+    def __setstate__(self, state):
+        raise RuntimeError("this cannot be loaded here")
+
+    def __getstate__(self):
+        return {"some": "state"}
+
+    def __call__(self, report):
+        return {}
+
+
+def quick_or_original(binding, seed, report):
+    """As `quick`, and fixed metrics for the network as it is."""
+    return {"accuracy": 0.9, "latency_ratio": 1.0} if binding is None else quick(binding, seed, report)

@@ -1,0 +1,254 @@
+"""The command line: what it prints, and that every foreseeable fault is one line and exit status 2."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from canvas import _core
+from canvas.cli import COMMANDS, main, options
+from canvas.errors import UserError
+from canvas.study import Study
+
+GOOD = "kernel pointwise(x[C, H, W]) -> [K, H/s, W/s]:\n  p = subsample(x, H: s, W: s)\n  return fc(p, [C] -> [K])\n"
+BAD = "kernel pointwise(x[C, H, W]) -> [K, H/s, W/s]:\n  p = nothing(x)\n  return fc(p, [C] -> [K])\n"
+LAYERS = [_core.Layer(16, 16, (14, 14), count=2), _core.Layer(16, 32, (14, 14), stride=2)]
+
+MODEL = """
+import torch
+def build():
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, 1, 1))
+    return torch.nn.Sequential(net, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 10))
+def nothing():
+    return torch.nn.Linear(3, 3)
+def broken():
+    return 1 / 0
+"""
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "pointwise.canvas"
+    path.write_text(GOOD)
+    return str(path)
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(MODEL)
+    return str(path)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """The training files of Fashion-MNIST with noise for images."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    dice = np.random.default_rng(1)
+    sizes = {"train-images-idx3-ubyte": (2051, (60000, 28, 28), 256), "train-labels-idx1-ubyte": (2049, (60000,), 10)}
+    for name, (magic, shape, values) in sizes.items():
+        header = np.array([magic, *shape], ">u4").tobytes()
+        (folder / name).write_bytes(header + dice.integers(values, size=shape, dtype=np.uint8).tobytes())
+    return folder
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study with one candidate of each fate."""
+    study = Study(tmp_path / "study.db", LAYERS, seed=1)
+    import evaluations
+
+    study.run(evaluations.EveryThird(), candidates=6, workers=2, progress=False)
+    return study
+
+
+def printed(capsys, *arguments):
+    """What a command prints as JSON."""
+    assert main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def fault(capsys, *arguments):
+    """The one error line of a command that fails."""
+    capsys.readouterr()
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("canvas: error: ") and error.count("canvas: error: ") == 1 and error.endswith("\n")
+    return error.removeprefix("canvas: error: ").rstrip()
+
+
+@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
+def test_help_has_examples(command, capsys):
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Examples:" in text and f"canvas {command}" in text and "--json" in text
+
+
+def test_without_arguments_it_helps(capsys):
+    assert main([]) == 0
+    assert "search" in capsys.readouterr().out
+
+
+def test_check(good, capsys, monkeypatch, tmp_path):
+    kernel = _core.parse(GOOD)
+    assert main(["check", good]) == 0
+    assert capsys.readouterr().out == f"{good}: OK (pointwise, {kernel.hash[:12]})\n"
+    assert printed(capsys, "check", good) == {
+        "files": [{"file": good, "ok": True, "name": "pointwise", "hash": kernel.hash}]
+    }
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(GOOD.encode())))
+    assert main(["check", "-"]) == 0
+    bad = tmp_path / "bad.canvas"
+    bad.write_text(BAD)
+    assert fault(capsys, "check", str(bad), good).startswith(f"{bad}:2:")
+    bad.write_bytes(b"kernel \xff")
+    assert fault(capsys, "check", str(bad)) == f"{bad}: not a kernel: byte 7 is not UTF-8 text"
+    assert fault(capsys, "check", str(tmp_path)).endswith("cannot be read: Is a directory")
+
+
+def test_show_kernel(good, capsys, tmp_path):
+    assert main(["show", good]) == 0
+    assert capsys.readouterr().out.strip() == str(_core.parse(GOOD)).strip()
+    shown = printed(capsys, "show", good, "--layer", "16,32,14x14,2")
+    layer = _core.Layer(16, 32, (14, 14), 2)
+    assert shown["hash"] == _core.parse(GOOD).hash
+    assert (
+        shown["flops"] == _core.parse(GOOD).bind([layer]).flops and shown["layers"][0]["layer"]["flops"] == layer.flops
+    )
+    assert main(["show", good, "--layer", "16,32,14x14,2"]) == 0
+    assert "original" in capsys.readouterr().out
+    picture = tmp_path / "picture.svg"
+    assert main(["show", good, "--draw", str(picture)]) == 0
+    assert "<svg" in picture.read_text()
+    assert "needs C,K,HxW" in fault(capsys, "show", good, "--layer", "16,32")
+    assert "layer '0,32,14x14': " in fault(capsys, "show", good, "--layer", "0,32,14x14")
+
+
+def test_show_study(study, capsys):
+    shown = printed(capsys, "show", str(study.path))
+    trials = study.trials
+    assert [(row["hash"], row["text"], row["state"], row["reason"]) for row in shown["candidates"]] == [
+        (trial.hash, trial.text, trial.state, trial.reason) for trial in trials
+    ]
+    assert any(None in row["metrics"].values() for row in shown["candidates"]) == any(
+        trial.reason == "accuracy is nan" for trial in trials
+    )
+    assert shown["front"] == [trial.index for trial in study.front()]
+    assert main(["show", str(study.path)]) == 0
+    assert trials[0].hash[:12] in capsys.readouterr().out
+
+
+def test_report(study, capsys, tmp_path):
+    page = tmp_path / "page.html"
+    assert printed(capsys, "report", str(study.path), "-o", str(page)) == {"report": str(page)}
+    assert page.read_text().startswith("<!doctype html>")
+    assert "choose another path" in fault(capsys, "report", str(study.path), "-o", str(tmp_path / "no" / "page.html"))
+
+
+def test_zoo(capsys):
+    from canvas import zoo
+
+    shown = printed(capsys, "zoo")
+    assert {row["name"]: row["hash"] for row in shown["kernels"]} == {
+        name: kernel.hash for name, kernel in zoo().items()
+    }
+    assert main(["zoo"]) == 0
+    assert "depthwise_separable" in capsys.readouterr().out
+    assert main(["zoo", "depthwise_separable"]) == 0
+    assert _core.parse(capsys.readouterr().out) == zoo()["depthwise_separable"]
+    assert "zoo: no kernel 'frog'; there are " in fault(capsys, "zoo", "frog")
+
+
+def test_targets_and_sample(model, capsys):
+    shown = printed(capsys, "targets", f"{model}:build", "--input", "1x28x28")
+    assert [(row["c_in"], row["spatial"]) for row in shown["targets"]] == [(8, [14, 14])]
+    assert main(["targets", "resnet8"]) == 0
+    assert "stages.0.0.conv1" in capsys.readouterr().out
+    arguments = ["sample", "--model", f"{model}:build", "--input", "1x28x28", "--count", "3", "--flops", "0.9"]
+    kernels = printed(capsys, *arguments, "--seed", "4")["kernels"]
+    assert len({kernel["hash"] for kernel in kernels}) == 3
+    assert kernels == printed(capsys, *arguments, "--seed", "4")["kernels"]
+    assert kernels != printed(capsys, *arguments, "--seed", "5")["kernels"]
+    assert all(kernel["flops"] <= 0.9 * shown["targets"][0]["flops"] for kernel in kernels)
+    assert main([*arguments, "--seed", "4"]) == 0
+    assert kernels[0]["text"] in capsys.readouterr().out
+
+
+def test_faults_of_models_and_budgets(model, capsys):
+    assert "nothing to replace" in fault(capsys, "targets", f"{model}:nothing", "--input", "3x3")
+    assert "ZeroDivisionError" in fault(capsys, "targets", f"{model}:broken")
+    assert "frog" in fault(capsys, "targets", "frog")
+    assert "needs CxHxW" in fault(capsys, "targets", "resnet8", "--input", "1,28,28")
+    sample = ["sample", "--model", "resnet8"]
+    for text in ("half", "-1", "0", "0.5:0.2", "nan", "inf", "1:2:3"):
+        assert f"budget --flops '{text}': needs a fraction" in fault(capsys, *sample, f"--flops={text}")
+    assert fault(capsys, *sample, "--flops", "1e-9")  # nothing is so small
+    assert "'--limit'" in fault(capsys, *sample, "--limit") or "--limit" in fault(capsys, *sample, "--limit")
+    assert "needs NAME=VALUE" in fault(capsys, *sample, "--limit", "8")
+    assert "no_such" in fault(capsys, *sample, "--limit", "no_such=8")
+
+
+def test_faults_of_search(model, study, capsys, tmp_path):
+    search = ["search", "--model", "resnet8", "--data", "fashion-mnist", "--study", str(tmp_path / "new.db")]
+    assert "--candidates N or --minutes M" in fault(capsys, *search)
+    assert "Missing option '--data'" in fault(capsys, "search", "--model", "resnet8")
+    other = [*search[:3], "--data", str(tmp_path / "none"), *search[5:], "--candidates", "1"]
+    assert "none" in fault(capsys, *other)
+    taken = [*search[:5], "--study", str(study.path), "--candidates", "1"]
+    assert "holds a study already; go on with `canvas resume" in fault(capsys, *taken)
+    assert not (tmp_path / "new.db").exists()
+    assert "was run from Python" in fault(capsys, "resume", str(study.path))
+    assert "no such study file" in fault(capsys, "resume", str(tmp_path / "none.db"))
+
+
+def test_reading_of_options():
+    assert options.pairs("--x", ["a=1", "b=0.5", "c=true", "d=text"]) == {"a": 1, "b": 0.5, "c": True, "d": "text"}
+    assert options.budget(flops="0.2:0.5").flops == (0.2, 0.5) and options.budget(flops=None) is None
+    with pytest.raises(UserError, match="needs NAME=VALUE"):
+        options.pairs("--x", ["=1"])
+
+
+def test_import_of_torch_is_left_to_those_who_need_it():
+    code = (
+        "import sys; from canvas.cli import main; assert main(['check', '-']) == 0; assert 'torch' not in sys.modules"
+    )
+    entries = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    subprocess.run(
+        [sys.executable, "-c", code], input=GOOD, text=True, check=True, env=os.environ | {"PYTHONPATH": entries}
+    )
+
+
+def test_search_killed_and_resumed(tmp_path, model, images, capsys):
+    """The whole loop on a small network and a small data set, killed once."""
+    path = tmp_path / "study.db"
+    arguments = ["--model", f"{model}:build", "--data", str(images), "--candidates", "5", "--workers", "2"]
+    command = [sys.executable, "-m", "canvas.cli", "search", *arguments, "--study", str(path)]
+    command += ["--recipe", "images=640", "--flops", "0.9", "--compare", "original"]
+    entries = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    driver = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": entries}, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while driver.poll() is None and not (
+        Path(path).exists() and path.stat().st_size and len(Study.open(path).trials) >= 2
+    ):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    error = driver.communicate()[1]
+    assert path.exists(), error
+    before = [trial for trial in Study.open(path).trials if trial.state != "running"]
+    shown = printed(capsys, "resume", str(path))
+    assert [row["state"] for row in shown["candidates"]].count("running") == 0
+    assert len(shown["candidates"]) == 5
+    for trial in before:
+        assert shown["candidates"][trial.index]["metrics"] == trial.metrics
+    assert "original" in shown["settings"]["references"]
+    assert "complete" in {row["state"] for row in shown["candidates"]}
+    printed(capsys, "resume", str(path))  # nothing is left to do

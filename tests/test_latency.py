@@ -1,0 +1,282 @@
+"""The protocol of measurement by its parts, the clocks made here where real time would be a matter of luck."""
+
+import math
+import multiprocessing
+import random
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from canvas import backends, latency
+from canvas.backends import BACKENDS
+from canvas.errors import ImplausibleTiming, UserError, WrongOutput
+from canvas.example import fresh
+from canvas.folding import fold
+from canvas.latency import compare, fixed_threads, flops, interval, machine_lock, peak_flops
+from canvas.models import resnet8
+from canvas.targets import replace
+from standins import Separable
+
+EXAMPLE = torch.zeros(4, 1, 28, 28)
+
+
+class Wait(nn.Module):
+    """Takes a known time; cannot be traced (else the wait would happen once, while tracing)."""
+
+    def __init__(self, seconds, wrong=0.0):
+        super().__init__()
+        self.seconds, self.wrong = seconds, wrong
+
+    def forward(self, x):
+        if len(x.shape) > 0:
+            time.sleep(self.seconds)
+        return x + self.wrong * (not torch.is_inference_mode_enabled())
+
+
+def test_a_network_that_takes_half_the_time_is_measured_so():
+    timing = compare(Wait(0.02), Wait(0.04), EXAMPLE, seconds=0.4)
+    assert 0.3 < timing.ratio < 0.8 and timing.ratio_low <= timing.ratio <= timing.ratio_high
+    assert 20 <= timing.low_ms <= timing.median_ms <= timing.high_ms and timing.baseline_ms >= 40
+    assert (timing.backend, timing.threads, timing.batch) == ("eager", 1, 4)
+
+
+def test_a_separable_network_is_timed_against_the_dense_one():
+    model = resnet8()
+    timing = compare(replace(model, Separable(), example=EXAMPLE), model, EXAMPLE, seconds=0.3)
+    assert timing.ratio < 1 and timing.median_ms > 0
+
+
+def test_outputs_are_checked_before_any_time_is_taken():
+    with pytest.raises(WrongOutput, match="prepared candidate is off by"):
+        compare(Wait(0, wrong=1.0), Wait(0), EXAMPLE)
+    with pytest.raises(WrongOutput, match="candidate gives"):
+        compare(Wait(0), Wait(0), EXAMPLE, reference=lambda x: x[:1])
+    with pytest.raises(WrongOutput, match="not finite"):
+        compare(Wait(0), Wait(0), EXAMPLE, reference=lambda x: x * math.nan)
+
+
+def test_a_figure_beyond_the_machine_is_refused(monkeypatch):
+    monkeypatch.setattr(latency, "_PEAKS", {})
+    monkeypatch.setattr(latency, "_measured_peak", lambda *_: 1e6)
+    with pytest.raises(ImplausibleTiming, match=r"GFLOP/s; this machine's matrix product reaches 0.001 GFLOP/s"):
+        compare(resnet8(), resnet8(), EXAMPLE, seconds=0.05)
+
+
+def test_the_peak_is_measured_again_before_a_figure_is_refused(monkeypatch):
+    monkeypatch.setattr(latency, "_PEAKS", {(1, "cpu", "torch.float32"): 1.0})
+    compare(resnet8(), resnet8(), EXAMPLE, seconds=0.05)
+    assert latency._PEAKS[1, "cpu", "torch.float32"] > 1e8
+
+
+def test_a_window_with_a_drifting_baseline_is_measured_again(monkeypatch):
+    windows = [([1.0] * 12, [1.0] * 6 + [2.0] * 6), ([1.0] * 12, [1.0] * 6 + [1.3] * 6), ([1.0] * 12, [1.0] * 12)]
+    given = []
+
+    def window(runs, example, generator, rounds, device):
+        if rounds > 3:
+            given.append(windows[len(given)] if len(given) < len(windows) else windows[0])
+            return given[-1]
+        return [1.0], [1.0]
+
+    monkeypatch.setattr(latency, "_window", window)
+    times, steady = latency._steadiest([], EXAMPLE, None, 1.0, torch.device("cpu"))
+    assert steady and times is windows[2] and len(given) == 3
+    given.clear()
+    windows[2] = windows[0]
+    times, steady = latency._steadiest([], EXAMPLE, None, 1.0, torch.device("cpu"))
+    assert not steady and times is windows[1] and len(given) == latency.WINDOWS
+
+
+@pytest.mark.parametrize("busy", [0.0, 0.5, 1.0])
+def test_rounds_in_which_the_processor_was_taken_away_are_left_out(monkeypatch, busy):
+    draw, count = random.Random(0), [0]
+
+    def seconds(run, inputs, device):
+        taken = draw.random() < busy / 2 or busy == 1
+        count[0] += taken
+        return 9.0 if taken else 1.0
+
+    monkeypatch.setattr(latency, "_preemptions", lambda: count[0])
+    monkeypatch.setattr(latency, "_seconds", seconds)
+    times = latency._window([None, None], EXAMPLE, torch.Generator(), 20, torch.device("cpu"))
+    assert len(times[0]) == len(times[1]) == 20
+    assert set(times[0] + times[1]) == ({9.0} if busy == 1 else {1.0})
+
+
+def test_inputs_are_new_each_round_and_runs_take_turns(monkeypatch):
+    monkeypatch.setattr(latency, "_preemptions", lambda: 0)
+    seen = []
+    runs = [lambda x, which=which: seen.append((which, x)) for which in (0, 1)]
+    latency._window(runs, EXAMPLE + 1, torch.Generator(), 4, torch.device("cpu"))
+    assert [which for which, _ in seen] == [0, 1, 1, 0, 0, 1, 1, 0]
+    inputs = [x for _, x in seen]
+    assert all((inputs[i] is inputs[j]) == (i // 2 == j // 2) for i in range(8) for j in range(8))
+
+
+def test_fresh_inputs_keep_shape_type_spread_and_integers():
+    example = {"x": torch.randn(50, 40) * 3 + 7, "ids": torch.arange(12).view(3, 4), "flag": True}
+    new = fresh(example, torch.Generator().manual_seed(0))
+    assert not torch.equal(new["x"], example["x"]) and abs(float(new["x"].mean()) - 7) < 0.3
+    assert abs(float(new["x"].std()) - 3) < 0.3
+    assert (
+        sorted(new["ids"].flatten().tolist()) == list(range(12)) and new["ids"].shape == (3, 4) and new["flag"] is True
+    )
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_the_interval_of_the_median_has_its_confidence(count):
+    low, high = interval(list(range(count)))
+    k = low + 1
+    assert high == count - k  # symmetric
+    covered = 1 - 2 * sum(math.comb(count, j) for j in range(k)) / 2**count
+    narrower = covered - 2 * math.comb(count, k) / 2**count
+    assert (covered >= 0.95 or k == 1) and narrower < 0.95
+
+
+def test_the_interval_covers_the_true_median():
+    draw = random.Random(0)
+    hits = 0
+    for _ in range(400):
+        low, high = interval([draw.expovariate(1) for _ in range(25)])
+        hits += low <= math.log(2) <= high
+    assert hits >= 0.93 * 400
+
+
+def test_threads_are_fixed_inside_and_restored_after():
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError), fixed_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise ValueError
+    assert torch.get_num_threads() == before
+
+
+def _hold(path, seconds):
+    with machine_lock():
+        path.write_text("held")
+        time.sleep(seconds)
+
+
+def test_the_lock_is_held_by_one_process_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    context = multiprocessing.get_context("fork")
+    worker = context.Process(target=_hold, args=(tmp_path / "mark", 0.5))
+    worker.start()
+    while not (tmp_path / "mark").exists():
+        time.sleep(0.01)
+    start = time.perf_counter()
+    with machine_lock():
+        assert time.perf_counter() - start > 0.3
+    worker.join()
+
+
+def test_a_killed_holder_lets_go(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    worker = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path / "mark", 60))
+    worker.start()
+    while not (tmp_path / "mark").exists():
+        time.sleep(0.01)
+    worker.kill()
+    with machine_lock():
+        worker.join()
+
+
+def test_flops_are_two_for_each_multiply_and_add():
+    assert flops(nn.Conv2d(4, 6, 3, padding=1), torch.zeros(2, 4, 5, 5)) == 2 * 2 * 6 * 4 * 9 * 25
+    assert flops(nn.Conv2d(4, 4, 3, padding=1, groups=4), torch.zeros(1, 4, 5, 5)) == 2 * 4 * 9 * 25
+    assert peak_flops(1, torch.device("cpu")) > 1e8
+
+
+def settled(model):
+    """Batch norms with statistics that are not the initial ones."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            if module.affine:
+                nn.init.uniform_(module.weight, 0.5, 2)
+                nn.init.normal_(module.bias)
+    return model.eval()
+
+
+class Functional(nn.Module):
+    """Convolutions by function, with weights computed from parameters, then a batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 18))
+        self.scale = nn.Parameter(torch.randn(4, 1))
+        self.bias = nn.Parameter(torch.randn(4))
+        self.first, self.second = nn.BatchNorm2d(4), nn.BatchNorm2d(4, affine=False)
+
+    def forward(self, x):
+        y = self.first(F.conv2d(x, (self.weight * self.scale).view(4, 2, 3, 3), padding=1))
+        return self.second(F.conv2d(y, weight=self.weight[:, :4].reshape(4, 4, 1, 1), bias=self.bias).clone() + y)
+
+
+@pytest.mark.parametrize("make", [resnet8, lambda: replace(resnet8(), Separable(), example=EXAMPLE)])
+def test_folding_keeps_the_function_and_leaves_no_batch_norm(make):
+    model, x = settled(make()), torch.randn(4, 1, 28, 28)
+    expected = model(x)
+    folded = fold(model)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    torch.testing.assert_close(folded(x), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_folding_of_functional_convolutions_and_constants():
+    model, x = settled(Functional()), torch.randn(3, 2, 6, 6)
+    expected = model(x)
+    folded = fold(model)
+    assert [name for name, _ in folded.named_modules() if name] == ["second"]  # it follows a sum
+    torch.testing.assert_close(folded(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_convolution_used_twice_or_seen_elsewhere_is_not_folded():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.a, self.b = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            y = self.conv(self.a(self.conv(x)))
+            return self.b(y) + y
+
+    model, x = settled(Twice()), torch.randn(2, 3, 4, 4)
+    expected = model(x)
+    torch.testing.assert_close(fold(model)(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_that_cannot_be_traced_is_timed_as_it_is():
+    class Branch(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    model = Branch().eval()
+    assert fold(model) is model
+
+
+def test_an_unknown_backend_lists_the_known():
+    with pytest.raises(UserError, match="backend 'tpu': unknown; use one of eager, inductor, onnxruntime"):
+        compare(Wait(0), Wait(0), EXAMPLE, backend="tpu")
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="not installed: onnx, onnxscript, onnxruntime; pip install"):
+        compare(Wait(0), Wait(0), EXAMPLE, backend="onnxruntime")
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_computes_what_the_module_does(name):
+    if name == "onnxruntime":
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            pytest.importorskip(package)
+    small = settled(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())).train()
+    x = torch.randn(2, 3, 8, 8)
+    run = BACKENDS[name].prepare(small, x)
+    assert small.training and small[1].running_mean.abs().sum() > 0
+    other = torch.randn(2, 3, 8, 8)
+    [got] = latency.floats(run(other))
+    torch.testing.assert_close(got, small.eval()(other), rtol=1e-3, atol=1e-4, check_stride=False)

@@ -1,0 +1,200 @@
+"""A study gives the same candidates whatever interrupts it, and records what becomes of each."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import evaluations
+from canvas import _core
+from canvas.errors import StudyError, UserError
+from canvas.objectives import costs, pareto
+from canvas.store import Store
+from canvas.study import Study
+
+LAYERS = [_core.Layer(16, 16, (14, 14), count=2), _core.Layer(16, 32, (14, 14), stride=2)]
+DRIVER = Path(__file__).with_name("drive_study.py")
+
+
+def fates(path):
+    """What must not depend on interruptions: kernels, their states and their metrics."""
+    return [
+        (trial.index, trial.hash, trial.text, trial.origin, trial.state, trial.metrics)
+        for trial in Study.open(path).trials
+    ]
+
+
+def drive(path, candidates, workers=2):
+    entries = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    return subprocess.Popen(
+        [sys.executable, DRIVER, path, str(candidates), str(workers)],
+        env=os.environ | {"PYTHONPATH": entries},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_same_candidates_for_any_number_of_workers(tmp_path):
+    for workers in (1, 3):
+        study = Study(tmp_path / f"{workers}.db", LAYERS, seed=5, lookahead=4)
+        study.run(evaluations.slow, candidates=10, workers=workers, progress=False)
+    assert fates(tmp_path / "1.db") == fates(tmp_path / "3.db")
+    assert len({trial.hash for trial in study.trials}) == 10
+    assert {trial.state for trial in study.trials} == {"complete"}
+
+
+def test_killed_again_and_again_gives_the_uninterrupted_candidates(tmp_path):
+    whole, pieces = tmp_path / "whole.db", tmp_path / "pieces.db"
+    assert drive(whole, 16).wait() == 0
+    dice, kills = random.Random(11), 0
+    while True:
+        driver = drive(pieces, 16)
+        try:
+            driver.wait(1.0 + dice.random())
+        except subprocess.TimeoutExpired:
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+            kills += 1
+            if pieces.exists() and pieces.stat().st_size:
+                kept = [fate for fate in fates(pieces) if fate[4] != "running"]
+                assert kept == [fate for fate in fates(whole) if fate[0] in {index for index, *_ in kept}]
+            continue
+        assert driver.returncode == 0, driver.stderr and driver.stderr.read()
+        break
+    assert kills >= 1
+    assert fates(pieces) == fates(whole)
+
+
+def test_result_is_stored_before_the_next_candidate_depends_on_it(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS, lookahead=3)
+    study.run(evaluations.quick, candidates=5, workers=1, progress=False)
+    with Store(study.path) as store:
+        records = store.records()
+    for later in records[3:]:
+        assert all(earlier.told <= later.asked for earlier in records[: later.index - 2])
+
+
+def test_bad_candidates_cost_nothing_else(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS, lookahead=4)
+    study.run(evaluations.EveryThird(), candidates=12, workers=2, progress=False)
+    reasons = {trial.reason.split(":")[0] for trial in study.trials}
+    assert reasons == {"", "crashed", "accuracy is nan"}
+    assert [trial.state == "complete" for trial in study.trials] == [not trial.reason for trial in study.trials]
+    assert study.counts["failed"] + study.counts["trained"] == 12
+    study.run(evaluations.quick, candidates=14, workers=1, progress=False)  # the stored failures replay too
+    assert [trial.state for trial in study.trials[12:]] == ["complete"] * 2
+
+
+def test_over_the_latency_budget_is_pruned(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS, budget=_core.Budget(latency=0.6))
+    study.run(evaluations.quick, candidates=12, workers=2, progress=False)
+    for trial in study.trials:
+        assert trial.state == ("pruned" if trial.metrics["latency_ratio"] > 0.6 else "complete")
+        assert "accuracy" in trial.metrics or "the budget is 0.6" in trial.reason
+    assert {trial.state for trial in study.trials} == {"pruned", "complete"}
+
+
+def test_front_is_what_nobody_beats(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS, objectives=("accuracy", "latency", "flops"))
+    assert study.front() == [] and study.best is None
+    study.run(evaluations.quick, candidates=12, workers=2, progress=False)
+    trials = study.trials
+    points = {trial.index: costs(trial.metrics, study.objectives) for trial in trials}
+
+    def beats(a, b):
+        return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+
+    best = [i for i, point in points.items() if not any(beats(other, point) for other in points.values())]
+    front = study.front()
+    assert sorted(trial.index for trial in front) == best
+    accuracies = [trial.metrics["accuracy"] for trial in front]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert study.best == front[0]
+    assert str(study.best.kernel.hash) == study.best.hash
+    assert study.best.binding.flops > 0
+    assert pareto([], ["accuracy"]) == []
+
+
+def test_minutes_end_a_run_and_a_goal_is_needed(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS)
+    study.run(evaluations.slow, minutes=0.03, workers=1, progress=False)
+    assert study.trials and all(trial.state == "complete" for trial in study.trials)
+    with pytest.raises(UserError, match="candidates or minutes"):
+        study.run(evaluations.slow)
+
+
+def test_progress_is_told(tmp_path):
+    seen = []
+    study = Study(tmp_path / "study.db", LAYERS)
+    study.run(evaluations.quick, candidates=3, workers=1, progress=seen.append)
+    assert seen[0].told == 0 and seen[-1].told == 3 and seen[-1].fraction == 1
+    assert seen[-1].line().startswith("3/3 candidates · ") and "best accuracy" in seen[-1].line()
+    study.run(evaluations.quick, candidates=3, workers=1, progress=seen.append)
+    assert seen[-1].rate == 0
+
+
+def test_progress_lines_where_there_is_no_terminal(tmp_path, capsys):
+    Study(tmp_path / "study.db", LAYERS).run(evaluations.quick, candidates=3, workers=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" · ")[0] for line in lines] == [f"{i}/3 candidates" for i in range(4)]
+
+
+def test_viewing_while_it_runs_and_one_driver_at_a_time(tmp_path):
+    path = tmp_path / "study.db"
+    driver = drive(path, 10)
+    end = time.monotonic() + 30
+    while not (path.exists() and path.stat().st_size and any(fate[4] == "complete" for fate in fates(path))):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    with pytest.raises(StudyError, match="another process is running this study"):
+        Study.open(path).run(evaluations.quick, candidates=10, progress=False)
+    while driver.poll() is None:
+        Study.open(path).front()
+        time.sleep(0.02)
+    assert driver.returncode == 0, driver.stderr.read()
+
+
+def test_ctrl_c_stops_and_leaves_a_study_to_resume(tmp_path):
+    path = tmp_path / "study.db"
+    driver = drive(path, 1000)
+    end = time.monotonic() + 30
+    while not (path.exists() and path.stat().st_size and len(fates(path)) > 3):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(10) != 0
+    assert "KeyboardInterrupt" in driver.stderr.read()
+    done = len(fates(path))
+    Study.open(path).run(evaluations.slow, candidates=done, workers=2, progress=False)
+    assert [fate[4] for fate in fates(path)] == ["complete"] * done
+
+
+def test_other_arguments_for_an_existing_study(tmp_path):
+    path = tmp_path / "study.db"
+    Study(path, LAYERS, seed=1, budget=_core.Budget(flops=(0.1, 0.5)))
+    Study(path, LAYERS, seed=1, budget=_core.Budget(flops=(0.1, 0.5)))
+    with pytest.raises(StudyError, match="holds a study made with seed 1, not 2"):
+        Study(path, LAYERS, seed=2, budget=_core.Budget(flops=(0.1, 0.5)))
+    assert Study.open(path).budget.flops == (0.1, 0.5)
+    assert Study.open(path).layers == LAYERS
+
+
+def test_candidates_of_another_version_are_noticed(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS)
+    study.run(evaluations.quick, candidates=3, workers=1, progress=False)
+    with Store(study.path, "drive") as store, store._transaction("BEGIN") as db:
+        db.execute("UPDATE candidates SET hash = 'f00d' WHERE number = 1")
+    with pytest.raises(StudyError, match=r"another version of Canvas \(candidate 1 comes out differently\)"):
+        study.run(evaluations.quick, candidates=4, progress=False)
+
+
+def test_faults_of_the_evaluation_end_the_run_but_not_the_study(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS, objectives=("accuracy", "energy"))
+    with pytest.raises(UserError, match="no value for the objective 'energy'; it gives accuracy, flops, latency_ratio"):
+        study.run(evaluations.quick, candidates=4, progress=False)
+    assert {trial.state for trial in study.trials} == {"running"}

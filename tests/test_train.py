@@ -1,0 +1,155 @@
+"""Training: deterministic by its seed, honest about accuracy, loud when it diverges. The data are made here."""
+
+import math
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from canvas.data import Data, Images
+from canvas.errors import Diverged, UserError
+from canvas.models import resnet8
+from canvas.train import Recipe, TrainAndTime, _augment, accuracy, train
+from standins import Separable
+
+
+def stripes(count=400, channels=1):
+    """Two classes that are easy to tell: horizontal and vertical stripes, with noise."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 2
+    wave = (torch.arange(12) // 2 % 2 * 120).view(1, 1, 1, 12).expand(count, channels, 12, 12)
+    images = torch.where(labels.view(-1, 1, 1, 1) == 0, wave, wave.transpose(2, 3))
+    images = images + torch.randint(130, images.shape, generator=generator)
+    return Data("stripes", Images(images.to(torch.uint8), labels), ("across", "down"), no_test)
+
+
+def no_test():
+    raise AssertionError("the test split was touched")
+
+
+class Small(nn.Sequential):
+    def __init__(self, seed=0):
+        torch.manual_seed(seed)
+        super().__init__(
+            nn.Conv2d(1, 8, 3, 2, 1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, 1, 1),
+            nn.Flatten(),
+            nn.Linear(288, 2),
+        )
+
+
+QUICK = Recipe(images=800, batch=16, lr=0.02)
+
+
+def test_training_learns_and_is_deterministic_by_its_seed():
+    results, weights = [], []
+    for recipe in (QUICK, QUICK, Recipe(images=800, batch=16, lr=0.02, seed=1)):
+        model = Small()
+        metrics = train(model, stripes(), recipe)
+        results.append((metrics["accuracy"], metrics["loss"]))
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert results[0][0] > 0.9 and math.isfinite(results[0][1]) and metrics["seconds"] > 0
+    assert results[0] == results[1] and torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_training_leaves_the_global_random_stream_alone():
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(144, 2))
+    stream = torch.get_rng_state()
+    train(model, stripes(), Recipe(images=100, flip=True, crop=2))
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
+def test_a_loss_that_is_not_finite_is_divergence():
+    with pytest.raises(Diverged, match=r"the loss became (nan|inf) at step \d+ of 25"):
+        train(Small(), stripes(), Recipe(images=400, batch=16, lr=1e6))
+
+
+def test_outputs_that_are_not_numbers_are_divergence():
+    class Nothing(nn.Module):
+        def forward(self, x):
+            return torch.full((len(x), 2), math.nan)
+
+    with pytest.raises(Diverged, match="not numbers"):
+        accuracy(Nothing(), torch.zeros(3, 1, 2, 2), torch.zeros(3, dtype=torch.long))
+
+
+def test_what_a_report_raises_ends_the_training():
+    seen = []
+
+    class Enough(Exception):
+        pass
+
+    def report(done, metrics):
+        seen.append(done)
+        assert set(metrics) == {"loss"}
+        if done > 0.5:
+            raise Enough
+
+    with pytest.raises(Enough):
+        train(Small(), stripes(), QUICK, report)
+    assert seen == sorted(seen) and 0 < seen[0] < 0.5 < seen[-1] < 0.6
+
+
+def test_accuracy_is_the_fraction_right_whatever_the_batch():
+    logits = torch.randn(103, 4, 1, 1)
+    labels = torch.randint(4, (103,))
+    expected = float((logits.flatten(1).argmax(1) == labels).float().mean())
+    model = nn.Sequential(nn.Flatten(), nn.Dropout()).train()
+    for batch in (1, 50, 103, 500):
+        assert accuracy(model, logits, labels, batch) == pytest.approx(expected)
+    assert model.training and model[1].training
+
+
+def test_the_learning_rate_rises_once_and_falls_to_zero():
+    recipe = Recipe(lr=0.5, warmup=0.25)
+    rates = [recipe.rate(done / 100) for done in range(101)]
+    assert max(rates) == rates[25] == 0.5 and rates[0] == rates[100] == 0
+    assert rates[:26] == sorted(rates[:26]) and rates[25:] == sorted(rates[25:], reverse=True)
+    assert Recipe(warmup=0).rate(0) > 0
+
+
+@pytest.mark.parametrize("fault", [{"images": 0}, {"batch": 1}, {"lr": -1}, {"momentum": 1.0}, {"validation": 1.5}])
+def test_a_recipe_that_makes_no_sense_is_refused(fault):
+    with pytest.raises(UserError, match=f"recipe {next(iter(fault))}: needs"):
+        Recipe(**fault)
+
+
+def test_augmentation_only_mirrors_and_shifts():
+    images = torch.arange(1, 5 * 2 * 6 * 6 + 1).view(5, 2, 6, 6) % 251
+    generator = torch.Generator().manual_seed(1)
+    flipped = _augment(images, Recipe(flip=True), generator)
+    assert all(torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(flipped, images, strict=True))
+    assert not torch.equal(flipped, images)
+    shifted = _augment(images, Recipe(crop=2), generator)
+    padded = nn.functional.pad(images, [2] * 4)
+    for got, whole in zip(shifted, padded, strict=True):
+        places = [whole[:, y : y + 6, x : x + 6] for y in range(5) for x in range(5)]
+        assert any(torch.equal(got, place) for place in places)
+
+
+def test_train_and_time_judges_a_candidate_the_same_way_twice():
+    evaluate = pickle.loads(pickle.dumps(TrainAndTime("resnet8", stripes(100), Recipe(images=64, batch=16), batch=4)))
+    reports = []
+    stream = torch.get_rng_state()
+    first = evaluate(Separable(), seed=3, report=lambda done, metrics: reports.append((done, metrics)))
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert {"accuracy", "latency_ms", "latency_ratio", "flops", "params", "seconds"} <= set(first)
+    assert reports[0][0] == 0 and "latency_ms" in reports[0][1] and "loss" in reports[-1][1]
+    second = evaluate(Separable(), seed=3)
+    assert all(first[key] == second[key] for key in ("accuracy", "loss", "flops", "params"))
+    plain = evaluate(None, seed=3)
+    assert plain["params"] == sum(p.numel() for p in resnet8(2).parameters())
+    assert first["flops"] < plain["flops"] and first["params"] < plain["params"]
+
+
+def test_train_and_time_starts_from_the_weights_that_it_is_given():
+    model = Small(seed=7)
+    evaluate = TrainAndTime(model, stripes(100), Recipe(images=32, batch=16, lr=1e-9), batch=4)
+    before = [p.clone() for p in model.parameters()]
+    expected = accuracy(model, stripes(100).normalise(stripes(100).split()[1].images), stripes(100).split()[1].labels)
+    assert 0 <= evaluate(None, seed=0)["accuracy"] - expected + 1 <= 2  # it ran on a copy
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
