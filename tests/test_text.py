@@ -1,7 +1,7 @@
 """The kernel language: every message and every printed form is golden, and no text does worse than raise KernelError.
 
-Cases are kernel texts: those in cases/errors/ end in "# error: " and the message, those in cases/valid/ in "#> " lines, the
-printed form.
+Cases are kernel texts: those in cases/errors/ end in "# error: " and the message, those in cases/valid/ in "#> " lines,
+the printed form.
 """
 
 import re
