@@ -23,6 +23,12 @@ bool absorbed(const IndexItem& item, const CoreOp& core, const CoreOp& weights) 
   return item.window % 2 == 1 && has_axis(weights.axes, item.made) && !has_axis(core.axes, item.made);
 }
 
+// Whether PyTorch can train it: in a strided 1x1 convolution of fewer than 16 channels, stored channels last, oneDNN's weight gradient
+// writes past its buffer (uxlfoundation/oneDNN issue 6035; seen with PyTorch 2.13). A slice before the convolution does the same.
+bool trainable(const std::vector<IndexItem>& items, int64_t contracted) {
+  return contracted >= 16 || std::any_of(items.begin(), items.end(), [](const IndexItem& item) { return !item.made.empty(); });
+}
+
 // How the operand's axes are used: [front (into the batch), groups, from (contracted), spatial dimensions].
 struct Plan {
   Dim front, groups, to, from;
@@ -82,7 +88,9 @@ std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int opera
   int base_id = operand;
   std::vector<IndexItem> items;
   const CoreOp& x = op(operand);
-  if (x.kind == CoreKind::kIndex && x.over.empty() &&
+  int64_t contracted = 1;
+  for (const Axis& axis : weights.axes) contracted *= has_axis(core.axes, axis.name) ? 1 : extent(weights.axes, axis.name);
+  if (x.kind == CoreKind::kIndex && x.over.empty() && trainable(x.items, contracted) &&
       std::all_of(x.items.begin(), x.items.end(), [&](const IndexItem& item) { return absorbed(item, core, weights); })) {
     items = x.items;
     base_id = x.inputs[0];
