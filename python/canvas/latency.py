@@ -1,9 +1,10 @@
 """How latency is measured, everywhere in Canvas: `compare` times a candidate against a baseline and gives an interval.
 
 The protocol: a fixed number of threads; one measurement at a time on the machine (a lock file); outputs checked first;
-fresh inputs each round; warm-up; candidate and baseline interleaved in one process; rounds in which the system took the
-processor away are measured again; medians with distribution-free confidence intervals; a window in which the baseline
-drifts is measured again; a figure that beats the machine's arithmetic is refused.
+fresh inputs each round; warm-up; candidate and baseline interleaved in one process, the ratio taken round by round; on
+one thread, the time for which the system gave the processor to others is subtracted; medians with distribution-free
+confidence intervals; more rounds until the ratio's interval is narrow, within a limit; a figure that beats the machine's
+arithmetic is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import gc
 import getpass
 import math
 import os
-import resource
 import statistics
 import tempfile
 import time
@@ -33,9 +33,9 @@ from canvas import backends
 from canvas.errors import ImplausibleTiming, WrongOutput
 from canvas.example import Example, call, device_of, floats, fresh
 
-DRIFT = 0.1  # a window is rejected when the baseline's median changes by more than this between its halves
-LEAST_ROUNDS = 12  # in a window
-WINDOWS = 6  # at most so many windows; then the steadiest is taken
+LEAST_ROUNDS = 12  # in all; fewer give no useful interval
+WIDTH = 0.05  # of the ratio's interval, relative to the ratio: no more windows once it is as narrow as this
+WINDOWS = 4  # at most so many
 MARGIN = 1.3  # how far above the measured peak a rate may lie: the peak is measured too
 
 
@@ -48,7 +48,7 @@ class Timing:
         baseline_ms: the baseline's median.
         ratio, ratio_low, ratio_high: candidate / baseline (below 1: the candidate is faster), from adjacent runs.
         backend, threads, batch: what it was measured with.
-        steady: the baseline did not drift in the window that was used.
+        steady: the ratio's interval became as narrow as `WIDTH`.
     """
 
     median_ms: float
@@ -71,7 +71,7 @@ def compare(
     backend: str = "eager",
     reference: Callable[..., Any] | None = None,
     threads: int = 1,
-    seconds: float = 1.0,
+    seconds: float = 0.4,
     tolerance: float = 1e-2,
     seed: int = 0,
 ) -> Timing:
@@ -85,7 +85,7 @@ def compare(
         backend: a name in `backends.BACKENDS`.
         reference: gives the right outputs of the candidate; by default the candidate itself, in eval mode.
         threads: of PyTorch's, while measuring; restored afterwards.
-        seconds: about how long one window lasts.
+        seconds: about how long a window of rounds lasts; there are one to four, until the interval is narrow.
         tolerance: the largest relative error (2-norm) of the outputs.
         seed: of the inputs.
 
@@ -112,7 +112,7 @@ def compare(
         _check(runs[0], reference or _eager(candidate), inputs, tolerance, "candidate")
         _check(runs[1], _eager(baseline), inputs, tolerance, "baseline")
         with machine_lock():
-            times, steady = _steadiest(runs, example, generator, seconds, device)
+            times = _measured(runs, example, generator, seconds, device)
             _refuse_implausible(flops(candidate, example), statistics.median(times[0]), threads, candidate, device)
     ratios = [a / b for a, b in zip(*times, strict=True)]
     low, high = interval(times[0])
@@ -128,7 +128,7 @@ def compare(
         backend,
         threads,
         _batch(example),
-        steady,
+        _narrow(ratios),
     )
 
 
@@ -234,40 +234,54 @@ def _check(
 
 
 def _seconds(run: Callable[[Any], Any], inputs: Any, device: torch.device) -> float:
+    """How long a run takes, without the time in which its only thread was ready but had no processor."""
+    alone = device.type == "cpu" and torch.get_num_threads() == 1  # else others work on while this thread waits
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()
+    waited = _waited() if alone else 0.0
     run(inputs)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    waited = _waited() - waited if alone else 0.0  # read before the clock: all of it lies within what is measured
+    return time.perf_counter() - start - waited
+
+
+def _waited() -> float:
+    """Seconds for which this thread has waited in the system's run queue; 0 where the system does not tell."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb", buffering=0) as file:
+            return int(file.read(80).split()[1]) * 1e-9
+    except (OSError, IndexError):
+        return 0.0
 
 
 Times = tuple[list[float], list[float]]
 
 
-def _steadiest(
+def _measured(
     runs: Sequence[Callable[[Example], Any]],
     example: Example,
     generator: torch.Generator,
     seconds: float,
     device: torch.device,
-) -> tuple[Times, bool]:
-    """Measures windows until the baseline holds still in one; the steadiest and whether it was steady."""
+) -> Times:
+    """Warms up, then adds windows of rounds until the interval of the ratio is narrow."""
     one = functools.partial(_window, runs, example, generator, device=device)
     warm = one(rounds=3)
     rounds = min(101, max(LEAST_ROUNDS, round(seconds / (min(warm[0]) + min(warm[1])))))
-    best, least = warm, math.inf
+    times: Times = ([], [])
     for _ in range(WINDOWS):
-        times = one(rounds=rounds)
-        half = len(times[1]) // 2
-        first, second = statistics.median(times[1][:half]), statistics.median(times[1][half:])
-        drift = max(first, second) / min(first, second) - 1
-        if drift < least:
-            best, least = times, drift
-        if drift <= DRIFT:
+        for whole, part in zip(times, one(rounds=rounds), strict=True):
+            whole.extend(part)
+        if _narrow([a / b for a, b in zip(*times, strict=True)]):
             break
-    return best, least <= DRIFT
+    return times
+
+
+def _narrow(ratios: Sequence[float]) -> bool:
+    low, high = interval(ratios)
+    return high - low <= WIDTH * statistics.median(ratios)
 
 
 def _window(
@@ -277,31 +291,19 @@ def _window(
     rounds: int,
     device: torch.device,
 ) -> Times:
-    """Interleaved rounds. Those in which the system took the processor away are repeated, at most twice as many."""
+    """Rounds of both, which of them goes first in turn."""
     times: Times = ([], [])
-    disturbed: list[bool] = []
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for index in range(3 * rounds):
+        for index in range(rounds):
             inputs = fresh(example, generator)
-            before = _preemptions()
             for which in (0, 1) if index % 2 == 0 else (1, 0):
                 times[which].append(_seconds(runs[which], inputs, device))
-            disturbed.append(_preemptions() > before)
-            if disturbed.count(False) == rounds:
-                break
     finally:
         if collecting:
             gc.enable()
-    if disturbed.count(False) < LEAST_ROUNDS:  # a machine so busy that hardly a round is left alone
-        return times[0][:rounds], times[1][:rounds]
-    quiet = [index for index, bad in enumerate(disturbed) if not bad]
-    return [times[0][index] for index in quiet], [times[1][index] for index in quiet]
-
-
-def _preemptions() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    return times
 
 
 def _refuse_implausible(work: float, seconds: float, threads: int, model: nn.Module, device: torch.device) -> None:
