@@ -21,6 +21,7 @@ std::string unused_name(const std::vector<Node>& nodes) {
 std::optional<Fault> check_result(const Axes& axes, const char* primitive, const Variables& variables) {
   std::set<std::string> seen;
   for (const Axis& axis : axes) {
+    require(!axis.name.empty(), "an axis without a name");
     if (!axis.size.valid()) {
       return Fault{primitive, "sizes must fit 64-bit integers", "a product that is too large for axis " + axis.name, ""};
     }
@@ -52,7 +53,8 @@ void compact(std::vector<Node>& nodes, Variables& variables) {
     if (used) moves.emplace_back(v, kept.add(variables.name(v)));
   }
   for (auto [before, after] : moves) {  // after <= before, so a move never meets a variable that is still to move
-    if (before != after) each_size([&](Size& size) { size = size.substitute(before, Size::variable(after)); });
+    if (before == after) continue;
+    each_size([&, from = before, to = after](Size& size) { size = size.substitute(from, Size::variable(to)); });
   }
   variables = kept;
 }

@@ -196,10 +196,11 @@ class Canonicaliser {
   std::string new_name(int value, const Axis& axis, const std::string& window_of = "") {
     std::string& name = names_[classes_.find(value, axis.name)];
     if (!name.empty()) return name;
-    std::string stem = axis.role == Role::kWindow ? window_of.substr(0, 1) : "c";
+    const bool window = !window_of.empty();
+    std::string stem = window ? window_of.substr(0, 1) : "c";
     stem[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(stem[0])));
     const int number = ++used_[stem];
-    return name = stem + (axis.role == Role::kWindow && number == 1 ? "" : std::to_string(number));
+    return name = stem + (window && number == 1 ? "" : std::to_string(number));
   }
 
   // The size in canonical variables: those met for the first time are numbered by label.

@@ -32,6 +32,14 @@ bool subset(const Axes& small, const Axes& large) {
 
 bool joinable(const Axes& a, const Axes& b) { return subset(a, b) || subset(b, a); }
 
+// Axes of one name have one size, so that a broadcast is legal.
+bool compatible(const Axes& a, const Axes& b) {
+  return std::all_of(a.begin(), a.end(), [&](const Axis& axis) {
+    const int found = find_axis(b, axis.name);
+    return found < 0 || b[static_cast<size_t>(found)].size == axis.size;
+  });
+}
+
 struct Open {
   bool channels = false;    // has an axis that can become K
   bool is_result = false;   // its non-spatial axes are just the result's channel axis
@@ -258,6 +266,12 @@ void Growth::close_step() {
     mix.to = {builder_.signature().to[0]};
     if (mix.from.size() > 1 && product == mix.to[0].size && random_.chance(0.7)) return add(merge_primitive(), {value}, mix);
     return add(fc_primitive(), {value}, mix);
+  }
+  // All are converted, and each lacks an axis that another has: [K, H] and [K, W].
+  for (int a : values) {
+    for (int b : values) {
+      if (a < b && compatible(builder_.axes(a), builder_.axes(b))) return add(mul_primitive(), {a, b}, {});
+    }
   }
   require(false, "no closing step is left for an incomplete kernel");
 }

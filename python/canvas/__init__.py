@@ -1,0 +1,82 @@
+"""Canvas: kernel architecture search.
+
+From a network and a budget, Canvas invents new kernels (small tensor programs that stand in for a convolution), finds those that keep the
+accuracy and run faster on this machine, and hands the network back with the best one in it.
+
+Example:
+    >>> import canvas
+    >>> kernel = canvas.zoo()["depthwise_separable"]
+    >>> kernel.bind([canvas.Layer(64, 64, (32, 32))]).params
+    4672
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from canvas._core import Binding, Budget, Infeasible, Kernel, KernelError, Layer, parse, primitives, sample
+from canvas.errors import UserError
+
+if TYPE_CHECKING:
+    from canvas.study import Study
+    from canvas.targets import Target, replace, targets
+    from canvas.train import Recipe, TrainAndTime
+
+__version__ = "0.1.0"
+__all__ = [
+    "Binding",
+    "Budget",
+    "Infeasible",
+    "Kernel",
+    "KernelError",
+    "Layer",
+    "Recipe",
+    "Study",
+    "Target",
+    "TrainAndTime",
+    "UserError",
+    "parse",
+    "primitives",
+    "replace",
+    "sample",
+    "targets",
+    "zoo",
+]
+
+# Names whose modules import PyTorch: loaded when first used, so that checking a kernel's text stays quick.
+_LAZY = {
+    "Recipe": "canvas.train",
+    "Study": "canvas.study",
+    "Target": "canvas.targets",
+    "TrainAndTime": "canvas.train",
+    "replace": "canvas.targets",
+    "targets": "canvas.targets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'canvas' has no attribute '{name}'")
+
+
+@cache
+def _zoo() -> dict[str, Kernel]:
+    files = sorted((Path(__file__).parent / "zoo").glob("*.canvas"))
+    return {file.stem: parse(file.read_text(encoding="utf-8"), file.name) for file in files}
+
+
+def zoo() -> dict[str, Kernel]:
+    """The hand-designed kernels, by name.
+
+    Returns:
+        A new dictionary from each kernel's name to the kernel.
+
+    Example:
+        >>> "depthwise_separable" in zoo()
+        True
+    """
+    return dict(_zoo())
