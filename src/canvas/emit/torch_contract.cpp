@@ -33,7 +33,9 @@ std::optional<TorchValue> TorchWriter::linear(const CoreOp& core, int operand, c
   }
   const TorchValue& x = value(operand);
   const Dim order = flat(x.layout);
-  if (order.size() <= from.size() || !std::equal(from.rbegin(), from.rend(), order.rbegin())) return std::nullopt;
+  const auto last = order.end() - static_cast<std::ptrdiff_t>(from.size());  // the batch stands first
+  if (!std::is_permutation(from.begin(), from.end(), last, order.end())) return std::nullopt;
+  from.assign(last, order.end());
   Layout layout = without_ones(cut(x.layout, [&](const auto& left, const auto& right) { return holds(from, left) != holds(from, right); }));
   while (holds(from, layout.back()[0])) layout.pop_back();
   layout.push_back(from);

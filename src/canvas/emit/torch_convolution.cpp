@@ -57,6 +57,11 @@ std::optional<Plan> make_plan(const CoreOp& core, const CoreOp& weights, const T
     if (in_base && axis.role == Role::kSpatial) return std::nullopt;
   }
   const Dim order = flat(base.layout);
+  for (Dim* dim : {&plan.groups, &plan.from}) {  // as they lie: it is cheaper to move the parameter than the value
+    std::sort(dim->begin(), dim->end(), [&](const auto& left, const auto& right) {
+      return std::find(order.begin(), order.end(), left) < std::find(order.begin(), order.end(), right);
+    });
+  }
   const auto channel = [&](const std::string& name) { return holds(plan.groups, name) || holds(plan.from, name); };
   const auto first = std::find_if(order.begin(), order.end(), channel);
   for (auto axis = order.begin(); axis != order.end(); ++axis) {
@@ -107,9 +112,10 @@ std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int opera
   const int64_t groups = extent(base.axes, plan->single ? plan->front : plan->groups);
 
   std::string code = "F.conv" + std::to_string(plan->spatial.size()) + "d(" + arranged(base, layout).code + ", " + weight(weights, filter).code;
+  if (code.ends_with(')') || code.ends_with(']')) code += ".contiguous()";  // the backward pass of some convolutions demands it
   if (plan->single) {
-    code += ".expand(" + std::to_string(groups);
-    for (size_t i = 1; i < filter.size(); ++i) code += ", -1";
+    code += ".repeat(" + std::to_string(groups);
+    for (size_t i = 1; i < filter.size(); ++i) code += ", 1";
     code += ")";
   }
   const auto option = [&](const char* name, const std::string& value, const char* standard) {

@@ -20,8 +20,7 @@ TorchValue TorchWriter::index(const CoreOp& core) {
   Layout layout = apart_along(base.layout, core.items);
   const std::string wide = padded(arranged(base, layout).code, layout, core.items);
   if (!windows.empty()) {
-    const std::string name = fresh(base.code + "_padded");
-    statements_.push_back(name + " = " + wide);
+    const std::string name = define(base.code + "_padded", wide);
     const TapLoop loop = tap_loop(base.axes, layout, core.items);
     layout.insert(layout.begin() + 1, windows);
     return assign(core, "torch.stack([" + name + loop.slices + loop.loops + "], 1)", layout);

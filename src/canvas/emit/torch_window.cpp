@@ -90,13 +90,8 @@ std::optional<TorchValue> TorchWriter::taps(const CoreOp& core, int window_id, i
   for (const std::string& axis : others) other_layout.push_back({axis});
   const TorchValue base = arranged(value(base_id), base_layout);
   std::string factor = arranged(value(other_id), other_layout).code;
-  const std::string wide = fresh(value(base_id).code + "_padded");
-  statements_.push_back(wide + " = " + padded(base.code, base_layout, window.items));
-  if (factor != value(other_id).code) {
-    const std::string name = fresh(value(other_id).code + "_weights");
-    statements_.push_back(name + " = " + factor);
-    factor = name;
-  }
+  const std::string wide = define(value(base_id).code + "_padded", padded(base.code, base_layout, window.items));
+  if (factor != value(other_id).code) factor = define(value(other_id).code + "_weights", factor);
   return tap_products(core, {wide, layout, value(base_id).axes}, factor, window.items, others);
 }
 

@@ -112,12 +112,15 @@ TorchValue TorchWriter::arranged(const TorchValue& value, const Layout& layout) 
 }
 
 TorchValue TorchWriter::assign(const CoreOp& core, const std::string& code, Layout layout) {
+  return {define(core.name.empty() ? "t" : python_name(core.name), code), std::move(layout), core.axes};
+}
+
+std::string TorchWriter::define(const std::string& wanted, const std::string& code) {
   const auto known = computed_.find(code);
-  if (known != computed_.end()) return {known->second, std::move(layout), core.axes};
-  const std::string name = fresh(core.name.empty() ? "t" : python_name(core.name));
+  if (known != computed_.end()) return known->second;
+  const std::string name = fresh(wanted);
   statements_.push_back(name + " = " + code);
-  computed_[code] = name;
-  return {name, std::move(layout), core.axes};
+  return computed_[code] = name;
 }
 
 std::string TorchWriter::fresh(const std::string& wanted) {

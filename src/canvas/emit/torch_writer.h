@@ -49,7 +49,9 @@ class TorchWriter {
   TorchValue write(int id);
   TorchValue input(const CoreOp& op);
   TorchValue view(const CoreOp& op);
-  // Adds "name = code", the name taken from `op` where it has one; the value is then the variable. The same code is written once.
+  // Adds "name = code" (the name made unique) and returns the name; the same code is written once.
+  std::string define(const std::string& name, const std::string& code);
+  // Defines the value of `op` under the operation's name.
   TorchValue assign(const CoreOp& op, const std::string& code, Layout layout);
   std::string fresh(const std::string& wanted);
   int64_t extent(const Axes& axes, const std::string& axis) const;
