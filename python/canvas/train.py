@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from canvas import latency, targets
+from canvas import latency, layers
 from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
 from canvas.models import load_model
@@ -262,7 +262,7 @@ class TrainAndTime:
             original = self.original(data)
             device = next(original.parameters()).device
             example = torch.randn(self.batch, *data.shape).to(device)
-            network = original if candidate is None else targets.replace(original, candidate, example=example)
+            network = original if candidate is None else layers.replace(original, candidate, example=example)
         timing = latency.compare(network, original, example, backend=self.backend, threads=self.threads)
         return network, {
             "latency_ms": timing.median_ms,
