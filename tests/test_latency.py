@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import os
 import random
 import time
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from canvas import backends, latency
+from canvas import backends, latency, zoo
 from canvas.backends import BACKENDS
 from canvas.errors import ImplausibleTiming, UserError, WrongOutput
 from canvas.example import fresh
@@ -18,9 +19,9 @@ from canvas.folding import fold
 from canvas.latency import compare, fixed_threads, flops, interval, machine_lock, peak_flops
 from canvas.models import resnet8
 from canvas.layers import replace
-from standins import Separable
 
 EXAMPLE = torch.zeros(4, 1, 28, 28)
+SEPARABLE = zoo()["depthwise_separable"]
 
 
 class Wait(nn.Module):
@@ -37,15 +38,15 @@ class Wait(nn.Module):
 
 
 def test_a_network_that_takes_half_the_time_is_measured_so():
-    timing = compare(Wait(0.02), Wait(0.04), EXAMPLE, seconds=0.4)
+    timing = compare(Wait(0.005), Wait(0.01), EXAMPLE, seconds=0.2)
     assert 0.3 < timing.ratio < 0.8 and timing.ratio_low <= timing.ratio <= timing.ratio_high
-    assert 20 <= timing.low_ms <= timing.median_ms <= timing.high_ms and timing.baseline_ms >= 40
+    assert 5 <= timing.low_ms <= timing.median_ms <= timing.high_ms and timing.baseline_ms >= 10
     assert (timing.backend, timing.threads, timing.batch) == ("eager", 1, 4)
 
 
 def test_a_separable_network_is_timed_against_the_dense_one():
     model = resnet8()
-    timing = compare(replace(model, Separable(), example=EXAMPLE), model, EXAMPLE, seconds=0.3)
+    timing = compare(replace(model, SEPARABLE, example=EXAMPLE), model, EXAMPLE, seconds=0.3)
     assert timing.ratio < 1 and timing.median_ms > 0
 
 
@@ -71,43 +72,52 @@ def test_the_peak_is_measured_again_before_a_figure_is_refused(monkeypatch):
     assert latency._PEAKS[1, "cpu", "torch.float32"] > 1e8
 
 
-def test_a_window_with_a_drifting_baseline_is_measured_again(monkeypatch):
-    windows = [([1.0] * 12, [1.0] * 6 + [2.0] * 6), ([1.0] * 12, [1.0] * 6 + [1.3] * 6), ([1.0] * 12, [1.0] * 12)]
-    given = []
+@pytest.mark.parametrize(("noise", "windows"), [(0.01, 1), (0.5, latency.WINDOWS)])
+def test_windows_are_added_until_the_interval_is_narrow(monkeypatch, noise, windows):
+    draw, counts = random.Random(0), []
 
     def window(runs, example, generator, rounds, device):
-        if rounds > 3:
-            given.append(windows[len(given)] if len(given) < len(windows) else windows[0])
-            return given[-1]
-        return [1.0], [1.0]
+        counts.append(rounds)
+        return [draw.uniform(1 - noise, 1 + noise) for _ in range(rounds)], [0.05] * rounds
 
     monkeypatch.setattr(latency, "_window", window)
-    times, steady = latency._steadiest([], EXAMPLE, None, 1.0, torch.device("cpu"))
-    assert steady and times is windows[2] and len(given) == 3
-    given.clear()
-    windows[2] = windows[0]
-    times, steady = latency._steadiest([], EXAMPLE, None, 1.0, torch.device("cpu"))
-    assert not steady and times is windows[1] and len(given) == latency.WINDOWS
+    times = latency._measured([], EXAMPLE, None, 20.0, torch.device("cpu"), math.inf)
+    assert counts[0] == 3 and len(counts) == 1 + windows
+    assert len(times[0]) == len(times[1]) == sum(counts[1:]) and counts[1] >= latency.LEAST_ROUNDS
 
 
-@pytest.mark.parametrize("busy", [0.0, 0.5, 1.0])
-def test_rounds_in_which_the_processor_was_taken_away_are_left_out(monkeypatch, busy):
-    draw, count = random.Random(0), [0]
+def test_waiting_for_the_processor_is_subtracted_and_sleeping_is_not(monkeypatch):
+    if not os.path.exists("/proc/thread-self/schedstat"):
+        pytest.skip("this system does not tell how long a thread waited")
+    cores = os.sched_getaffinity(0)
+    hog = multiprocessing.get_context("fork").Process(target=_burn, daemon=True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        hog.start()
+        start, used = time.perf_counter(), time.thread_time()
+        measured = latency._seconds(_work, 0.2, torch.device("cpu"))
+        wall, used = time.perf_counter() - start, time.thread_time() - used
+        assert wall > 0.25 and used <= measured + 1e-3 <= used + 0.02
+        assert latency._seconds(time.sleep, 0.1, torch.device("cpu")) > 0.09
+    finally:
+        os.sched_setaffinity(0, cores)
+        hog.kill()
+        hog.join()
 
-    def seconds(run, inputs, device):
-        taken = draw.random() < busy / 2 or busy == 1
-        count[0] += taken
-        return 9.0 if taken else 1.0
 
-    monkeypatch.setattr(latency, "_preemptions", lambda: count[0])
-    monkeypatch.setattr(latency, "_seconds", seconds)
-    times = latency._window([None, None], EXAMPLE, torch.Generator(), 20, torch.device("cpu"))
-    assert len(times[0]) == len(times[1]) == 20
-    assert set(times[0] + times[1]) == ({9.0} if busy == 1 else {1.0})
+def _burn():
+    while True:
+        pass
 
 
-def test_inputs_are_new_each_round_and_runs_take_turns(monkeypatch):
-    monkeypatch.setattr(latency, "_preemptions", lambda: 0)
+def _work(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_inputs_are_new_each_round_and_runs_take_turns():
     seen = []
     runs = [lambda x, which=which: seen.append((which, x)) for which in (0, 1)]
     latency._window(runs, EXAMPLE + 1, torch.Generator(), 4, torch.device("cpu"))
@@ -216,7 +226,7 @@ class Functional(nn.Module):
         return self.second(F.conv2d(y, weight=self.weight[:, :4].reshape(4, 4, 1, 1), bias=self.bias).clone() + y)
 
 
-@pytest.mark.parametrize("make", [resnet8, lambda: replace(resnet8(), Separable(), example=EXAMPLE)])
+@pytest.mark.parametrize("make", [resnet8, lambda: replace(resnet8(), SEPARABLE, example=EXAMPLE)])
 def test_folding_keeps_the_function_and_leaves_no_batch_norm(make):
     model, x = settled(make()), torch.randn(4, 1, 28, 28)
     expected = model(x)

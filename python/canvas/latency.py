@@ -35,7 +35,7 @@ from canvas.example import Example, call, device_of, floats, fresh
 
 LEAST_ROUNDS = 12  # in all; fewer give no useful interval
 WIDTH = 0.05  # of the ratio's interval, relative to the ratio: no more windows once it is as narrow as this
-WINDOWS = 4  # at most so many
+WINDOWS = 3  # at most so many
 MARGIN = 1.3  # how far above the measured peak a rate may lie: the peak is measured too
 
 
@@ -74,6 +74,7 @@ def compare(
     seconds: float = 0.4,
     tolerance: float = 1e-2,
     seed: int = 0,
+    hopeless: float = math.inf,
 ) -> Timing:
     """Times two networks beside each other. Waits while another process on the machine measures.
 
@@ -85,9 +86,10 @@ def compare(
         backend: a name in `backends.BACKENDS`.
         reference: gives the right outputs of the candidate; by default the candidate itself, in eval mode.
         threads: of PyTorch's, while measuring; restored afterwards.
-        seconds: about how long a window of rounds lasts; there are one to four, until the interval is narrow.
+        seconds: about how long a window of rounds lasts; there are one to three, until the interval is narrow.
         tolerance: the largest relative error (2-norm) of the outputs.
         seed: of the inputs.
+        hopeless: a candidate that is so many times slower than the baseline is not measured beyond the warm-up.
 
     Returns:
         The timing.
@@ -112,7 +114,7 @@ def compare(
         _check(runs[0], reference or _eager(candidate), inputs, tolerance, "candidate")
         _check(runs[1], _eager(baseline), inputs, tolerance, "baseline")
         with machine_lock():
-            times = _measured(runs, example, generator, seconds, device)
+            times = _measured(runs, example, generator, seconds, device, hopeless)
             _refuse_implausible(flops(candidate, example), statistics.median(times[0]), threads, candidate, device)
     ratios = [a / b for a, b in zip(*times, strict=True)]
     low, high = interval(times[0])
@@ -265,10 +267,13 @@ def _measured(
     generator: torch.Generator,
     seconds: float,
     device: torch.device,
+    hopeless: float,
 ) -> Times:
     """Warms up, then adds windows of rounds until the interval of the ratio is narrow."""
     one = functools.partial(_window, runs, example, generator, device=device)
     warm = one(rounds=3)
+    if min(warm[0]) > hopeless * min(warm[1]):
+        return warm
     rounds = min(101, max(LEAST_ROUNDS, round(seconds / (min(warm[0]) + min(warm[1])))))
     times: Times = ([], [])
     for _ in range(WINDOWS):
