@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from canvas import zoo
 from canvas.data import Data, Images
 from canvas.errors import Diverged, UserError
 from canvas.models import resnet8
 from canvas.train import Recipe, TrainAndTime, _augment, accuracy, train
-from standins import Separable
+
+SEPARABLE = zoo()["depthwise_separable"]
 
 
 def stripes(count=400, channels=1):
@@ -135,11 +137,11 @@ def test_train_and_time_judges_a_candidate_the_same_way_twice():
     evaluate = pickle.loads(pickle.dumps(TrainAndTime("resnet8", stripes(100), Recipe(images=64, batch=16), batch=4)))
     reports = []
     stream = torch.get_rng_state()
-    first = evaluate(Separable(), seed=3, report=lambda done, metrics: reports.append((done, metrics)))
+    first = evaluate(SEPARABLE, seed=3, report=lambda done, metrics: reports.append((done, metrics)))
     assert torch.equal(torch.get_rng_state(), stream)
     assert {"accuracy", "latency_ms", "latency_ratio", "flops", "params", "seconds"} <= set(first)
     assert reports[0][0] == 0 and "latency_ms" in reports[0][1] and "loss" in reports[-1][1]
-    second = evaluate(Separable(), seed=3)
+    second = evaluate(SEPARABLE, seed=3)
     assert all(first[key] == second[key] for key in ("accuracy", "loss", "flops", "params"))
     plain = evaluate(None, seed=3)
     assert plain["params"] == sum(p.numel() for p in resnet8(2).parameters())

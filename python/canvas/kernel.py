@@ -99,7 +99,9 @@ def draw(self: _core.Kernel, path: str | Path | None = None) -> str:
     try:
         svg = graphviz.Source(self.dot()).pipe(format="svg", encoding="utf-8")
     except graphviz.ExecutableNotFound as error:
-        raise UserError("drawing needs Graphviz's program dot: install the package graphviz (apt install graphviz)") from error
+        raise UserError(
+            "drawing needs Graphviz's program dot: install the package graphviz (apt install graphviz)"
+        ) from error
     if path is not None:
         try:
             Path(path).write_text(svg, encoding="utf-8")

@@ -42,8 +42,10 @@ def targets(
 ) -> list[Target]:
     """Finds the 2-d convolutions that a kernel can replace.
 
-    These have an odd square window and the padding that keeps the resolution, stride 1 or 2 in both directions and no
-    dilation; any number of channels and groups. The model is left as it is: buffers, modes, random stream.
+    These have an odd square window, stride 1 or 2 in both directions, no dilation and at most the padding that keeps the
+    resolution; any number of channels and groups. Where the padding is less (the model pads by itself, say), the kernel
+    stands in for what lies within the margin that the window needs. The model is left as it is: buffers, modes, random
+    stream.
 
     Args:
         model: any module; convolutions may be nested at will and used more than once.
@@ -70,8 +72,11 @@ def targets(
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         assert isinstance(module, nn.Conv2d)
         x = inputs[0] if inputs else None
-        if isinstance(x, Tensor) and x.dim() == 4 and _keeps_resolution(module, x, output):
-            calls.setdefault(module, []).append(tuple(x.shape[2:]))
+        if not isinstance(x, Tensor) or x.dim() != 4:
+            return
+        extents = tuple(extent - 2 * _margin(module) for extent in x.shape[2:])
+        if tuple(output.shape[2:]) == tuple(-(-extent // module.stride[0]) for extent in extents):
+            calls.setdefault(module, []).append(extents)
 
     for module in names:
         if isinstance(module, nn.Conv2d) and _replaceable(module, window, include_pointwise, include_stem):
@@ -79,8 +84,8 @@ def targets(
     _run(twin, example)
     if not calls:
         raise UserError(
-            "model: nothing to replace: no 2-d convolution with an odd window above 1, 'same' padding, stride 1 or 2, "
-            "no dilation and more than 4 input channels; include_pointwise and include_stem widen the choice"
+            "model: nothing to replace: no 2-d convolution with an odd window above 1, stride 1 or 2, no dilation, "
+            "no more padding than 'same' and more than 4 input channels; include_pointwise and include_stem widen the choice"
         )
     found = []
     for conv, extents in calls.items():
@@ -97,17 +102,18 @@ def _replaceable(conv: nn.Conv2d, window: Collection[int] | None, pointwise: boo
         and size % 2 == 1
         and conv.stride in ((1, 1), (2, 2))
         and conv.dilation == (1, 1)
+        and (isinstance(conv.padding, str) or len(set(conv.padding)) == 1)
+        and _margin(conv) >= 0
         and (size > 1 or pointwise)
         and (window is None or size in window)
         and (conv.in_channels > 4 or stem)
     )
 
 
-def _keeps_resolution(conv: nn.Conv2d, x: Tensor, output: Any) -> bool:
-    padding = conv.padding if isinstance(conv.padding, str) else conv.padding[0]
-    same = padding == "same" or (padding == conv.kernel_size[0] // 2 and conv.padding == (padding, padding))
-    stride = conv.stride[0]
-    return same and tuple(output.shape[2:]) == tuple(-(-extent // stride) for extent in x.shape[2:])
+def _margin(conv: nn.Conv2d) -> int:
+    """How far from the edge the first window's centre lies: 0 where the padding keeps the resolution."""
+    same = conv.kernel_size[0] // 2
+    return {"same": 0, "valid": same}[conv.padding] if isinstance(conv.padding, str) else same - conv.padding[0]
 
 
 def _run(model: nn.Module, example: Example) -> None:
@@ -185,6 +191,8 @@ def replace(
             conv = twin.get_submodule(target.name)
         except AttributeError as error:
             raise UserError(f"replace: the model has no module '{target.name}'") from error
+        if not isinstance(conv, nn.Conv2d):
+            raise UserError(f"replace: '{target.name}' is no 2-d convolution but {type(conv).__name__}")
         swaps[conv] = _like(module_from_source(source), conv)
     for parent in list(twin.modules()):
         for name, child in parent._modules.items():
@@ -211,24 +219,33 @@ def _sources(binding: Any, found: Sequence[Target]) -> list[str]:
     return sources
 
 
-class Biased(nn.Module):
-    """A kernel's module with the bias of the convolution that it replaced."""
+# What a model may read of its convolutions (MobileNetV2 of transformers pads by it).
+GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
 
-    def __init__(self, body: nn.Module, bias: Tensor) -> None:
+
+class Fitted(nn.Module):
+    """A kernel's module with what else the convolution that it replaced had: a bias, a margin that is only read."""
+
+    def __init__(self, body: nn.Module, bias: Tensor | None, margin: int) -> None:
         super().__init__()
-        self.body = body
-        self.bias = nn.Parameter(bias.detach().clone())
+        self.body, self.margin = body, margin
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x) + self.bias.view(-1, 1, 1)
+        if self.margin:
+            x = x[:, :, self.margin : -self.margin, self.margin : -self.margin]
+        y = self.body(x)
+        return y if self.bias is None else y + self.bias.view(-1, 1, 1)
 
 
-def _like(module: Any, conv: nn.Module) -> nn.Module:
-    """Gives a new module the bias, type, device, memory format and mode of a convolution."""
-    weight, bias = conv.weight, conv.bias
-    assert isinstance(weight, Tensor)
-    if isinstance(bias, Tensor):
-        module = Biased(module, bias)
+def _like(module: Any, conv: nn.Conv2d) -> nn.Module:
+    """Gives a new module the bias, margin, geometry, type, device, memory format and mode of a convolution."""
+    weight, margin = conv.weight, _margin(conv)
+    if conv.bias is not None or margin:
+        module = Fitted(module, conv.bias, margin)
+    for name in GEOMETRY:
+        if not hasattr(module, name):
+            setattr(module, name, getattr(conv, name))
     module = module.to(device=weight.device, dtype=weight.dtype)
     if weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
         module = module.to(memory_format=torch.channels_last)

@@ -272,7 +272,9 @@ class TrainAndTime:
             device = next(original.parameters()).device
             example = torch.randn(self.batch, *data.shape).to(device)
             network = original if candidate is None else layers.replace(original, candidate, example=example)
-        timing = latency.compare(network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS)
+        timing = latency.compare(
+            network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS
+        )
         return network, {
             "latency_ms": timing.median_ms,
             "latency_low_ms": timing.low_ms,

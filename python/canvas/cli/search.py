@@ -147,9 +147,10 @@ def _absolute(spec: str) -> str:
 def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:
     """How candidates are evaluated, the layers to replace, and the whole recipe."""
     import torch
+
     from canvas.data import load_data
-    from canvas.models import load_model
     from canvas.layers import targets
+    from canvas.models import load_model
     from canvas.train import Recipe, TrainAndTime
 
     try:

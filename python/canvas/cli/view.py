@@ -207,9 +207,9 @@ def report(
 def find_targets(model: str, input: str | None) -> list[Any]:
     """The targets of a model that is named on the command line."""
     import torch
-    from canvas.layers import targets
 
     from canvas import models
+    from canvas.layers import targets
 
     sizes = options.shape(input or ("1x28x28" if model == "resnet8" else "3x32x32"))
     built_in = {"in_channels": sizes[0]} if model in models.BUILT_IN else {}
