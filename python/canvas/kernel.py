@@ -1,4 +1,5 @@
-"""What a kernel can do with PyTorch and Graphviz at hand: `Kernel.module` and `Kernel.draw`, attached to the native class.
+"""What a kernel can do with PyTorch and Graphviz at hand: `Kernel.module` and `Kernel.draw`, attached to the native
+class.
 
 `module_from_source` also serves `layers.replace`. The source is written by the core; nothing here walks a kernel.
 """
@@ -20,8 +21,8 @@ from canvas.errors import UserError
 def module_from_source(source: str) -> nn.Module:
     """Runs the Python source of a bound kernel and makes its module.
 
-    The class is made once for each source in a process. Its instances can be pickled, copied and loaded in another process,
-    where the class is made again from the source; tracebacks and compilers see the source's lines.
+    The class is made once for each source in a process. Its instances can be pickled, copied and loaded in another
+    process, where the class is made again from the source; tracebacks and compilers see the source's lines.
 
     Args:
         source: as `Kernel.source` or `BoundLayer.source` gives it; defines `Module`.

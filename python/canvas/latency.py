@@ -3,8 +3,8 @@
 The protocol: a fixed number of threads; one measurement at a time on the machine (a lock file); outputs checked first;
 fresh inputs each round; warm-up; candidate and baseline interleaved in one process, the ratio taken round by round; on
 one thread, the time for which the system gave the processor to others is subtracted; medians with distribution-free
-confidence intervals; more rounds until the ratio's interval is narrow, within a limit; a figure that beats the machine's
-arithmetic is refused.
+confidence intervals; more rounds until the ratio's interval is narrow, within a limit; a figure that beats the
+machine's arithmetic is refused.
 """
 
 from __future__ import annotations

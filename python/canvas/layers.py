@@ -42,9 +42,9 @@ def targets(
 ) -> list[Target]:
     """Finds the 2-d convolutions that a kernel can replace.
 
-    These have an odd square window, stride 1 or 2 in both directions, no dilation and at most the padding that keeps the
-    resolution; any number of channels and groups. Where the padding is less (the model pads by itself, say), the kernel
-    stands in for what lies within the margin that the window needs. The model is left as it is: buffers, modes, random
+    These have an odd square window, stride 1 or 2 in both directions, no dilation and at most the padding that keeps
+    the resolution; any number of channels and groups. Where the padding is less (the model pads by itself, say), the
+    kernel reads what lies within the margin that the window needs. The model is left as it is: buffers, modes, random
     stream.
 
     Args:
@@ -85,7 +85,8 @@ def targets(
     if not calls:
         raise UserError(
             "model: nothing to replace: no 2-d convolution with an odd window above 1, stride 1 or 2, no dilation, "
-            "no more padding than 'same' and more than 4 input channels; include_pointwise and include_stem widen the choice"
+            "no more padding than 'same' and more than 4 input channels; "
+            "include_pointwise and include_stem widen the choice"
         )
     found = []
     for conv, extents in calls.items():
