@@ -245,6 +245,15 @@ def test_cuda(name):
     new(IMAGE.cuda().expand(2, -1, -1, -1)).sum().backward()
 
 
+def test_a_kernel_makes_modules_without_further_imports_and_torch_comes_late():
+    check = (
+        "import sys, canvas\nkernel = canvas.zoo()['dense']\nassert 'torch' not in sys.modules\n"
+        "print(kernel.module(canvas.Layer(8, 8)))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout == "Dense()\n"
+
+
 def test_a_fault_in_generated_code_shows_its_source_line():
     source = SEPARABLE.source(Layer(8, 8)).replace("return F.conv2d(d, self.result)", "return d.no_such_method()")
     module = module_from_source(source)

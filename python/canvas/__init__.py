@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import canvas.kernel  # noqa: F401  (attaches Kernel.module and Kernel.draw)
 from canvas._core import Binding, Budget, Infeasible, Kernel, KernelError, Layer, parse, primitives, sample
 from canvas.errors import UserError
 

@@ -10,12 +10,13 @@ import functools
 import hashlib
 import linecache
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from canvas import _core
 from canvas.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn  # imported by what is generated, when it is first used
 
 
 def module_from_source(source: str) -> nn.Module:
