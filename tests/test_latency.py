@@ -16,8 +16,8 @@ from canvas.errors import ImplausibleTiming, UserError, WrongOutput
 from canvas.example import fresh
 from canvas.folding import fold
 from canvas.latency import compare, fixed_threads, flops, interval, machine_lock, peak_flops
-from canvas.models import resnet8
 from canvas.layers import replace
+from canvas.models import resnet8
 from standins import Separable
 
 EXAMPLE = torch.zeros(4, 1, 28, 28)

@@ -1,7 +1,7 @@
 """Canvas: kernel architecture search.
 
-From a network and a budget, Canvas invents new kernels (small tensor programs that stand in for a convolution), finds those that keep the
-accuracy and run faster on this machine, and hands the network back with the best one in it.
+From a network and a budget, Canvas invents new kernels (small tensor programs that stand in for a convolution),
+finds those that keep the accuracy and run faster on this machine, and hands the network back with the best one in it.
 
 Example:
     >>> import canvas
@@ -21,8 +21,8 @@ from canvas._core import Binding, Budget, Infeasible, Kernel, KernelError, Layer
 from canvas.errors import UserError
 
 if TYPE_CHECKING:
-    from canvas.study import Study
     from canvas.layers import Target, replace, targets
+    from canvas.study import Study
     from canvas.train import Recipe, TrainAndTime
 
 __version__ = "0.1.0"

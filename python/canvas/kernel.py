@@ -1,4 +1,5 @@
-"""What a kernel can do with PyTorch and Graphviz at hand: `Kernel.module` and `Kernel.draw`, attached to the native class.
+"""What a kernel can do with PyTorch and Graphviz at hand: `Kernel.module` and `Kernel.draw`, attached to the native
+class.
 
 `module_from_source` also serves `layers.replace`. The source is written by the core; nothing here walks a kernel.
 """
@@ -13,15 +14,15 @@ from typing import Any
 
 from torch import nn
 
-from canvas import _core
+import canvas._core as _core
 from canvas.errors import UserError
 
 
 def module_from_source(source: str) -> nn.Module:
     """Runs the Python source of a bound kernel and makes its module.
 
-    The class is made once for each source in a process. Its instances can be pickled, copied and loaded in another process,
-    where the class is made again from the source; tracebacks and compilers see the source's lines.
+    The class is made once for each source in a process. Its instances can be pickled, copied and loaded in another
+    process, where the class is made again from the source; tracebacks and compilers see the source's lines.
 
     Args:
         source: as `Kernel.source` or `BoundLayer.source` gives it; defines `Module`.
@@ -99,7 +100,9 @@ def draw(self: _core.Kernel, path: str | Path | None = None) -> str:
     try:
         svg = graphviz.Source(self.dot()).pipe(format="svg", encoding="utf-8")
     except graphviz.ExecutableNotFound as error:
-        raise UserError("drawing needs Graphviz's program dot: install the package graphviz (apt install graphviz)") from error
+        raise UserError(
+            "drawing needs Graphviz's program dot: install the package graphviz (apt install graphviz)"
+        ) from error
     if path is not None:
         try:
             Path(path).write_text(svg, encoding="utf-8")

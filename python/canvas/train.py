@@ -60,6 +60,10 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), {"float": (float, int)}.get(str(field.type), type(field.default))
+            if not isinstance(value, kind) or (isinstance(value, bool) and field.type != "bool"):
+                raise UserError(f"recipe {field.name}: must be of type {field.type}, got {value!r}")
         for name, low, high in (("images", 1, 1e12), ("batch", 2, 1e6), ("lr", 1e-12, 1e6), ("crop", 0, 1000)):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -217,6 +221,8 @@ class TrainAndTime:
         ['accuracy', 'flops', 'latency_ms', 'latency_ratio', 'loss', 'params', 'seconds', ...]
     """
 
+    METRICS = ("accuracy", "loss", "latency_ms", "latency_ratio", "flops", "params", "seconds")
+
     def __init__(
         self,
         model: nn.Module | str,
@@ -272,7 +278,9 @@ class TrainAndTime:
             device = next(original.parameters()).device
             example = torch.randn(self.batch, *data.shape).to(device)
             network = original if candidate is None else layers.replace(original, candidate, example=example)
-        timing = latency.compare(network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS)
+        timing = latency.compare(
+            network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS
+        )
         return network, {
             "latency_ms": timing.median_ms,
             "latency_low_ms": timing.low_ms,
