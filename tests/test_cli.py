@@ -95,6 +95,7 @@ def test_check(good, capsys, monkeypatch, tmp_path):
     assert main(["check", "-"]) == 0
     bad = tmp_path / "bad.canvas"
     bad.write_text(BAD)
+    capsys.readouterr()
     assert main(["check", str(bad), good]) == 2
     out, error = capsys.readouterr()
     assert out.startswith(f"{good}: OK") and error.startswith(f"canvas: error: {bad}:2:")

@@ -129,7 +129,7 @@ class Study:
         try:
             self._load()
         except NoStudy:
-            new_search(given)  # its faults come before a file is made
+            new_search(given).ask()  # faults, and budgets that nothing meets, come before a file is made
             Store(path, "create", {**given, **(note or {}), "environment": environment()}).close()
             self._load()
         for name, value in given.items():

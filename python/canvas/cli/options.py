@@ -59,6 +59,8 @@ def layer(text: str) -> Any:
         raise UserError(f"layer '{text}': needs C,K,HxW or C,K,HxW,STRIDE, such as 64,128,32x32,2") from error
     try:
         return _core.Layer(numbers[0], numbers[1], spatial, *numbers[2:])
+    except TypeError as error:  # what the core's integers do not hold
+        raise UserError(f"layer '{text}': a size is out of range") from error
     except ValueError as error:
         raise UserError(f"layer '{text}': {error}") from error
 

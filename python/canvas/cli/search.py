@@ -189,10 +189,10 @@ def _run(study: Any, evaluate: Any, as_json: bool) -> None:
         print(f"stopped; go on with: canvas resume {study.path}", file=sys.stderr)
         raise
     put(study_fields(study)) if as_json else summary(study)
-    _hold_found(study)
+    hold_found(study)
 
 
-def _hold_found(study: Any) -> None:
+def hold_found(study: Any) -> None:
     """A search of which nothing came says why: all failed, or which latency budget was missed, and by how much."""
     trials = study.trials
     if not trials or any(trial.state == "complete" for trial in trials):
