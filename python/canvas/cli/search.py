@@ -67,8 +67,8 @@ def search(
     Examples:
     canvas search --model resnet8 --data fashion-mnist --study study.db --minutes 5
     canvas search --model nets.py:build --data images/ --study study.db --candidates 200 --flops 0.5 --latency 0.7
-    canvas search --model resnet8 --data fashion-mnist --study study.db --candidates 40 --compare original --recipe
-    images=10000
+    canvas search --model resnet20 --data cifar10 --study study.db --minutes 60 --recipe images=50000
+    canvas search --model resnet8 --data fashion-mnist --study s.db --candidates 40 --compare original
     """
     from canvas.objectives import metric
     from canvas.store import NoStudy
