@@ -15,6 +15,14 @@ namespace canvas::python {
 
 namespace {
 
+// The value of one limit; `kind` says what it must be.
+template <class T>
+T limit(const std::string& name, nb::handle value, const char* kind) {
+  T result;
+  if (nb::try_cast<T>(value, result)) return result;
+  throw ArgumentError("limit " + name + " must be " + kind + ", got " + nb::cast<std::string>(nb::repr(value)));
+}
+
 // Limits from keyword arguments; an unknown one is an error that lists them all.
 Limits limits(const nb::kwargs& given) {
   Limits limits;
@@ -26,11 +34,11 @@ Limits limits(const nb::kwargs& given) {
   for (auto [key, value] : given) {
     const auto name = nb::cast<std::string>(key);
     if (const auto count = counts.find(name); count != counts.end()) {
-      *count->second = nb::cast<int>(value);
+      *count->second = limit<int>(name, value, "a whole number");
     } else if (const auto flag = switches.find(name); flag != switches.end()) {
-      *flag->second = nb::cast<bool>(value);
+      *flag->second = limit<bool>(name, value, "True or False");
     } else if (name == "weights") {
-      limits.weights = nb::cast<std::map<std::string, double>>(value);
+      limits.weights = limit<std::map<std::string, double>>(name, value, "a dict from primitives to numbers");
     } else {
       std::string known = "weights";
       for (const auto& [other, unused] : counts) known += ", " + other;

@@ -1,8 +1,9 @@
 """The demo: a real search on Fashion-MNIST, about five minutes on two cores. `make demo` sets all up and runs it.
 
-The 3x3 convolutions of a small ResNet are replaced by kernels that the search invents from nothing. Each is timed and, if quick enough,
-trained for seconds. Then the best few, the original and the hand-designed depthwise-separable kernel are trained longer with one recipe;
-validation data (a part of the training data) choose the best kernel, and only then is the test split read, for the table.
+The 3x3 convolutions of a small ResNet are replaced by kernels that the search invents from nothing. Each is timed
+and, if quick enough, trained for seconds. Then the best few, the original and the hand-designed depthwise-separable
+kernel are trained longer with one recipe; validation data (a part of the training data) choose the best kernel, and
+only then is the test split read, for the table.
 
 Run again with the same folder, it goes on where it stopped; `--seed` makes another study.
 """
@@ -32,8 +33,8 @@ FASTEST = 1.5  # the least speed-up that the demo promises
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Searches for a faster kernel on Fashion-MNIST.")
-    parser.add_argument("--seed", type=int, default=0, help="decides the candidates, the weights and the order of images")
-    parser.add_argument("--minutes", type=float, default=3.0, help="of searching; training the best longer takes another two")
+    parser.add_argument("--seed", type=int, default=0, help="decides candidates, weights and order of images")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of searching; the finals take another two")
     parser.add_argument("--images", type=int, default=6_000, help="that each candidate is trained on")
     parser.add_argument("--final-images", type=int, default=30_000, help="that the best are trained on")
     parser.add_argument("--finalists", type=int, default=3)
@@ -125,7 +126,7 @@ def main() -> None:
     console.print(str(kernel), highlight=False, markup=False)
     loss = rows["original"]["accuracy"] - rows["best"]["accuracy"]
     speed = 1 / rows["best"]["latency_ratio"]
-    console.print(f"The best kernel makes the network {speed:.2f} times as fast, for {100 * loss:.2f} points of accuracy.")
+    console.print(f"The best kernel: {speed:.2f} times as fast, for {100 * loss:.2f} points of accuracy.")
     if speed < FASTEST or loss > 0.01:
         console.print("That is less than hoped for: a longer search (--minutes) or another --seed may do better.")
     for name in ("report.html", "study.db", "result.json"):

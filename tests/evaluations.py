@@ -7,7 +7,7 @@ import os
 import signal
 import time
 
-from canvas.errors import UserError
+from canvas.errors import Diverged, UserError
 from canvas.worker import Pruned
 
 
@@ -23,6 +23,10 @@ def slow(binding, seed, report):
     metrics = quick(binding, seed, report)
     time.sleep(0.1 + metrics["flops"] / 1280)
     return metrics
+
+
+def diverges(binding, seed, report):
+    raise Diverged("the loss is nan")
 
 
 class EveryThird:
@@ -50,6 +54,11 @@ def hang(report):
     report(0.5, {"latency_ratio": 0.5})
     while True:
         time.sleep(10)
+
+
+def nap(report):
+    time.sleep(0.3)
+    return {"accuracy": 0.5}
 
 
 def hog(report):

@@ -1,4 +1,4 @@
-"""The command line: what it prints, and that every foreseeable fault is one line and exit status 2."""
+"""The command line: what it prints. Its errors are in test_bad_input.py."""
 
 import io
 import json
@@ -26,10 +26,6 @@ import torch
 def build():
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, 1, 1))
     return torch.nn.Sequential(net, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 10))
-def nothing():
-    return torch.nn.Linear(3, 3)
-def broken():
-    return 1 / 0
 """
 
 
@@ -76,15 +72,6 @@ def printed(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
-def fault(capsys, *arguments):
-    """The one error line of a command that fails."""
-    capsys.readouterr()
-    assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("canvas: error: ") and error.count("canvas: error: ") == 1 and error.endswith("\n")
-    return error.removeprefix("canvas: error: ").rstrip()
-
-
 @pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
 def test_help_has_examples(command, capsys):
     assert main([command, "--help"]) == 0
@@ -108,10 +95,10 @@ def test_check(good, capsys, monkeypatch, tmp_path):
     assert main(["check", "-"]) == 0
     bad = tmp_path / "bad.canvas"
     bad.write_text(BAD)
-    assert fault(capsys, "check", str(bad), good).startswith(f"{bad}:2:")
-    bad.write_bytes(b"kernel \xff")
-    assert fault(capsys, "check", str(bad)) == f"{bad}: not a kernel: byte 7 is not UTF-8 text"
-    assert fault(capsys, "check", str(tmp_path)).endswith("cannot be read: Is a directory")
+    capsys.readouterr()
+    assert main(["check", str(bad), good]) == 2
+    out, error = capsys.readouterr()
+    assert out.startswith(f"{good}: OK") and error.startswith(f"canvas: error: {bad}:2:")
 
 
 def test_show_kernel(good, capsys, tmp_path):
@@ -128,8 +115,6 @@ def test_show_kernel(good, capsys, tmp_path):
     picture = tmp_path / "picture.svg"
     assert main(["show", good, "--draw", str(picture)]) == 0
     assert "<svg" in picture.read_text()
-    assert "needs C,K,HxW" in fault(capsys, "show", good, "--layer", "16,32")
-    assert "layer '0,32,14x14': " in fault(capsys, "show", good, "--layer", "0,32,14x14")
 
 
 def test_show_study(study, capsys):
@@ -150,7 +135,6 @@ def test_report(study, capsys, tmp_path):
     page = tmp_path / "page.html"
     assert printed(capsys, "report", str(study.path), "-o", str(page)) == {"report": str(page)}
     assert page.read_text().startswith("<!doctype html>")
-    assert "choose another path" in fault(capsys, "report", str(study.path), "-o", str(tmp_path / "no" / "page.html"))
 
 
 def test_zoo(capsys):
@@ -164,7 +148,6 @@ def test_zoo(capsys):
     assert "depthwise_separable" in capsys.readouterr().out
     assert main(["zoo", "depthwise_separable"]) == 0
     assert _core.parse(capsys.readouterr().out) == zoo()["depthwise_separable"]
-    assert "zoo: no kernel 'frog'; there are " in fault(capsys, "zoo", "frog")
 
 
 def test_targets_and_sample(model, capsys):
@@ -180,33 +163,6 @@ def test_targets_and_sample(model, capsys):
     assert all(kernel["flops"] <= 0.9 * shown["targets"][0]["flops"] for kernel in kernels)
     assert main([*arguments, "--seed", "4"]) == 0
     assert kernels[0]["text"] in capsys.readouterr().out
-
-
-def test_faults_of_models_and_budgets(model, capsys):
-    assert "nothing to replace" in fault(capsys, "targets", f"{model}:nothing", "--input", "3x3")
-    assert "ZeroDivisionError" in fault(capsys, "targets", f"{model}:broken")
-    assert "frog" in fault(capsys, "targets", "frog")
-    assert "needs CxHxW" in fault(capsys, "targets", "resnet8", "--input", "1,28,28")
-    sample = ["sample", "--model", "resnet8"]
-    for text in ("half", "-1", "0", "0.5:0.2", "nan", "inf", "1:2:3"):
-        assert f"budget --flops '{text}': needs a fraction" in fault(capsys, *sample, f"--flops={text}")
-    assert fault(capsys, *sample, "--flops", "1e-9")  # nothing is so small
-    assert "'--limit'" in fault(capsys, *sample, "--limit") or "--limit" in fault(capsys, *sample, "--limit")
-    assert "needs NAME=VALUE" in fault(capsys, *sample, "--limit", "8")
-    assert "no_such" in fault(capsys, *sample, "--limit", "no_such=8")
-
-
-def test_faults_of_search(model, study, capsys, tmp_path):
-    search = ["search", "--model", "resnet8", "--data", "fashion-mnist", "--study", str(tmp_path / "new.db")]
-    assert "--candidates N or --minutes M" in fault(capsys, *search)
-    assert "Missing option '--data'" in fault(capsys, "search", "--model", "resnet8")
-    other = [*search[:3], "--data", str(tmp_path / "none"), *search[5:], "--candidates", "1"]
-    assert "none" in fault(capsys, *other)
-    taken = [*search[:5], "--study", str(study.path), "--candidates", "1"]
-    assert "holds a study already; go on with `canvas resume" in fault(capsys, *taken)
-    assert not (tmp_path / "new.db").exists()
-    assert "was run from Python" in fault(capsys, "resume", str(study.path))
-    assert "no such study file" in fault(capsys, "resume", str(tmp_path / "none.db"))
 
 
 def test_reading_of_options():
@@ -229,9 +185,9 @@ def test_import_of_torch_is_left_to_those_who_need_it():
 def test_search_killed_and_resumed(tmp_path, model, images, capsys):
     """The whole loop on a small network and a small data set, killed once."""
     path = tmp_path / "study.db"
-    arguments = ["--model", f"{model}:build", "--data", str(images), "--candidates", "5", "--workers", "2"]
+    arguments = ["--model", f"{model}:build", "--data", str(images), "--candidates", "3", "--workers", "2"]
     command = [sys.executable, "-m", "canvas.cli", "search", *arguments, "--study", str(path)]
-    command += ["--recipe", "images=640", "--flops", "0.9", "--compare", "original"]
+    command += ["--recipe", "images=320", "--flops", "0.9", "--compare", "original"]
     entries = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     driver = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": entries}, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
@@ -246,7 +202,7 @@ def test_search_killed_and_resumed(tmp_path, model, images, capsys):
     before = [trial for trial in Study.open(path).trials if trial.state != "running"]
     shown = printed(capsys, "resume", str(path))
     assert [row["state"] for row in shown["candidates"]].count("running") == 0
-    assert len(shown["candidates"]) == 5
+    assert len(shown["candidates"]) == 3
     for trial in before:
         assert shown["candidates"][trial.index]["metrics"] == trial.metrics
     assert "original" in shown["settings"]["references"]

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from canvas._core import Layer, parse, sample
 from torch.autograd import gradcheck
 
+from canvas._core import Layer, parse, sample
 from canvas.kernel import module_from_source
 
 KERNELS = {

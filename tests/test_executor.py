@@ -68,6 +68,16 @@ def test_killed_from_outside_once_is_evaluated_again(tmp_path):
     assert outcome.reason == "evaluated again: worker was killed (signal 9)"
 
 
+def test_killed_at_work_is_evaluated_again():
+    with Executor(evaluations.call) as executor:
+        executor.submit(0, (evaluations.environment,))
+        (first,) = executor.wait(60)
+        executor.submit(1, (evaluations.nap,))
+        os.kill(int(first.metrics["pid"]), signal.SIGTERM)
+        (outcome,) = executor.wait(60)
+    assert (outcome.state, outcome.reason) == ("complete", "evaluated again: worker was killed (signal 15)")
+
+
 def test_killed_while_idle_is_replaced():
     with Executor(evaluations.call) as executor:
         executor.submit(0, (evaluations.environment,))

@@ -12,6 +12,7 @@ import pytest
 
 from canvas.errors import StudyError
 from canvas.store import Record, Store
+from small_disk import tmpfs
 
 SETTINGS = {"seed": 3, "layers": [{"c_in": 1}], "budget": None}
 
@@ -26,19 +27,6 @@ def path(tmp_path):
         store.tell(0, "complete", metrics={"accuracy": 0.1 + 0.2, "latency_ratio": 1 / 3})
         store.tell(1, "failed", "loss is nan", {"accuracy": math.nan})
     return path
-
-
-@contextlib.contextmanager
-def tmpfs(folder, options):
-    """Mounts a small file system in memory; skips the test where that is not allowed."""
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def fault(path, mode="read"):

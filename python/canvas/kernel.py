@@ -12,7 +12,7 @@ import linecache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from canvas import _core
+import canvas._core as _core
 from canvas.errors import UserError
 
 if TYPE_CHECKING:

@@ -40,9 +40,9 @@ NAMES = {"latency_ratio": "latency, fraction of the original's", "latency_ms": "
 FUNNEL = (
     ("tried", "tried by the sampler", False),
     ("illegal", "illegal", False),
+    ("duplicate", "duplicate", False),
     ("over_budget", "over the budget", False),
     ("implausible", "implausible", False),
-    ("duplicate", "duplicate", False),
     ("kept", "kept", True),
     ("pruned", "pruned (too slow)", False),
     ("failed", "failed", False),

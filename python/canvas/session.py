@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from canvas import _core
-from canvas.errors import StudyError
+import canvas._core as _core
+from canvas.errors import StudyError, UserError
 from canvas.executor import Executor
 from canvas.objectives import costs, pareto
 from canvas.progress import Status
@@ -152,15 +152,21 @@ class Judge:
 
 
 def new_search(settings: Mapping[str, Any]) -> Any:
-    """The search that a study's settings describe, at its beginning."""
-    return _core.Search(
-        layers_of(settings),
-        budget=budget_of(settings),
-        seed=settings["seed"],
-        strategy=settings["strategy"],
-        lookahead=settings["lookahead"],
-        **settings["limits"],
-    )
+    """The search that a study's settings describe, at its beginning.
+
+    Raises:
+        UserError: a setting is out of range.
+    """
+    names = ("seed", "strategy", "lookahead")
+    try:
+        return _core.Search(
+            layers_of(settings),
+            budget=budget_of(settings),
+            **{name: settings[name] for name in names},
+            **settings["limits"],
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def layers_of(settings: Mapping[str, Any]) -> list[Any]:

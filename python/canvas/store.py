@@ -1,11 +1,9 @@
 """The study file: one SQLite database that holds a search's settings and the fate of every candidate.
 
 `study.py` writes it (one driver at a time), anything may read it meanwhile. A rollback journal with synchronous=FULL
-is used rather than
-WAL: a commit that returned survives `kill -9` and power loss, and the study stays one file that can be copied. The
-    driver's lock is a
-`flock` on the file itself, which the system drops with the process, so a killed driver blocks nobody. Knows nothing
-of kernels.
+is used rather than WAL: a commit that returned survives `kill -9` and power loss, and the study stays one file that can
+be copied. The driver's lock is a `flock` on the file itself, which the system drops with the process, so a killed
+driver blocks nobody. Knows nothing of kernels.
 """
 
 from __future__ import annotations

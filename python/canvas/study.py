@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from canvas import _core
+import canvas._core as _core
 from canvas.errors import StudyError, UserError
 from canvas.executor import Executor, usable_cores
 from canvas.objectives import pareto
@@ -23,6 +23,8 @@ from canvas.store import NoStudy, Record, Store
 
 LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count")
 BUDGET_FIELDS = ("flops", "params", "memory", "latency")
+# What the sampler counts, in its order.
+SAMPLED = ("tried", "illegal", "duplicate", "over_budget", "implausible", "kept")
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Study:
         try:
             self._load()
         except NoStudy:
-            new_search(given)  # its faults come before a file is made
+            new_search(given).ask()  # faults, and budgets that nothing meets, come before a file is made
             Store(path, "create", {**given, **(note or {}), "environment": environment()}).close()
             self._load()
         for name, value in given.items():
@@ -180,7 +182,8 @@ class Study:
         """The funnel: what the sampler tried and why it dropped it, then what became of the candidates."""
         with Store(self.path) as store:
             states = [record.state for record in store.records()]
-            return store.counts() | {
+            sampled = store.counts()
+            return {name: sampled.get(name, 0) for name in SAMPLED} | {
                 "trained": states.count("complete"),
                 "pruned": states.count("pruned"),
                 "failed": states.count("failed"),
@@ -273,16 +276,18 @@ class Study:
             kernels: what to evaluate, by name; None is the network as it is. The budget does not bind them.
 
         Returns:
-            The metrics of those that could be evaluated, by name; those of earlier calls too.
+            Their metrics by name; those of earlier calls too.
 
         Raises:
-            StudyError, UserError: as for `run`.
+            StudyError: as for `run`.
+            UserError: one of them failed; those that did not are stored.
 
         Example:
             >>> study.compare(evaluate, {"original": None, "shift": canvas.zoo()["shift"]})  # doctest: +SKIP
         """
         judge = Judge(evaluate, {**self.settings, "budget": None})
         waiting = [(index, name) for index, name in enumerate(kernels)]
+        failed = ""
         with (
             Store(self.path, "drive") as store,
             Executor(judge, workers or usable_cores(), time_limit, memory_limit) as executor,
@@ -296,7 +301,11 @@ class Study:
                     if outcome.state == "complete":
                         found[list(kernels)[outcome.key]] = outcome.metrics
                         store.note("references", found)
+                    else:
+                        failed = f"{list(kernels)[outcome.key]} could not be evaluated: {outcome.reason}"
         self.settings["references"] = found
+        if failed:
+            raise UserError(failed)
         return found
 
     def note(self, name: str, value: Any) -> None:

@@ -60,6 +60,10 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), {"float": (float, int)}.get(str(field.type), type(field.default))
+            if not isinstance(value, kind) or (isinstance(value, bool) and field.type != "bool"):
+                raise UserError(f"recipe {field.name}: must be of type {field.type}, got {value!r}")
         for name, low, high in (("images", 1, 1e12), ("batch", 2, 1e6), ("lr", 1e-12, 1e6), ("crop", 0, 1000)):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -216,6 +220,8 @@ class TrainAndTime:
         >>> sorted(evaluate(kernel, seed=0))
         ['accuracy', 'flops', 'latency_ms', 'latency_ratio', 'loss', 'params', 'seconds', ...]
     """
+
+    METRICS = ("accuracy", "loss", "latency_ms", "latency_ratio", "flops", "params", "seconds")
 
     def __init__(
         self,

@@ -1,12 +1,11 @@
 """The options that several commands have, and the reading of their values: layers, shapes, budgets, NAME=VALUE pairs,
-kernel files. Called by
-the command line alone."""
+kernel files. Called by the command line alone."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,14 +23,20 @@ Input = Annotated[
         "--input", metavar="CxHxW", help="Shape of one input image (default: 1x28x28 for resnet8, else 3x32x32)."
     ),
 ]
+LONGEST = 2_000_000  # bytes read of a kernel file: more than any kernel has
 LIMIT_HELP = "At most this fraction of the original's, or LOW:HIGH."
 Flops = Annotated[str | None, typer.Option("--flops", metavar="LIMIT", help=LIMIT_HELP)]
 Params = Annotated[str | None, typer.Option("--params", metavar="LIMIT", help=LIMIT_HELP)]
 Memory = Annotated[str | None, typer.Option("--memory", metavar="LIMIT", help=LIMIT_HELP)]
 Limits = Annotated[
-    list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="A limit on the kernels sampled.")
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=VALUE",
+        help="On the kernels sampled, such as max_primitives=6, or a primitive's weight: softmax=0 forbids it.",
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same kernels.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed gives the same kernels.")]
 
 
 def layer(text: str) -> Any:
@@ -54,6 +59,8 @@ def layer(text: str) -> Any:
         raise UserError(f"layer '{text}': needs C,K,HxW or C,K,HxW,STRIDE, such as 64,128,32x32,2") from error
     try:
         return _core.Layer(numbers[0], numbers[1], spatial, *numbers[2:])
+    except TypeError as error:  # what the core's integers do not hold
+        raise UserError(f"layer '{text}': a size is out of range") from error
     except ValueError as error:
         raise UserError(f"layer '{text}': {error}") from error
 
@@ -120,6 +127,25 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
     return result
 
 
+def limits(texts: Sequence[str]) -> dict[str, Any]:
+    """What `--limit` says, as keywords of `canvas.sample`; the names of primitives are weights.
+
+    Raises:
+        UserError: a text is not of the form NAME=VALUE, or a primitive's weight no number.
+
+    Example:
+        >>> limits(["max_primitives=6", "softmax=0"])
+        {'max_primitives': 6, 'weights': {'softmax': 0.0}}
+    """
+    given = pairs("--limit", texts)
+    weights = {primitive["name"]: given.pop(primitive["name"], None) for primitive in _core.primitives()}
+    try:
+        chosen = {name: float(value) for name, value in weights.items() if value is not None}
+    except ValueError as error:
+        raise UserError(f"--limit: a primitive's weight is a number, 0 forbids it ({error})") from error
+    return given | ({"weights": chosen} if chosen else {})
+
+
 def _value(text: str) -> Any:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
@@ -143,7 +169,10 @@ def text_of(path: str) -> str:
         canvas.errors.UserError: no such file: cannot be read: No such file or directory
     """
     try:
-        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+            content = file.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise UserError(f"{path}: not a kernel: holds more than {LONGEST // 1_000_000} MB")
         return content.decode()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error

@@ -76,7 +76,9 @@ def summary(study: Any) -> None:
     if not front:
         return out.print("no candidate was completed yet")
     rows = table("front", "metrics", "FLOPs", "parameters", "hash")
-    for trial in front:
-        numbers = (f"{trial.metrics[name]:,.0f}" if name in trial.metrics else "" for name in ("flops", "params"))
-        rows.add_row(f"#{trial.index}", figures(trial.metrics), *numbers, trial.hash[:12])
+    entries = [(f"#{trial.index}", trial.metrics, trial.hash[:12]) for trial in front]
+    entries += [(name, metrics, "") for name, metrics in study.settings.get("references", {}).items()]
+    for name, metrics, identity in entries:
+        numbers = (f"{metrics[key]:,.0f}" if key in metrics else "" for key in ("flops", "params"))
+        rows.add_row(name, figures(metrics), *numbers, identity)
     out.print(rows, "", front[0].text.rstrip(), sep="\n", markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,9 +67,10 @@ def search(
     Examples:
     canvas search --model resnet8 --data fashion-mnist --study study.db --minutes 5
     canvas search --model nets.py:build --data images/ --study study.db --candidates 200 --flops 0.5 --latency 0.7
-    canvas search --model resnet8 --data fashion-mnist --study study.db --candidates 40 --compare original --recipe
-    images=10000
+    canvas search --model resnet20 --data cifar10 --study study.db --minutes 60 --recipe images=50000
+    canvas search --model resnet8 --data fashion-mnist --study s.db --candidates 40 --compare original
     """
+    from canvas.objectives import metric
     from canvas.store import NoStudy
     from canvas.study import Study
 
@@ -91,17 +93,22 @@ def search(
             "compare": compare,
         },
     }
+    _named(compare or [])  # its faults come before the search
+    objectives = objective or ["accuracy", "latency"]
     evaluate, targets, note["recipe"] = _evaluation(note)
+    unknown = [name for name in objectives if metric(dict.fromkeys(evaluate.METRICS, 0.0), name) is None]
+    if unknown:
+        raise UserError(f"--objective {unknown[0]}: is not measured; there are latency, {', '.join(evaluate.METRICS)}")
     made = Study(
         study,
         targets,
         budget=options.budget(flops=flops, params=params, memory=memory, latency=latency),
-        objectives=tuple(objective or ("accuracy", "latency")),
+        objectives=objectives,
         seed=seed,
         strategy=strategy,
         lookahead=lookahead,
         note=note,
-        **options.pairs("--limit", limit or []),
+        **options.limits(limit or []),
     )
     _run(made, evaluate, as_json)
 
@@ -134,6 +141,7 @@ def resume(
     if candidates is not None or minutes is not None:
         spent = opened.minutes_spent
         run |= {"candidates": candidates, "minutes": None if minutes is None else spent + minutes}
+    _named(run["compare"] or [])
     opened.note("run", run)
     _run(opened, _evaluation(opened.settings)[0], as_json)
 
@@ -148,6 +156,7 @@ def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any
     """How candidates are evaluated, the layers to replace, and the whole recipe."""
     import torch
 
+    from canvas import backends
     from canvas.data import load_data
     from canvas.layers import targets
     from canvas.models import load_model
@@ -157,6 +166,7 @@ def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any
         recipe = Recipe(**settings["recipe"])
     except TypeError as error:
         raise UserError(f"--recipe: {error}; there are {', '.join(asdict(Recipe()))}") from error
+    backends.find(settings["backend"])  # known, or a fault now
     data = load_data(settings["data"])
     model = load_model(settings["model"], num_classes=len(data.classes), in_channels=data.shape[0])
     evaluate = TrainAndTime(settings["model"], settings["data"], recipe, settings["backend"])
@@ -173,11 +183,29 @@ def _run(study: Any, evaluate: Any, as_json: bool) -> None:
         study.run(evaluate, run["candidates"], minutes, **limits)
         missing = [name for name in run["compare"] or [] if name not in study.settings.get("references", {})]
         if missing:
+            print(f"for comparison: {', '.join(missing)}", file=sys.stderr)
             study.compare(evaluate, _named(missing), **limits)
     except KeyboardInterrupt:
         print(f"stopped; go on with: canvas resume {study.path}", file=sys.stderr)
         raise
     put(study_fields(study)) if as_json else summary(study)
+    hold_found(study)
+
+
+def hold_found(study: Any) -> None:
+    """A search of which nothing came says why: all failed, or which latency budget was missed, and by how much."""
+    trials = study.trials
+    if not trials or any(trial.state == "complete" for trial in trials):
+        return
+    ratios = [trial.metrics["latency_ratio"] for trial in trials if trial.state == "pruned"]
+    if ratios:
+        limit = study.budget.latency[1]
+        raise UserError(
+            f"no candidate met the budget --latency {limit:g}: the nearest needs {min(ratios):.3f} of the original's;"
+            f" raise the budget by a factor of {min(ratios) / limit:.3g}, or search longer"
+        )
+    (reason, count), *_ = Counter(trial.reason for trial in trials).most_common(1)
+    raise UserError(f"all {len(trials)} candidates failed, {count} of them so: {reason}")
 
 
 def _named(names: list[str]) -> dict[str, Any]:

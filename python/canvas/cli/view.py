@@ -66,7 +66,12 @@ def sample(
 
     layers = merged(find_targets(model, input))
     budget = options.budget(flops=flops, params=params, memory=memory)
-    kernels = _core.sample(layers, count, seed=seed, budget=budget, **options.pairs("--limit", limit or []))
+    try:
+        kernels = _core.sample(layers, count, seed=seed, budget=budget, **options.limits(limit or []))
+    except _core.Infeasible:
+        raise
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if as_json:
         return put(
             {
@@ -82,7 +87,7 @@ def sample(
 
 
 def show(
-    files: Annotated[list[str], typer.Argument(metavar="FILE.db|FILE.canvas...")],
+    file: Annotated[str, typer.Argument(metavar="FILE.db|FILE.canvas", help="- is a kernel on the standard input.")],
     layer: Annotated[
         str | None, typer.Option("--layer", metavar="C,K,HxW,STRIDE", help="For a kernel: its costs on this layer.")
     ] = None,
@@ -91,18 +96,19 @@ def show(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Shows a study (also one that is running), or kernels.
+    """Shows a study (also one that is running), or a kernel.
 
     Examples:
     canvas show study.db
     canvas show study.db --json
     canvas show low_rank.canvas --layer 64,128,32x32,2 --draw low_rank.svg
     """
-    for file in files:
-        if file.endswith(".canvas") or file == "-":
-            _show_kernel(file, layer, draw, as_json)
-        else:
-            _show_study(file, as_json)
+    if file.endswith(".canvas") or file == "-":
+        _show_kernel(file, layer, draw, as_json)
+    elif layer or draw:
+        raise UserError(f"{file}: --layer and --draw are for a kernel, a FILE.canvas")
+    else:
+        _show_study(file, as_json)
 
 
 def _show_study(file: str, as_json: bool) -> None:

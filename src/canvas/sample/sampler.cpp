@@ -52,9 +52,11 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
     ++counts_["duplicate"];
     return std::nullopt;
   }
-  auto binding = bind(kernel, layers_, budget_);
+  double missed = HUGE_VAL;
+  auto binding = bind(kernel, layers_, budget_, &missed);
   if (!binding) {
-    last_refusal_ = binding.fault().str();
+    if (refusal_.empty() || missed < least_miss_) refusal_ = binding.fault().str();
+    least_miss_ = std::min(least_miss_, missed);
     ++counts_["over_budget"];
     return std::nullopt;
   }
@@ -69,6 +71,11 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
   return Sample{std::move(identity), std::move(*binding)};
 }
 
+void Sampler::give_up(int tries) const {
+  const std::string nearest = refusal_.empty() ? "; widen the limits" : "; of those refused, the nearest: " + refusal_;
+  throw Infeasible("sampling: " + std::to_string(tries) + " tries in a row gave no new kernel that fits" + nearest);
+}
+
 std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget, const Limits& limits) {
   if (count < 0) throw ArgumentError("the number of samples must not be negative, got " + std::to_string(count));
   Sampler sampler(layers, budget, limits);
@@ -80,9 +87,7 @@ std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint
       samples.push_back(std::move(*found));
       fruitless = 0;
     } else if (++fruitless == kFruitlessTries) {
-      throw Infeasible("sampling: " + std::to_string(kFruitlessTries) + " tries in a row gave no new kernel" +
-                       (sampler.last_refusal().empty() ? "" : "; the last refusal was: " + sampler.last_refusal()) +
-                       "; widen the budget or the limits");
+      sampler.give_up(kFruitlessTries);
     }
   }
   return samples;

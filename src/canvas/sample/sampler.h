@@ -2,6 +2,7 @@
 // way. Every stream of random numbers is passed in or derived from a seed, so the same seed gives the same kernels.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -32,8 +33,8 @@ class Sampler {
 
   // How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.
   const std::map<std::string, int64_t>& counts() const { return counts_; }
-  // The reason of the last try that the budget or the network turned down, or "".
-  const std::string& last_refusal() const { return last_refusal_; }
+  // Throws Infeasible: `tries` in a row gave no new kernel. Says which budget the nearest kernel so far missed, and by how much.
+  [[noreturn]] void give_up(int tries) const;
   const Limits& limits() const { return limits_; }
 
  private:
@@ -45,10 +46,11 @@ class Sampler {
   Signature signature_;
   std::set<std::string> seen_;
   std::map<std::string, int64_t> counts_;
-  std::string last_refusal_;
+  std::string refusal_;           // why the network or the budget turned down the kernel that came nearest, or ""
+  double least_miss_ = HUGE_VAL;  // by which factor that missed the budget
 };
 
-// `count` distinct kernels. Throws Infeasible when 2000 tries in a row give none, with the reason of the last refusal.
+// `count` distinct kernels. Throws Infeasible when 2000 tries in a row give none, with the reason of the nearest refusal.
 std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget, const Limits& limits);
 
 }  // namespace canvas

@@ -36,9 +36,7 @@ std::optional<Candidate> Search::ask() {
     records_.push_back({found->binding.kernel, false, std::nullopt});
     return Candidate{index, std::move(found->hash), std::move(found->binding), parent < 0 ? "random" : "mutation", parent};
   }
-  throw Infeasible("search: " + std::to_string(kFruitlessTries) + " tries in a row gave no new kernel" +
-                   (sampler_.last_refusal().empty() ? "" : "; the last refusal was: " + sampler_.last_refusal()) +
-                   "; widen the budget or the limits");
+  sampler_.give_up(kFruitlessTries);
 }
 
 int64_t Search::choose_parent(Random& random) const {

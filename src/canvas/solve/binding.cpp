@@ -71,7 +71,7 @@ struct Use {
 // How far outside its range a use is, as a factor (1: inside), and of what.
 struct Miss {
   double factor = 1;
-  std::string reason;
+  std::string reason, hint;
 };
 
 Miss miss(const Use& use, const Budget& budget) {
@@ -80,15 +80,17 @@ Miss miss(const Use& use, const Budget& budget) {
     if (!range) return;
     constexpr double kRounding = 1 + 1e-12;
     double factor = 1;
-    std::string reason;
+    std::string reason, hint;
     if (used > range->high * kRounding) {
       factor = used / range->high;
       reason = std::string(name) + " must be at most " + percent(range->high) + " of the original, the kernel needs " + percent(used);
+      hint = "raise the budget by a factor of " + percent(factor);
     } else if (used * kRounding < range->low) {
       factor = range->low / std::max(used, 1e-12);
       reason = std::string(name) + " must be at least " + percent(range->low) + " of the original, the kernel reaches " + percent(used);
+      hint = "lower that floor by a factor of " + percent(factor);
     }
-    if (factor > worst.factor) worst = {factor, reason};
+    if (factor > worst.factor) worst = {factor, reason, hint};
   };
   look("flops", budget.flops, use.flops);
   look("params", budget.params, use.params);
@@ -102,6 +104,9 @@ class Solver {
       : kernel_(kernel), layers_(layers), budget_(budget), model_(kernel), original_(total_cost(layers)) {
     for (const Layer& layer : layers) values_.push_back(layer.values());
   }
+
+  // How far the nearest sizes miss the budget, as a factor, after run().
+  double missed() const { return nearest_.factor; }
 
   Result<Binding> run() {
     const int variables = kernel_.variables().count() - kFirstDynamic;
@@ -124,7 +129,7 @@ class Solver {
       if (digit == 0) break;
     }
     if (best_capacity_ >= 0) return bound(best_);
-    if (nearest_.factor < HUGE_VAL) return Fault{"bind", "budget " + nearest_.reason, "", "raise the budget by a factor of " + percent(nearest_.factor)};
+    if (nearest_.factor < HUGE_VAL) return Fault{"bind", "budget " + nearest_.reason, "", nearest_.hint};
     return *fault_;
   }
 
@@ -183,7 +188,7 @@ class Solver {
   std::vector<Values> values_;
   std::vector<int64_t> best_;
   double best_capacity_ = -1;
-  Miss nearest_{HUGE_VAL, ""};
+  Miss nearest_{HUGE_VAL, "", ""};
   std::optional<Fault> fault_;
 };
 
@@ -213,9 +218,10 @@ std::optional<Fault> check_sizes(const Kernel& kernel, const Layer& layer, const
   return std::nullopt;
 }
 
-Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget) {
+Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, double* missed) {
   if (layers.empty()) throw ArgumentError("a kernel is bound to at least one layer, got none");
   budget.check();
+  if (missed) *missed = HUGE_VAL;
   const size_t dimensions = kernel.signature().from.size() - 1;
   for (const Layer& layer : layers) {
     layer.check();
@@ -223,7 +229,10 @@ Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, con
     return Fault{"bind", "layers of " + std::to_string(dimensions) + " spatial extents, as the kernel's signature has",
                  "the layer " + layer.str(), ""};
   }
-  return Solver(kernel, layers, budget).run();
+  Solver solver(kernel, layers, budget);
+  Result<Binding> binding = solver.run();
+  if (missed) *missed = solver.missed();
+  return binding;
 }
 
 }  // namespace canvas

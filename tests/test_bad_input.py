@@ -1,0 +1,232 @@
+"""Every foreseeable fault of the user's is one clear error on stderr and exit status 2: no traceback, no new file.
+
+The cases are tables: a command line, and a part of what it must say. `{tmp}` is a folder that `place` has filled.
+"""
+
+import contextlib
+import re
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import evaluations
+from canvas import _core
+from canvas.cli import main
+from canvas.cli.search import hold_found
+from canvas.errors import StudyError, UserError
+from canvas.store import Store
+from canvas.study import Study
+from small_disk import tmpfs
+
+LAYERS = [_core.Layer(16, 16, (14, 14), count=2), _core.Layer(16, 32, (14, 14), stride=2)]
+KERNELS = sorted((Path(__file__).parent / "cases" / "errors").glob("*.canvas"))
+GOOD = "kernel pointwise(x[C, H, W]) -> [K, H/s, W/s]:\n  p = subsample(x, H: s, W: s)\n  return fc(p, [C] -> [K])\n"
+MODEL = """
+import torch
+def nothing(): return torch.nn.Linear(3, 3)
+def pointwise(): return torch.nn.Conv2d(8, 8, 1)
+def broken(): return 1 / 0
+def leaves(): raise SystemExit(3)
+def number(): return 7
+"""
+
+SAMPLE = "sample --model resnet8"
+SEARCH = "search --model resnet8 --study {tmp}/new.db --candidates 1"
+FASHION = f"{SEARCH} --data fashion-mnist"
+CASES = {
+    # the command line itself
+    "sing": "No such command 'sing'",
+    "sample": "Missing option '--model'",
+    f"{SAMPLE} --count 0": "'--count'",
+    f"{SAMPLE} --count many": "'--count'",
+    f"{SAMPLE} --seed -1": "'--seed'",
+    f"{SAMPLE} --frog 1": "No such option: --frog",
+    "zoo frog": "zoo: no kernel 'frog'; there are ",
+    # layers
+    "show {tmp}/good.canvas --layer 16,32": "layer '16,32': needs C,K,HxW",
+    "show {tmp}/good.canvas --layer 0,32,14x14": "layer '0,32,14x14': ",
+    "show {tmp}/good.canvas --layer 16,-32,14x14": "layer '16,-32,14x14': ",
+    "show {tmp}/good.canvas --layer 16,32,0x14": "layer '16,32,0x14': ",
+    "show {tmp}/good.canvas --layer 16,32,14x14,0": "layer '16,32,14x14,0': ",
+    "show {tmp}/good.canvas --layer 16,32,14x14,2,2": "needs C,K,HxW",
+    "show {tmp}/good.canvas --layer 99999999999999999999,1,1x1": "layer '99999999999999999999,1,1x1': ",
+    "targets resnet8 --input 1,28,28": "input '1,28,28': needs CxHxW",
+    "targets resnet8 --input 3x0x28": "needs CxHxW",
+    "targets resnet8 --input 1x28": "does not accept the example input",
+    # budgets
+    **{
+        f"{SAMPLE} --flops={text}": f"budget --flops '{text}': needs a fraction"
+        for text in ("half", "-1", "0", "0.5:0.2", "nan", "inf", "1:2:3")
+    },
+    f"{SAMPLE} --flops 1e-9": r"budget flops must be at most 1e-09 of the original, the kernel needs 0\.\S+; raise the"
+    r" budget by a factor of \d",
+    f"{SAMPLE} --params 0.0001": "budget params must be at most 0.0001",
+    f"{SAMPLE} --memory 0.01": "budget memory must be at most 0.01",
+    f"{SAMPLE} --params 1e5:1e6": r"params must be at least 1e\+05 .*, the kernel reaches .*; lower that floor",
+    f"{FASHION} --flops 1e-9": "budget flops must be at most 1e-09",
+    # limits of the sampler
+    f"{SAMPLE} --limit": "--limit",
+    f"{SAMPLE} --limit 8": "--limit '8': needs NAME=VALUE",
+    f"{SAMPLE} --limit no_such=8": "no limit is called 'no_such'; there are ",
+    f"{SAMPLE} --limit max_primitives=-3": "1 <= min_primitives <= max_primitives",
+    f"{SAMPLE} --limit max_primitives=many": "limit max_primitives must be a whole number, got 'many'",
+    f"{SAMPLE} --limit fc=much": "a primitive's weight is a number",
+    # models
+    "targets frog": "model 'frog': not a built-in model",
+    "targets {tmp}/none.py:build": "no such file",
+    "targets {tmp}/net.py:none": "no function 'none'; it has ",
+    "targets {tmp}/net.py:broken": r"net.py:5': calling broken\(\) raised ZeroDivisionError: division by zero",
+    "targets {tmp}/net.py:leaves": "raised SystemExit",
+    "targets {tmp}/net.py:number": "must return a torch.nn.Module, got int",
+    "targets {tmp}/net.py:nothing --input 3x3": "nothing to replace",
+    "targets {tmp}/net.py:pointwise --input 8x9x9": "nothing to replace",
+    "targets {tmp}/raises.py:build": r"raises.py:2': running the file raised RuntimeError: not today",
+    "targets {tmp}/syntax.py:build": "running the file raised SyntaxError",
+    # data
+    f"{SEARCH} --data {{tmp}}/none": "not a built-in data set",
+    f"{SEARCH} --data {{tmp}}/empty": "needs train/CLASS/",
+    f"{SEARCH} --data {{tmp}}/truncated": "expected 47,040,016 bytes, found 1,000",
+    # search
+    "search --model resnet8 --data fashion-mnist --study {tmp}/new.db": "--candidates N or --minutes M",
+    f"{FASHION} --recipe images": "--recipe 'images': needs NAME=VALUE",
+    f"{FASHION} --recipe image=3": "unexpected keyword argument 'image'; there are images, ",
+    f"{FASHION} --recipe lr=fast": "recipe lr: must be of type float, got 'fast'",
+    f"{FASHION} --recipe images=1.5": "recipe images: must be of type int, got 1.5",
+    f"{FASHION} --recipe batch=0": "recipe batch: ",
+    f"{FASHION} --backend frog": "backend 'frog': unknown",
+    f"{FASHION} --strategy frog": "the strategy must be 'evolution' or 'random', got 'frog'",
+    f"{FASHION} --objective energy": "--objective energy: is not measured; there are latency, accuracy",
+    f"{FASHION} --compare frog": "--compare frog: no such kernel",
+    # study files
+    "show {tmp}/none.db": "no such study file",
+    "show {tmp}": "is a folder; name a file",
+    "show {tmp}/net.py": "not a Canvas study",
+    "show {tmp}/study.db --layer 8,8,8x8": "--layer and --draw are for a kernel",
+    "show {tmp}/version.db": "made by another version of Canvas",
+    "show {tmp}/short.db": "damaged or truncated",
+    "report {tmp}/short.db -o {tmp}/page.html": "damaged or truncated",
+    "resume {tmp}/short.db": "damaged or truncated",
+    "resume {tmp}/none.db": "no such study file",
+    "resume {tmp}/study.db": "was run from Python",
+    f"{FASHION.replace('new.db', 'study.db')}": "holds a study already; go on with `canvas resume",
+    f"{FASHION.replace('new.db', 'no/new.db')}": "does not exist; create it first",
+    "report {tmp}/study.db -o {tmp}/no/page.html": "choose another path",
+    "show {tmp}/good.canvas --draw {tmp}/no/picture.svg": "choose another path",
+    # kernel files
+    "check {tmp}/none.canvas": "cannot be read: No such file",
+    "check {tmp}": "cannot be read: Is a directory",
+    "check {tmp}/latin.canvas": "not a kernel: byte 7 is not UTF-8 text",
+    "check {tmp}/empty.canvas": "empty.canvas:1:1: ",
+    "check {tmp}/noise.canvas": "not a kernel: holds more than 2 MB",
+    "show {tmp}/noise.canvas": "not a kernel: holds more than 2 MB",
+    "check {tmp}/deep.canvas": "nest at most 64 deep",
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder that holds every bad file, and a few good ones."""
+    place = tmp_path_factory.mktemp("bad")
+    texts = {
+        "net.py": MODEL,
+        "raises.py": "import torch\nraise RuntimeError('not today')\n",
+        "syntax.py": "def build(:\n",
+        "good.canvas": GOOD,
+        "empty.canvas": "",
+        "deep.canvas": GOOD.replace("fc(p", "fc(" + "relu(" * 100_000 + "p" + ")" * 100_000),
+    }
+    for name, text in texts.items():
+        (place / name).write_text(text)
+    (place / "latin.canvas").write_bytes(b"kernel \xff")
+    noise = b"kernel fc ( ) [ ] , = x C H W -> : \n" * 1000
+    with open(place / "noise.canvas", "wb") as file:
+        for _ in range(100_000_000 // len(noise)):
+            file.write(noise)
+    (place / "empty").mkdir()
+    (place / "truncated").mkdir()
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (place / "truncated" / name).write_bytes(bytes(1000))
+    Study(place / "study.db", LAYERS).run(evaluations.quick, candidates=2, workers=1, progress=False)
+    shutil.copy(place / "study.db", place / "version.db")
+    with contextlib.closing(sqlite3.connect(place / "version.db")) as db:
+        db.execute("PRAGMA user_version = 99")
+    (place / "short.db").write_bytes((place / "study.db").read_bytes()[:5000])
+    yield place
+    (place / "noise.canvas").unlink()
+
+
+def fault(capsys, *arguments):
+    """The one error of a command that fails."""
+    capsys.readouterr()
+    assert main(arguments) == 2
+    out, error = capsys.readouterr()
+    assert error.startswith("canvas: error: ") and error.count("canvas: error: ") == 1 and error.endswith("\n")
+    assert "Traceback" not in error and not out
+    return error.removeprefix("canvas: error: ").rstrip()
+
+
+@pytest.mark.parametrize("line", CASES)
+def test_one_error_and_status_2(line, place, capsys):
+    message = fault(capsys, *(word.replace("{tmp}", str(place)) for word in line.split()))
+    assert "\n" not in message or ".canvas:" in message  # a kernel's error shows the text below it
+    assert re.search(CASES[line], message), message
+    assert not (place / "new.db").exists()
+
+
+def test_kernels_of_every_fault(capsys):
+    for path in KERNELS:
+        (expected,) = (line[9:] for line in path.read_text().split("\n") if line.startswith("# error: "))
+        assert fault(capsys, "check", str(path)).split("\n")[0] == f"{path}:{expected}"
+
+
+def test_locked_study(place, capsys, monkeypatch):
+    monkeypatch.setattr("canvas.store.BUSY_SECONDS", 0.1)
+    with contextlib.closing(sqlite3.connect(place / "study.db", isolation_level=None)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        assert "locked by another program; close it" in fault(capsys, "show", str(place / "study.db"))
+    study = Study.open(place / "study.db")
+    with Store(study.path, "drive"), pytest.raises(StudyError, match="another process is running this study"):
+        study.note("remark", 1)
+
+
+def test_search_of_which_nothing_came_says_why(tmp_path):
+    study = Study(tmp_path / "slow.db", LAYERS, budget=_core.Budget(latency=0.01))
+    study.run(evaluations.quick, candidates=3, workers=1, progress=False)
+    nearest = min(trial.metrics["latency_ratio"] for trial in study.trials)
+    with pytest.raises(UserError) as caught:
+        hold_found(study)
+    assert str(caught.value) == (
+        f"no candidate met the budget --latency 0.01: the nearest needs {nearest:.3f} of the original's;"
+        f" raise the budget by a factor of {nearest / 0.01:.3g}, or search longer"
+    )
+    study = Study(tmp_path / "bad.db", LAYERS)
+    study.run(evaluations.diverges, candidates=3, workers=1, progress=False)
+    with pytest.raises(UserError, match="all 3 candidates failed, 3 of them so: the loss is nan"):
+        hold_found(study)
+
+
+def test_read_only_folder(place, tmp_path, capsys):
+    with tmpfs(tmp_path / "mount", "size=1m") as folder:
+        shutil.copy(place / "study.db", folder)
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        new = str(folder / "new.db")
+        search = ["search", "--model", "resnet8", "--data", "fashion-mnist", "--candidates", "1", "--study", new]
+        assert "cannot be written" in fault(capsys, *search)
+        assert "cannot be written" in fault(capsys, "report", str(folder / "study.db"), "-o", str(folder / "r.html"))
+        assert main(["show", str(folder / "study.db")]) == 0
+
+
+def test_full_disk_stops_a_study_that_goes_on_once_there_is_room(tmp_path):
+    whole = Study(tmp_path / "whole.db", LAYERS, seed=3)
+    whole.run(evaluations.quick, candidates=40, workers=1, progress=False)
+    with tmpfs(tmp_path / "mount", "size=48k") as folder:
+        study = Study(folder / "study.db", LAYERS, seed=3)
+        with pytest.raises(StudyError, match="no space left on its disk; free some, then resume the study"):
+            study.run(evaluations.quick, candidates=40, workers=1, progress=False)
+        assert len(study.trials) < 40
+        subprocess.run(["mount", "-o", "remount,size=2m", folder], check=True)
+        study.run(evaluations.quick, candidates=40, workers=1, progress=False)
+        assert [(t.hash, t.metrics) for t in study.trials] == [(t.hash, t.metrics) for t in whole.trials]
