@@ -72,6 +72,7 @@ struct Use {
 struct Miss {
   double factor = 1;
   std::string reason;
+  std::string hint;
 };
 
 Miss miss(const Use& use, const Budget& budget) {
@@ -79,16 +80,17 @@ Miss miss(const Use& use, const Budget& budget) {
   const auto look = [&](const char* name, const std::optional<Range>& range, double used) {
     if (!range) return;
     constexpr double kRounding = 1 + 1e-12;
-    double factor = 1;
-    std::string reason;
+    Miss found;
     if (used > range->high * kRounding) {
-      factor = used / range->high;
-      reason = std::string(name) + " must be at most " + percent(range->high) + " of the original, the kernel needs " + percent(used);
+      found.factor = used / range->high;
+      found.reason = std::string(name) + " must be at most " + percent(range->high) + " of the original, the kernel needs " + percent(used);
+      found.hint = "raise the budget by a factor of " + percent(found.factor);
     } else if (used * kRounding < range->low) {
-      factor = range->low / std::max(used, 1e-12);
-      reason = std::string(name) + " must be at least " + percent(range->low) + " of the original, the kernel reaches " + percent(used);
+      found.factor = range->low / std::max(used, 1e-12);
+      found.reason = std::string(name) + " must be at least " + percent(range->low) + " of the original, the kernel reaches " + percent(used);
+      found.hint = "lower the floor by a factor of " + percent(found.factor);
     }
-    if (factor > worst.factor) worst = {factor, reason};
+    if (found.factor > worst.factor) worst = found;
   };
   look("flops", budget.flops, use.flops);
   look("params", budget.params, use.params);
@@ -124,7 +126,7 @@ class Solver {
       if (digit == 0) break;
     }
     if (best_capacity_ >= 0) return bound(best_);
-    if (nearest_.factor < HUGE_VAL) return Fault{"bind", "budget " + nearest_.reason, "", "raise the budget by a factor of " + percent(nearest_.factor)};
+    if (nearest_.factor < HUGE_VAL) return Fault{"bind", "budget " + nearest_.reason, "", nearest_.hint};
     return *fault_;
   }
 
@@ -183,7 +185,7 @@ class Solver {
   std::vector<Values> values_;
   std::vector<int64_t> best_;
   double best_capacity_ = -1;
-  Miss nearest_{HUGE_VAL, ""};
+  Miss nearest_{HUGE_VAL, "", ""};
   std::optional<Fault> fault_;
 };
 
