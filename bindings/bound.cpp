@@ -3,7 +3,9 @@
 #include <nanobind/stl/string.h>
 
 #include <cstring>
+#include <map>
 
+#include "canvas/emit/python.h"
 #include "canvas/emit/torch.h"
 #include "canvas/eval/interpreter.h"
 
@@ -49,8 +51,14 @@ nb::list parameters(const BoundLayer& bound) {
 
 nb::object interpret(const BoundLayer& bound, const Array& x, const nb::dict& given) {
   if (x.ndim() < 2) throw ArgumentError("the input must have the shape [N, c_in, *spatial]");
+  std::map<std::string, std::string> kernel_names;  // a module's parameter may be named a little differently: half_ for half
+  for (const auto& entry : parameter_shapes(bound.kernel, bound.values)) kernel_names[python_name(entry.first)] = entry.first;
   Parameters parameters;
-  for (auto [name, array] : given) parameters[nb::cast<std::string>(name)] = tensor(nb::cast<Array>(array));
+  for (auto [key, array] : given) {
+    const auto name = nb::cast<std::string>(key);
+    const auto found = kernel_names.find(name);
+    parameters[found == kernel_names.end() ? name : found->second] = tensor(nb::cast<Array>(array));
+  }
   std::vector<size_t> shape = {x.shape(0)};
   auto* data = new std::vector<double>();
   nb::capsule owner(data, [](void* pointer) noexcept { delete static_cast<std::vector<double>*>(pointer); });

@@ -37,6 +37,16 @@ std::vector<std::string> primitive_names(const Kernel& kernel) {
   return names;
 }
 
+// UTF-8 of any Python text; what has none (half a surrogate pair, a file name of odd bytes) stays recognisable.
+std::string utf8(const nb::str& text, const char* errors) {
+  const auto bytes = nb::cast<nb::bytes>(text.attr("encode")("utf-8", errors));
+  return std::string(bytes.c_str(), bytes.size());
+}
+
+Kernel parse_text(const nb::str& text, const nb::str& name) {
+  return parse(utf8(text, "surrogatepass"), utf8(name, "backslashreplace"));
+}
+
 nb::tuple canonical_and_origin(const Kernel& kernel) {
   const Canonical form = canonical(kernel);
   nb::dict names;
@@ -49,7 +59,7 @@ nb::tuple canonical_and_origin(const Kernel& kernel) {
 }  // namespace
 
 void bind_kernel(nb::module_& module) {
-  module.def("parse", &parse, "text"_a, "name"_a = "<text>",
+  module.def("parse", &parse_text, "text"_a, "name"_a = "<text>",
              "Reads one kernel from its text.\n\n"
              "Args:\n    text: a kernel in the kernel language (docs/language.md).\n    name: what messages call the text, usually the file.\n\n"
              "Returns:\n    Kernel: verified, its forced sizes filled in.\n\n"

@@ -17,7 +17,7 @@ from canvas.example import fresh
 from canvas.folding import fold
 from canvas.latency import compare, fixed_threads, flops, interval, machine_lock, peak_flops
 from canvas.models import resnet8
-from canvas.targets import replace
+from canvas.layers import replace
 from standins import Separable
 
 EXAMPLE = torch.zeros(4, 1, 28, 28)

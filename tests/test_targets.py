@@ -12,7 +12,7 @@ from canvas._core import Layer
 from canvas.errors import UserError
 from canvas.kernel import module_from_source
 from canvas.models import resnet8
-from canvas.targets import Biased, Target, merged, replace, targets
+from canvas.layers import Biased, Target, merged, replace, targets
 from standins import SEPARABLE, Bound, Separable
 
 IMAGE = torch.zeros(1, 1, 28, 28)

@@ -22,7 +22,7 @@ from canvas.errors import UserError
 
 if TYPE_CHECKING:
     from canvas.study import Study
-    from canvas.targets import Target, replace, targets
+    from canvas.layers import Target, replace, targets
     from canvas.train import Recipe, TrainAndTime
 
 __version__ = "0.1.0"
@@ -50,10 +50,10 @@ __all__ = [
 _LAZY = {
     "Recipe": "canvas.train",
     "Study": "canvas.study",
-    "Target": "canvas.targets",
+    "Target": "canvas.layers",
     "TrainAndTime": "canvas.train",
-    "replace": "canvas.targets",
-    "targets": "canvas.targets",
+    "replace": "canvas.layers",
+    "targets": "canvas.layers",
 }
 
 

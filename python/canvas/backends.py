@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from canvas.errors import UserError
-from canvas.example import Example, call, channels_last
+from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
 
 Callee = Callable[[Example], Any]
@@ -52,8 +52,7 @@ class Eager:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
-        ready: Any = fold(copy.deepcopy(model).eval())
-        ready = ready.to(memory_format=torch.channels_last)
+        ready = store_channels_last(fold(copy.deepcopy(model).eval()))
 
         def run(inputs: Example) -> Any:
             with torch.inference_mode():
@@ -73,8 +72,7 @@ class Inductor:
     def prepare(self, model: nn.Module, example: Example) -> Callee:
         import torch._inductor.config as config
 
-        ready: Any = copy.deepcopy(model).eval()
-        ready = ready.to(memory_format=torch.channels_last)
+        ready = store_channels_last(copy.deepcopy(model).eval())
         compiled = torch.compile(ready)
 
         def run(inputs: Example) -> Any:

@@ -45,6 +45,14 @@ def channels_last(example: Example) -> Example:
     return pytree.tree_map(convert, example)
 
 
+def store_channels_last(model: nn.Module) -> nn.Module:
+    """Stores every 4-d parameter and buffer of a model channels last, in place; `Module.to` refuses 5-d ones."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
 def floats(output: Any) -> list[Tensor]:
     """All floating-point tensors of a model's output, in a fixed order."""
     return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]

@@ -1,6 +1,6 @@
 """What a kernel can do with PyTorch and Graphviz at hand: `Kernel.module` and `Kernel.draw`, attached to the native class.
 
-`module_from_source` also serves `targets.replace`. The source is written by the core; nothing here walks a kernel.
+`module_from_source` also serves `layers.replace`. The source is written by the core; nothing here walks a kernel.
 """
 
 from __future__ import annotations

@@ -74,6 +74,7 @@ def compare(
     seconds: float = 1.0,
     tolerance: float = 1e-2,
     seed: int = 0,
+    hopeless: float = math.inf,
 ) -> Timing:
     """Times two networks beside each other. Waits while another process on the machine measures.
 
@@ -88,6 +89,7 @@ def compare(
         seconds: about how long one window lasts.
         tolerance: the largest relative error (2-norm) of the outputs.
         seed: of the inputs.
+        hopeless: a candidate that is so many times slower than the baseline is not measured beyond the warm-up.
 
     Returns:
         The timing.
@@ -112,7 +114,7 @@ def compare(
         _check(runs[0], reference or _eager(candidate), inputs, tolerance, "candidate")
         _check(runs[1], _eager(baseline), inputs, tolerance, "baseline")
         with machine_lock():
-            times, steady = _steadiest(runs, example, generator, seconds, device)
+            times, steady = _steadiest(runs, example, generator, seconds, device, hopeless)
             _refuse_implausible(flops(candidate, example), statistics.median(times[0]), threads, candidate, device)
     ratios = [a / b for a, b in zip(*times, strict=True)]
     low, high = interval(times[0])
@@ -252,10 +254,13 @@ def _steadiest(
     generator: torch.Generator,
     seconds: float,
     device: torch.device,
+    hopeless: float,
 ) -> tuple[Times, bool]:
     """Measures windows until the baseline holds still in one; the steadiest and whether it was steady."""
     one = functools.partial(_window, runs, example, generator, device=device)
     warm = one(rounds=3)
+    if min(warm[0]) > hopeless * min(warm[1]):
+        return warm, False
     rounds = min(101, max(LEAST_ROUNDS, round(seconds / (min(warm[0]) + min(warm[1])))))
     best, least = warm, math.inf
     for _ in range(WINDOWS):

@@ -58,7 +58,7 @@ class Trial(Record):
         Example:
             >>> fast = study.front()[0].apply(model)  # doctest: +SKIP
         """
-        from canvas.targets import Target, replace
+        from canvas.layers import Target, replace
 
         assert self.study is not None
         targets = [Target(target["name"], layer_of(target["layer"])) for target in self.study.settings["targets"]]
@@ -351,6 +351,6 @@ def _merged(layers: Sequence[Any]) -> Sequence[Any]:
     """Layers as given; targets as layers, equal ones as one."""
     if not any(hasattr(layer, "name") for layer in layers):
         return layers
-    from canvas.targets import merged
+    from canvas.layers import merged
 
     return merged(layers)

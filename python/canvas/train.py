@@ -13,16 +13,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from canvas import latency, targets
+from canvas import latency, layers
 from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
 from canvas.models import load_model
+
+HOPELESS = 1.5  # times the original's latency: no budget is that wide, so nothing finer need be known
 
 Report = Callable[[float, "dict[str, float]"], None]  # called with the fraction done and the metrics so far; may raise
 
@@ -205,6 +208,8 @@ class TrainAndTime:
         backend: what the latency is measured with, see `latency.BACKENDS`.
         batch: images in a timed forward pass.
         threads: of PyTorch's, for training and timing both.
+        keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's hash and `.pt`
+            (`torch.load(file, weights_only=False)`).
 
     Example:
         >>> evaluate = TrainAndTime("resnet8", "fashion-mnist", Recipe(images=10_000))
@@ -220,9 +225,10 @@ class TrainAndTime:
         backend: str = "eager",
         batch: int = 32,
         threads: int = 1,
+        keep: str | None = None,
     ) -> None:
         self.model, self.data, self.recipe = model, data, recipe or Recipe()
-        self.backend, self.batch, self.threads = backend, batch, threads
+        self.backend, self.batch, self.threads, self.keep = backend, batch, threads, keep
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
         """Judges one candidate.
@@ -247,6 +253,9 @@ class TrainAndTime:
                 report(0.0, dict(metrics))
             recipe = dataclasses.replace(self.recipe, seed=seed)
             metrics |= train(network, data, recipe, report and (lambda done, more: report(done, {**metrics, **more})))
+            if self.keep is not None:
+                kernel = getattr(candidate, "kernel", candidate)
+                torch.save(network, Path(self.keep) / f"{'original' if kernel is None else kernel.hash}.pt")
         return {**metrics, "seconds": time.perf_counter() - start}
 
     def original(self, data: Data) -> nn.Module:
@@ -262,8 +271,8 @@ class TrainAndTime:
             original = self.original(data)
             device = next(original.parameters()).device
             example = torch.randn(self.batch, *data.shape).to(device)
-            network = original if candidate is None else targets.replace(original, candidate, example=example)
-        timing = latency.compare(network, original, example, backend=self.backend, threads=self.threads)
+            network = original if candidate is None else layers.replace(original, candidate, example=example)
+        timing = latency.compare(network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS)
         return network, {
             "latency_ms": timing.median_ms,
             "latency_low_ms": timing.low_ms,

@@ -149,7 +149,7 @@ def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any
     import torch
     from canvas.data import load_data
     from canvas.models import load_model
-    from canvas.targets import targets
+    from canvas.layers import targets
     from canvas.train import Recipe, TrainAndTime
 
     try:

@@ -62,7 +62,7 @@ def sample(
     canvas sample --model resnet18 --count 5 --seed 0
     canvas sample --model resnet8 --flops 0.2:0.5 --params 0.5 --json
     """
-    from canvas.targets import merged
+    from canvas.layers import merged
 
     layers = merged(find_targets(model, input))
     budget = options.budget(flops=flops, params=params, memory=memory)
@@ -207,7 +207,7 @@ def report(
 def find_targets(model: str, input: str | None) -> list[Any]:
     """The targets of a model that is named on the command line."""
     import torch
-    from canvas.targets import targets
+    from canvas.layers import targets
 
     from canvas import models
 

@@ -11,7 +11,7 @@ namespace canvas {
 using Dim = std::vector<std::string>;  // axis names; kBatch is the batch; empty: a dimension of extent 1
 using Layout = std::vector<Dim>;
 
-inline const std::string kBatch = "";  // NOLINT: a constant, not state
+inline const std::string kBatch = "";
 
 // An axis's extent as Python text: "16", or "(H + 1) // 2" where it is known only at run time (then not `fixed`).
 struct Extent {

@@ -16,7 +16,8 @@ const std::set<std::string>& reserved_names() {
       "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise",
       "return", "try", "while", "with", "yield", "match", "case", "type", "print", "range", "sum", "tuple", "super", "ValueError",
       // what emitted source uses
-      "self", "torch", "nn", "F", "D", "H", "W", "T", "i", "j", "k", "Module",
+      "self", "torch", "nn", "F", "D", "H", "W", "T", "i", "j", "k", "i3", "i4", "i5", "i6", "i7",
+      "i8", "Module",
       // attributes of nn.Module
       "training", "forward", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu", "cuda",
       "double", "dump_patches", "eval", "extra_repr", "float", "get_buffer", "get_extra_state", "get_parameter", "get_submodule",

@@ -64,7 +64,9 @@ std::string docstring(const Kernel& kernel, const Values& values) {
 }
 
 std::string initial_value(const ParameterShape& parameter) {
-  const std::string shape = tuple(parameter.stored);
+  std::vector<std::string> sizes;
+  for (int64_t size : parameter.stored) sizes.push_back(std::to_string(size));
+  const std::string shape = join(sizes);
   if (parameter.initial == Initial::kOne) return "torch.ones(" + shape + ")";
   if (parameter.initial == Initial::kZero) return "torch.zeros(" + shape + ")";
   return "torch.randn(" + shape + ") * " + number(parameter.deviation);

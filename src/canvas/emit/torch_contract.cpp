@@ -7,12 +7,6 @@
 
 namespace canvas {
 
-namespace {
-
-constexpr int64_t kMostTaps = 64;
-
-}  // namespace
-
 TorchValue TorchWriter::contract(const CoreOp& core) {
   require(core.inputs.size() == 2, "a contraction of other than two operands");
   for (size_t which : {1, 0}) {
@@ -39,81 +33,15 @@ std::optional<TorchValue> TorchWriter::linear(const CoreOp& core, int operand, c
   }
   const TorchValue& x = value(operand);
   const Dim order = flat(x.layout);
-  if (order.size() <= from.size() || !std::equal(from.rbegin(), from.rend(), order.rbegin())) return std::nullopt;
+  const auto last = order.end() - static_cast<std::ptrdiff_t>(from.size());  // the batch stands first
+  if (!std::is_permutation(from.begin(), from.end(), last, order.end())) return std::nullopt;
+  from.assign(last, order.end());
   Layout layout = without_ones(cut(x.layout, [&](const auto& left, const auto& right) { return holds(from, left) != holds(from, right); }));
   while (holds(from, layout.back()[0])) layout.pop_back();
   layout.push_back(from);
   const std::string code = "F.linear(" + arranged(x, layout).code + ", " + weight(weights, {to, from}).code + ")";
   layout.back() = to;
   return assign(core, code, layout);
-}
-
-// Windows that are multiplied by another value and summed: one product a tap, nothing materialised (measured: 3 to 4 times quicker
-// than unfolding first, forward and backward).
-std::optional<TorchValue> TorchWriter::taps(const CoreOp& core, int window_id, int other_id) {
-  const CoreOp& window = op(window_id);
-  if (window.kind != CoreKind::kIndex || !window.over.empty()) return std::nullopt;
-  Axes all = core.axes;
-  Dim windows, read;
-  int64_t count = 1;
-  for (const IndexItem& item : window.items) {
-    if (item.offset != 0 || !has_axis(core.axes, item.axis)) return std::nullopt;
-    read.push_back(item.axis);
-    if (item.made.empty()) continue;
-    if (has_axis(core.axes, item.made) || !has_axis(op(other_id).axes, item.made)) return std::nullopt;
-    windows.push_back(item.made);
-    all.push_back({item.made, Size::constant(item.window), Role::kWindow});
-    count *= item.window;
-  }
-  if (windows.empty() || windows.size() > 3 || count > kMostTaps) return std::nullopt;
-  for (int input : {window_id, other_id}) {
-    for (const Axis& axis : op(input).axes) {
-      if (!has_axis(all, axis.name)) return std::nullopt;
-    }
-  }
-  // Both operands laid out to broadcast, every axis that is read along in a dimension of its own, the windows last.
-  const int base_id = window.inputs[0];
-  value(base_id);
-  value(other_id);
-  Layout layout = cut(common_layout(all, {base_id, other_id}), [&](const auto& left, const auto& right) {
-    return holds(read, left) || holds(read, right) || holds(windows, left) != holds(windows, right);
-  });
-  std::erase_if(layout, [&](const Dim& dim) { return holds(windows, dim[0]); });
-  const Layout base_layout = aligned(base_id, layout);
-  Layout other_layout = aligned(other_id, layout);
-  for (const std::string& axis : windows) other_layout.push_back({axis});
-  const TorchValue base = arranged(value(base_id), base_layout);
-  const TorchValue other = arranged(value(other_id), other_layout);
-  const std::string wide = fresh(value(base_id).code + "_padded");
-  statements_.push_back(wide + " = " + padded(base.code, base_layout, window.items));
-  std::string filter = other.code;
-  if (filter != value(other_id).code) {
-    filter = fresh("weights");
-    statements_.push_back(filter + " = " + other.code);
-  }
-  return assign(core, tap_sum(wide, filter, value(base_id).axes, layout, window.items), layout);
-}
-
-// "sum(p[:, :, i:i + H, j:j + W] * w[..., i, j] for i in range(3) for j in range(3))".
-std::string TorchWriter::tap_sum(const std::string& wide, const std::string& filter, const Axes& axes, const Layout& layout,
-                                 const std::vector<IndexItem>& items) const {
-  std::string names = "ijk", loops, taps = "...";
-  std::vector<std::string> slices(layout.size(), ":");
-  for (const IndexItem& item : items) {
-    std::string start, stop = extent_code(axes, item.axis).code;
-    if (!item.made.empty()) {
-      const std::string name(1, names[0]);
-      names.erase(0, 1);
-      taps += ", " + name;
-      loops += " for " + name + " in range(" + std::to_string(item.window) + ")";
-      start = item.dilation > 1 ? std::to_string(item.dilation) + " * " + name : name;
-      stop = start + " + " + stop;
-    }
-    const std::string step = stride(item) > 1 ? ":" + std::to_string(stride(item)) : "";
-    slices[static_cast<size_t>(find_dim(layout, item.axis))] = start + ":" + stop + step;
-  }
-  while (slices.back() == ":") slices.pop_back();
-  return "sum(" + wide + "[" + join(slices) + "] * " + filter + "[" + taps + "]" + loops + ")";
 }
 
 TorchValue TorchWriter::einsum(const CoreOp& core) {

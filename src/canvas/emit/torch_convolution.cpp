@@ -9,13 +9,6 @@ namespace canvas {
 
 namespace {
 
-const IndexItem* item_along(const std::vector<IndexItem>& items, const std::string& axis) {
-  for (const IndexItem& item : items) {
-    if (item.axis == axis) return &item;
-  }
-  return nullptr;
-}
-
 // Whether the convolution can read along this item by itself: its axis stays, its window is contracted.
 bool absorbed(const IndexItem& item, const CoreOp& core, const CoreOp& weights) {
   if (item.offset != 0 || !has_axis(core.axes, item.axis) || has_axis(weights.axes, item.axis)) return false;
@@ -30,10 +23,10 @@ struct Plan {
   bool single = false;  // one filter for every channel of `front`
 };
 
-// Folds what is more than three spatial dimensions: first neighbours that no window reads along, then into the batch.
-bool fit_spatial(Plan& plan, const std::vector<IndexItem>& items) {
+// Folds what is more than `most` spatial dimensions: first neighbours that no window reads along, then into the batch.
+bool fit_spatial(Plan& plan, const std::vector<IndexItem>& items, size_t most) {
   const auto plain = [&](const Dim& dim) { return item_along(items, dim[0]) == nullptr; };
-  for (size_t i = 0; plan.spatial.size() > 3 && i + 1 < plan.spatial.size();) {
+  for (size_t i = 0; plan.spatial.size() > most && i + 1 < plan.spatial.size();) {
     if (plain(plan.spatial[i]) && plain(plan.spatial[i + 1])) {
       plan.spatial[i].insert(plan.spatial[i].end(), plan.spatial[i + 1].begin(), plan.spatial[i + 1].end());
       plan.spatial.erase(plan.spatial.begin() + static_cast<std::ptrdiff_t>(i) + 1);
@@ -41,7 +34,7 @@ bool fit_spatial(Plan& plan, const std::vector<IndexItem>& items) {
       ++i;
     }
   }
-  for (size_t i = 0; plan.spatial.size() > 3 && i < plan.spatial.size();) {
+  for (size_t i = 0; plan.spatial.size() > most && i < plan.spatial.size();) {
     if (!plain(plan.spatial[i])) {
       ++i;
       continue;
@@ -55,6 +48,7 @@ bool fit_spatial(Plan& plan, const std::vector<IndexItem>& items) {
 std::optional<Plan> make_plan(const CoreOp& core, const CoreOp& weights, const TorchValue& base, const std::vector<IndexItem>& items) {
   Plan plan;
   bool windows = false;
+  size_t most = 3;
   for (const IndexItem& item : items) windows = windows || !item.made.empty();
   for (const Axis& axis : weights.axes) {
     const bool kept = has_axis(core.axes, axis.name), in_base = has_axis(base.axes, axis.name);
@@ -63,15 +57,22 @@ std::optional<Plan> make_plan(const CoreOp& core, const CoreOp& weights, const T
     if (in_base && axis.role == Role::kSpatial) return std::nullopt;
   }
   const Dim order = flat(base.layout);
+  for (Dim* dim : {&plan.groups, &plan.from}) {  // as they lie: it is cheaper to move the parameter than the value
+    std::sort(dim->begin(), dim->end(), [&](const auto& left, const auto& right) {
+      return std::find(order.begin(), order.end(), left) < std::find(order.begin(), order.end(), right);
+    });
+  }
   const auto channel = [&](const std::string& name) { return holds(plan.groups, name) || holds(plan.from, name); };
   const auto first = std::find_if(order.begin(), order.end(), channel);
   for (auto axis = order.begin(); axis != order.end(); ++axis) {
     if (*axis == kBatch || channel(*axis)) continue;
-    const bool behind = first != order.end() ? axis > first : base.axes[static_cast<size_t>(find_axis(base.axes, *axis))].role == Role::kSpatial;
+    const bool is_spatial = base.axes[static_cast<size_t>(find_axis(base.axes, *axis))].role == Role::kSpatial;
+    const bool behind = first != order.end() ? axis > first : is_spatial;
     if (item_along(items, *axis) || behind) plan.spatial.push_back({*axis});
     else plan.front.push_back(*axis);
+    if (behind && !is_spatial) most = 2;  // not worth a conv3d
   }
-  if (!fit_spatial(plan, items)) return std::nullopt;
+  if (!fit_spatial(plan, items, most)) return std::nullopt;
   plan.single = windows && first == order.end() && plan.to.empty() && !plan.front.empty();
   return plan;
 }
@@ -111,9 +112,10 @@ std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int opera
   const int64_t groups = extent(base.axes, plan->single ? plan->front : plan->groups);
 
   std::string code = "F.conv" + std::to_string(plan->spatial.size()) + "d(" + arranged(base, layout).code + ", " + weight(weights, filter).code;
+  if (code.ends_with(')') || code.ends_with(']')) code += ".contiguous()";  // the backward pass of some convolutions demands it
   if (plan->single) {
-    code += ".expand(" + std::to_string(groups);
-    for (size_t i = 1; i < filter.size(); ++i) code += ", -1";
+    code += ".repeat(" + std::to_string(groups);
+    for (size_t i = 1; i < filter.size(); ++i) code += ", 1";
     code += ")";
   }
   const auto option = [&](const char* name, const std::string& value, const char* standard) {

@@ -17,30 +17,28 @@ std::string runtime_code(const Size& size, const Values& values) {
   int strides = size.exponent(kStride);
   int64_t top = size.numerator();
   int64_t bottom = size.denominator();
-  std::string code;
+  std::vector<std::string> factors;
   for (int v = 0; v < kMaxVariables; ++v) {
-    for (int power = size.exponent(v); v != kStride && power > 0; --power) {
+    for (int power = size.exponent(v); v != kStride && power != 0; power += power > 0 ? -1 : 1) {
       if (!is_extent(v)) {
-        top *= values[static_cast<size_t>(v)];
+        (power > 0 ? top : bottom) *= values[static_cast<size_t>(v)];
         continue;
       }
-      std::string factor = kStaticNames[static_cast<size_t>(v)];
-      if (strides < 0 && stride > 1) factor = "((" + factor + " + " + std::to_string(stride - 1) + ") // " + std::to_string(stride) + ")";
+      require(power > 0, "an axis whose size falls as an extent grows");
+      const std::string name = kStaticNames[static_cast<size_t>(v)];
+      const bool divided = strides < 0 && stride > 1;
+      factors.push_back(!divided ? name : "(" + name + " + " + std::to_string(stride - 1) + ") // " + std::to_string(stride));
       if (strides < 0) ++strides;
-      code += (code.empty() ? "" : " * ") + factor;
     }
-  }
-  for (int v = 0; v < kMaxVariables; ++v) {
-    for (int power = size.exponent(v); v != kStride && !is_extent(v) && power < 0; ++power) bottom *= values[static_cast<size_t>(v)];
   }
   for (; strides > 0; --strides) top *= stride;
   for (; strides < 0; ++strides) bottom *= stride;
-  if (top != 1) code = std::to_string(top) + (code.empty() ? "" : " * ") + code;
-  if (bottom != 1) code += " // " + std::to_string(bottom);
-  for (int v = kD; v <= kT; ++v) {
-    for (int power = size.exponent(v); power < 0; ++power) code += std::string(" // ") + kStaticNames[static_cast<size_t>(v)];
+  if (factors.size() == 1 && top == bottom) return factors[0];
+  for (std::string& factor : factors) {
+    if (factor.size() > 1) factor = "(" + factor + ")";
   }
-  return code;
+  if (top != 1) factors.insert(factors.begin(), std::to_string(top));
+  return join(factors, " * ") + (bottom != 1 ? " // " + std::to_string(bottom) : "");
 }
 
 }  // namespace
@@ -114,9 +112,15 @@ TorchValue TorchWriter::arranged(const TorchValue& value, const Layout& layout) 
 }
 
 TorchValue TorchWriter::assign(const CoreOp& core, const std::string& code, Layout layout) {
-  const std::string name = fresh(core.name.empty() ? "t" : python_name(core.name));
+  return {define(core.name.empty() ? "t" : python_name(core.name), code), std::move(layout), core.axes};
+}
+
+std::string TorchWriter::define(const std::string& wanted, const std::string& code) {
+  const auto known = computed_.find(code);
+  if (known != computed_.end()) return known->second;
+  const std::string name = fresh(wanted);
   statements_.push_back(name + " = " + code);
-  return {name, std::move(layout), core.axes};
+  return computed_[code] = name;
 }
 
 std::string TorchWriter::fresh(const std::string& wanted) {

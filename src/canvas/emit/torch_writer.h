@@ -22,6 +22,11 @@ struct TorchValue {
   Axes axes;
 };
 
+// The item that reads along the axis, or null.
+const IndexItem* item_along(const std::vector<IndexItem>& items, const std::string& axis);
+// `layout` with every axis that the items read along in a dimension of its own.
+Layout apart_along(const Layout& layout, const std::vector<IndexItem>& items);
+
 class TorchWriter {
  public:
   TorchWriter(CoreProgram program, const Values& values);
@@ -44,7 +49,9 @@ class TorchWriter {
   TorchValue write(int id);
   TorchValue input(const CoreOp& op);
   TorchValue view(const CoreOp& op);
-  // Adds "name = code", the name taken from `op` where it has one; the value is then the variable.
+  // Adds "name = code" (the name made unique) and returns the name; the same code is written once.
+  std::string define(const std::string& name, const std::string& code);
+  // Defines the value of `op` under the operation's name.
   TorchValue assign(const CoreOp& op, const std::string& code, Layout layout);
   std::string fresh(const std::string& wanted);
   int64_t extent(const Axes& axes, const std::string& axis) const;
@@ -65,18 +72,27 @@ class TorchWriter {
   TorchValue contract(const CoreOp& op);
   TorchValue einsum(const CoreOp& op);
   std::optional<TorchValue> linear(const CoreOp& op, int operand, const CoreOp& weight);
-  std::optional<TorchValue> taps(const CoreOp& op, int window, int other);
-  std::string tap_sum(const std::string& wide, const std::string& filter, const Axes& axes, const Layout& layout,
-                      const std::vector<IndexItem>& items) const;
-
   // torch_convolution.cpp
   std::optional<TorchValue> convolution(const CoreOp& op, int operand, const CoreOp& weight);
 
   // torch_index.cpp
   TorchValue index(const CoreOp& op);
   TorchValue neighbourhood(const CoreOp& op);
+
+  // torch_window.cpp
+  // Text that reads one tap after another: "[:, :, i:i + H, j:j + W]", " for i in range(3) for j in range(3)", {"i", "j"}.
+  struct TapLoop {
+    std::string slices;
+    std::string loops;
+    std::vector<std::string> names;
+  };
+  // `axes` and `layout` are of the value that the items read, padded.
+  TapLoop tap_loop(const Axes& axes, const Layout& layout, const std::vector<IndexItem>& items) const;
   // F.pad(code, ...) so that every window and offset of the items stays inside; `code` lies in `layout`.
   std::string padded(const std::string& code, const Layout& layout, const std::vector<IndexItem>& items) const;
+  std::optional<TorchValue> taps(const CoreOp& op, int window, int other);
+  TorchValue tap_products(const CoreOp& op, const TorchValue& wide, const std::string& factor, const std::vector<IndexItem>& items,
+                          const Dim& indexed);
 
   // torch_reduce.cpp
   TorchValue reduce(const CoreOp& op);
@@ -91,6 +107,7 @@ class TorchWriter {
   std::vector<std::string> statements_;
   std::vector<std::string> buffers_;
   std::set<std::string> names_;
+  std::map<std::string, std::string> computed_;  // an expression -> the variable that holds it
   std::map<std::string, std::vector<int64_t>> stored_;
 };
 

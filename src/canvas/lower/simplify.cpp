@@ -54,9 +54,10 @@ class Simplifier {
 
   CoreProgram run() {
     using Rule = bool (Simplifier::*)(int);
-    constexpr std::array<Rule, 8> rules = {&Simplifier::join_indices,   &Simplifier::stride_early, &Simplifier::view_before_window,
-                                           &Simplifier::map_before_window, &Simplifier::scale_before_window,
-                                           &Simplifier::unmerge_weight, &Simplifier::product_sum,  &Simplifier::reduce_in_parts};
+    constexpr std::array<Rule, 8> rules = {&Simplifier::join_indices,      &Simplifier::stride_early,
+                                           &Simplifier::view_before_window, &Simplifier::map_before_window,
+                                           &Simplifier::scale_before_window, &Simplifier::unmerge_weight,
+                                           &Simplifier::product_sum,       &Simplifier::reduce_in_parts};
     for (bool changed = true; changed;) {
       changed = false;
       const CoreProgram sorted = topological();
@@ -139,7 +140,7 @@ class Simplifier {
       }
     }
     joined.axes = outer.axes;
-    joined.name = outer.name;
+    if (!outer.name.empty()) joined.name = outer.name;
     op(id) = joined;
     return true;
   }

@@ -15,10 +15,10 @@ constexpr int kAttempts = 16;  // draws before a closing step is taken instead
 // How often a primitive is drawn when nothing else is said.
 const std::map<std::string, double>& default_weights() {
   static const std::map<std::string, double> weights = {
-      {"split", 1.0}, {"merge", 1.0},   {"unfold", 2.0},  {"shift", 0.8}, {"subsample", 0.6}, {"fc", 3.0},   {"scale", 0.1},
-      {"bias", 0.1},  {"fold", 0.8},    {"softmax", 0.2}, {"relu", 1.0},  {"gelu", 0.2},      {"silu", 0.3}, {"sigmoid", 0.4},
-      {"tanh", 0.1},  {"abs", 0.1},     {"exp", 0.03},    {"neg", 0.02},  {"sin", 0.05},      {"sqrt", 0.03}, {"square", 0.1},
-      {"add", 1.5},   {"sub", 0.2},     {"mul", 0.8},     {"contract", 0.6},
+      {"split", 1.0},   {"merge", 1.0},   {"unfold", 2.5}, {"shift", 0.7}, {"subsample", 1.0}, {"fc", 3.0},    {"scale", 0.1},
+      {"bias", 0.1},    {"fold", 0.5},    {"softmax", 0.1}, {"relu", 1.0},  {"gelu", 0.2},      {"silu", 0.3},  {"sigmoid", 0.4},
+      {"tanh", 0.1},    {"abs", 0.1},     {"exp", 0.02},   {"neg", 0.02},  {"sin", 0.03},      {"sqrt", 0.02}, {"square", 0.05},
+      {"add", 1.5},     {"sub", 0.2},     {"mul", 0.8},    {"contract", 0.4},
   };
   return weights;
 }
@@ -211,8 +211,9 @@ bool Growth::try_binary(const Primitive& primitive, int remaining) {
 
 Proposal Growth::proposal(std::vector<int> operands) const {
   const Size c = Size::variable(kC), k = Size::variable(kK);
-  channel_sizes_ = {c, k};
-  group_sizes_.clear();
+  const auto over = [](const Size& size, int64_t divisor) { return size / Size::constant(divisor); };
+  channel_sizes_ = {c, k, over(c, 2), over(c, 4), over(k, 2), over(k, 4)};
+  group_sizes_ = {Size::constant(2), Size::constant(4), Size::constant(8)};
   bool fresh = false;  // at most one variable that nothing uses yet is offered: they are alike
   for (int v = kFirstDynamic; v < builder_.variables().count() && !fresh; ++v) {
     fresh = true;

@@ -80,28 +80,34 @@ std::optional<std::string> check_scale(const std::vector<double>& result) {
   return std::nullopt;
 }
 
-// The largest distance along one spatial axis over which the centre of the input is seen, in positions.
+// How many positions along each spatial axis see the centre of the input locally: the smallest number over the axes. The input is
+// constant over positions, so that a global summary answers alike everywhere; only answers unlike the corner's count.
 int64_t reach(const Kernel& kernel, const Probe& probe) {
-  Tensor marked = probe.input;
-  const int64_t positions = marked.size() / kChannels;
-  for (int64_t channel = 0; channel < kChannels; ++channel) {
-    marked.data[static_cast<size_t>(channel * positions + positions / 2)] = std::numeric_limits<double>::quiet_NaN();
+  Tensor flat = probe.input;
+  const int64_t positions = flat.size() / kChannels;
+  for (int64_t i = 0; i < flat.size(); ++i) flat.data[static_cast<size_t>(i)] = probe.input.data[static_cast<size_t>(i / positions * positions)];
+  Tensor marked = flat;
+  for (int64_t c = 0; c < kChannels; ++c) {
+    marked.data[static_cast<size_t>(c * positions + positions / 2)] += probe.input.data[static_cast<size_t>(c * positions + 1)];
   }
-  const std::vector<double> result = run(kernel, probe, marked);
+  const std::vector<double> before = run(kernel, probe, flat), after = run(kernel, probe, marked);
   std::vector<int64_t> least(probe.layer.spatial.size(), kExtent), most(probe.layer.spatial.size(), -1);
-  size_t next = 0;
   std::vector<int64_t> shape = {kChannels};
   shape.insert(shape.end(), probe.layer.spatial.begin(), probe.layer.spatial.end());
+  size_t next = 0;
   for_each_index(shape, [&](const std::vector<int64_t>& index) {
-    if (!std::isnan(result[next++])) return;
+    const auto corner = static_cast<size_t>(index[0] * positions);
+    const double answer = after[next] - before[next], far = after[corner] - before[corner];
+    ++next;
+    if (std::abs(answer - far) < 1e-9) return;
     for (size_t axis = 0; axis < least.size(); ++axis) {
       least[axis] = std::min(least[axis], index[axis + 1]);
       most[axis] = std::max(most[axis], index[axis + 1]);
     }
   });
-  int64_t widest = 0;
-  for (size_t axis = 0; axis < least.size(); ++axis) widest = std::max(widest, most[axis] - least[axis] + 1);
-  return widest;
+  int64_t narrowest = kExtent;
+  for (size_t axis = 0; axis < least.size(); ++axis) narrowest = std::min(narrowest, most[axis] - least[axis] + 1);
+  return narrowest;
 }
 
 // Whether every input channel reaches every output channel, directly or through two such layers.
@@ -130,6 +136,30 @@ bool channels_mix(const Kernel& kernel, const Probe& probe) {
   return true;
 }
 
+// Whether a contraction directly after another makes it superfluous: the inner one neither narrows nor groups, so one contraction says
+// the same with fewer parameters.
+bool absorbed(const Kernel& kernel, const Node& outer) {
+  const Node& inner = kernel.node(outer.inputs[0]);
+  if (outer.primitive->initial != Initial::kNormal || !inner.primitive || inner.primitive->initial != Initial::kNormal) return false;
+  if (!outer.attributes.per.empty() || !inner.attributes.per.empty() || inner.attributes.to.empty()) return false;
+  const Size made = volume(inner.attributes.to);
+  for (int v = kFirstDynamic; v < kMaxVariables; ++v) {
+    if (made.exponent(v) < 0) return false;
+  }
+  return true;
+}
+
+// Whether a merge puts together what a split has just taken apart, in the same order.
+bool undone(const Kernel& kernel, const Node& merge) {
+  const Node& split = kernel.node(merge.inputs[0]);
+  if (!split.primitive || !merge.primitive->is(kBijective) || !split.primitive->is(kBijective)) return false;
+  if (split.attributes.to.size() != merge.attributes.from.size()) return false;
+  for (size_t i = 0; i < split.attributes.to.size(); ++i) {
+    if (split.attributes.to[i].name != merge.attributes.from[i]) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::optional<std::string> implausible(const Kernel& kernel, const Limits& limits) {
@@ -137,6 +167,11 @@ std::optional<std::string> implausible(const Kernel& kernel, const Limits& limit
   for (const Node& node : kernel.nodes()) weighted += node.primitive && node.primitive->weighted();
   if (weighted > limits.max_weighted) return "it has more weighted primitives than asked for";
   if (weighted == 0) return "it has no parameter";
+  for (const Node& node : kernel.nodes()) {
+    if (!node.primitive) continue;
+    if (absorbed(kernel, node)) return "one contraction absorbs the one before it";
+    if (undone(kernel, node)) return "a merge undoes a split";
+  }
   if (!limits.trainable && !limits.full_flow && limits.min_reach <= 1) return std::nullopt;
   const auto probe = make_probe(kernel);
   if (!probe) return "its sizes do not fit a small layer";

@@ -105,7 +105,8 @@ class Lexer {
     size_t end = at_;
     while (end < text_.size() && (is_letter(text_[end]) || is_digit(text_[end]))) ++end;
     if (end - at_ > kLongestName) {
-      bad({"syntax", "a name has at most " + std::to_string(kLongestName) + " characters", std::to_string(end - at_), ""});
+      bad({"syntax", "a name has at most " + std::to_string(kLongestName) + " characters", std::to_string(end - at_),
+           ""});
       return;
     }
     push(TokenKind::kName, end - at_);

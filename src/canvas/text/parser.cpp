@@ -29,7 +29,9 @@ std::string usage(const Primitive& primitive) {
     text += takes(primitive, kArrow) ? ", [axes] -> [new axes]" : ", [axes]";
   }
   if (takes(primitive, kItems)) {
-    text += takes(primitive, kMade) ? ", AXIS: NAME = SIZE" : takes(primitive, kOffsets) ? ", AXIS: OFFSET" : ", AXIS: SIZE";
+    text += takes(primitive, kMade)      ? ", AXIS: NAME = SIZE"
+            : takes(primitive, kOffsets) ? ", AXIS: OFFSET"
+                                         : ", AXIS: SIZE";
   }
   if (takes(primitive, kPer)) text += std::string("; optionally ") + primitive.per_key + ": [axes]";
   if (takes(primitive, kDilation)) text += "; optionally dilation: NUMBER";
@@ -138,8 +140,9 @@ void Parser::statement() {
   read_.expect("=", "after the value's name");
   const auto earlier = values_.find(name);
   if (earlier != values_.end()) {
-    read_.fail(token.span, {"name", "a name is defined once", "a second " + quoted(name),
-                            "the first stands in line " + std::to_string(earlier->second.span.line) + "; choose another name"});
+    read_.fail(token.span,
+               {"name", "a name is defined once", "a second " + quoted(name),
+                "the first stands in line " + std::to_string(earlier->second.span.line) + "; choose another name"});
   }
   if (read_.peek().kind != TokenKind::kName || !read_.peek(1).is("(")) read_.unexpected("a primitive's call");
   const int made = call(name, 0);
@@ -152,12 +155,14 @@ Kernel Parser::result(const std::string& name) {
   const int returned = value(0);
   read_.expect_newline();
   if (read_.peek().kind != TokenKind::kEnd) {
-    read_.fail(read_.peek().span, {"syntax", "'return' stands in the last line", "a line after it", "delete that line"});
+    read_.fail(read_.peek().span,
+               {"syntax", "'return' stands in the last line", "a line after it", "delete that line"});
   }
   for (int loose : builder_->loose()) {
     const auto& unused = builder_->nodes()[static_cast<size_t>(loose)].name;
     if (loose == returned) continue;
-    read_.fail(values_.at(unused).span, {"verify", "every value must be used", unused + " unused", "use it or delete its line"});
+    read_.fail(values_.at(unused).span,
+               {"verify", "every value must be used", unused + " unused", "use it or delete its line"});
   }
   auto kernel = builder_->finish(name);
   if (!kernel) read_.fail(word.span, kernel.fault());
@@ -223,7 +228,8 @@ int Parser::call(const std::string& name, int depth) {
   }
   settle(call);
   check_extents(call);
-  auto made = builder_->add(*primitive, std::move(call.inputs), std::move(call.attributes), name.empty() ? fresh_name() : name);
+  auto made =
+      builder_->add(*primitive, std::move(call.inputs), std::move(call.attributes), name.empty() ? fresh_name() : name);
   if (!made) read_.fail(token.span, made.fault());
   return *made;
 }
@@ -297,7 +303,8 @@ void Parser::keyed(Call& call) {
 
 // "H: 3", "H: h = 3", "W: -1", "H: s".
 void Parser::item(Call& call) {
-  if (call.items.size() == 16) read_.fail(read_.peek().span, {"syntax", "a call has at most 16 entries 'AXIS: SIZE'", "more", ""});
+  if (call.items.size() == 16)
+    read_.fail(read_.peek().span, {"syntax", "a call has at most 16 entries 'AXIS: SIZE'", "more", ""});
   ItemText text;
   const Token axis = read_.name("the name of an axis");
   text.item.axis = axis.text;
@@ -312,7 +319,8 @@ void Parser::item(Call& call) {
   const bool has_sign = read_.peek().is("-") || read_.peek().is("+");
   const Token& after = read_.peek(has_sign ? 2 : 1);
   if (takes(call.primitive, kOffsets) && (has_sign || after.is(",") || after.is(")"))) text.offset = read_.integer();
-  if (!text.offset && has_sign) read_.unexpected(takes(call.primitive, kOffsets) ? "a number after the sign" : "a positive size");
+  if (!text.offset && has_sign)
+    read_.unexpected(takes(call.primitive, kOffsets) ? "a number after the sign" : "a positive size");
   if (!text.offset) text.item.amount = read_.size(builder_->variables()).size;
   call.items.push_back(std::move(text));
 }
@@ -343,8 +351,9 @@ void Parser::settle_item(Call& call, const ItemText& text) {
     for (char c : item.axis) item.made += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
     const Axes& axes = builder_->axes(call.inputs[0]);
     if (has_axis(axes, item.axis) && has_axis(axes, item.made)) {
-      read_.fail(text.axis, {call.primitive.name, "the new axis needs a name", item.made + ", which the operand has already",
-                             "write " + item.axis + ": NAME = " + to_string(item.amount, builder_->variables())});
+      read_.fail(text.axis,
+                 {call.primitive.name, "the new axis needs a name", item.made + ", which the operand has already",
+                  "write " + item.axis + ": NAME = " + to_string(item.amount, builder_->variables())});
     }
   }
   call.attributes.items.push_back(std::move(item));

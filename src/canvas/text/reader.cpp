@@ -15,8 +15,9 @@ std::string shown(const Token& token) {
   switch (token.kind) {
     case TokenKind::kNewline: return "the end of the line";
     case TokenKind::kEnd: return "the end of the text";
-    case TokenKind::kNumber: return token.text.size() > 20 ? "a number of " + std::to_string(token.text.size()) + " digits"
-                                                           : quoted(token.text);
+    case TokenKind::kNumber:
+      return token.text.size() > 20 ? "a number of " + std::to_string(token.text.size()) + " digits"
+                                    : quoted(token.text);
     default: return quoted(token.text);
   }
 }
@@ -34,7 +35,8 @@ std::optional<int64_t> value_of(const Token& token) {
 Reader::Reader(const std::string& text, const std::string& file) : text_(text), file_(file) {
   constexpr size_t kLongest = 1 << 20;
   if (text.size() > kLongest) {
-    throw KernelError(file, {}, {"text", "a kernel text has at most 1 MB (1048576 bytes)", std::to_string(text.size()), ""});
+    throw KernelError(file, {},
+                      {"text", "a kernel text has at most 1 MB (1048576 bytes)", std::to_string(text.size()), ""});
   }
   tokens_ = lex(text);
 }
@@ -48,7 +50,8 @@ void Reader::unexpected(const std::string& required, const std::string& hint) co
   const Token& next = peek(1);
   if (token.kind == TokenKind::kBad) fail(token.span, tokens_.fault);
   const Span end{token.span.line, token.span.column + static_cast<int>(token.text.size())};
-  if (next.kind == TokenKind::kBad && next.span.line == end.line && next.span.column == end.column) fail(end, tokens_.fault);
+  if (next.kind == TokenKind::kBad && next.span.line == end.line && next.span.column == end.column)
+    fail(end, tokens_.fault);
   fail(token.span, {"syntax", required + " is required", shown(token), hint});
 }
 
@@ -92,7 +95,8 @@ std::optional<int> Reader::integer() {
   if (has_sign) take();
   const auto value = value_of(take());
   if (!value || *value > INT32_MAX) {
-    fail(span, {"syntax", "an offset or a dilation lies between -2147483647 and 2147483647", "a number that is too large", ""});
+    fail(span, {"syntax", "an offset or a dilation lies between -2147483647 and 2147483647",
+                "a number that is too large", ""});
   }
   return static_cast<int>(negative ? -*value : *value);
 }
@@ -172,7 +176,8 @@ std::vector<std::string> Reader::axis_names() {
 bool Reader::more(const Token& open, std::string_view close) {
   if (accept(",")) return true;
   if (accept(close)) return false;
-  const bool next_line = at_ > 0 && peek().kind != TokenKind::kBad && peek().span.line > tokens_.list[at_ - 1].span.line;
+  const bool next_line =
+      at_ > 0 && peek().kind != TokenKind::kBad && peek().span.line > tokens_.list[at_ - 1].span.line;
   if (next_line || peek().kind == TokenKind::kNewline) {
     fail(open.span, {"syntax", quoted(open.text) + " must be closed", "the end of the line", "add " + quoted(close)});
   }

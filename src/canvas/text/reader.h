@@ -17,7 +17,6 @@ struct SizeText {
   std::string first;
 };
 
-
 class Reader {
  public:
   // Both must outlive the reader.
