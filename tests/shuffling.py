@@ -1,4 +1,4 @@
-"""Rewrites a kernel's text into another text of the same kernel: other names, other order. Serves the laws of the canonical form.
+"""Rewrites a kernel's text into another text of the same kernel: other names, other order. For laws.
 
 Works on printed kernels (one primitive a line), by text alone: it shares nothing with the parser that it tests.
 """

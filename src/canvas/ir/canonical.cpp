@@ -16,6 +16,15 @@ namespace {
 
 constexpr const char* kVariableNames[] = {"r", "g", "q", "p", "t", "u", "v", "z"};
 
+// What a node is told, with lists that have no order sorted.
+Attributes sorted_attributes(const Node& node) {
+  Attributes attributes = node.attributes;
+  if (ordered(node)) return attributes;
+  std::sort(attributes.from.begin(), attributes.from.end());
+  std::sort(attributes.items.begin(), attributes.items.end(), [](const AxisItem& a, const AxisItem& b) { return a.axis < b.axis; });
+  return attributes;
+}
+
 // Replacement of each value by an equal one, by the identities that properties declare: f(f(x)) = f(x), f(f(x)) = x, and one value
 // for two parameterless nodes that are the same.
 std::vector<int> simplified(const std::vector<Node>& nodes) {
@@ -37,8 +46,8 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
     }
     if (same[i] != static_cast<int>(i) || node.primitive->weighted()) continue;
     for (size_t j = 1; j < i && same[i] == static_cast<int>(i); ++j) {
-      if (nodes[j].primitive != node.primitive || !(nodes[j].attributes == node.attributes)) continue;
-      if (operands(node) == operands(nodes[j])) same[i] = same[j];
+      if (nodes[j].primitive != node.primitive || operands(nodes[j]) != operands(node)) continue;
+      if (sorted_attributes(nodes[j]) == sorted_attributes(node)) same[i] = same[j];
     }
   }
   return same;

@@ -152,6 +152,10 @@ class Solver {
       cost.params += layer.params * static_cast<double>(layers_[i].count);
       cost.memory = std::max(cost.memory, layer.memory);
     }
+    if (!std::isfinite(cost.flops + cost.params + cost.memory)) {
+      if (!fault_) fault_ = Fault{"bind", "operations and parameters that fit 64-bit integers", "more", ""};
+      return;
+    }
     const Use use{cost.flops / original_.flops, cost.params / original_.params, cost.memory / original_.memory};
     const Miss missed = miss(use, budget_);
     if (missed.factor > 1) {
