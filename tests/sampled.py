@@ -33,10 +33,11 @@ LINE = (Layer(8, 12, (9,)), Layer(12, 8, (8,), stride=2))
 SOLID = (Layer(4, 8, (3, 4, 2)), Layer(8, 4, (3, 4, 5), stride=2))
 # name: layers, how many, limits
 SETTINGS: dict[str, tuple[tuple[Layer, ...], int, dict[str, Any]]] = {
-    "default": (FLAT, 110, {}),
-    "rare primitives": (FLAT, 110, {"weights": dict.fromkeys(RARE, 1.0)}),
-    "large": (FLAT, 60, {"max_primitives": 14, "max_width": 5, "max_weighted": 6, "max_variables": 3}),
-    "anything legal": (FLAT, 40, {"min_reach": 1, "full_flow": False, "trainable": False}),
+    "default": (FLAT, 100, {}),
+    "rare primitives": (FLAT, 100, {"weights": dict.fromkeys(RARE, 1.0)}),
+    "groups": (FLAT, 50, {"weights": {"split": 8.0, "merge": 4.0}, "max_variables": 3}),
+    "large": (FLAT, 50, {"max_primitives": 14, "max_width": 5, "max_weighted": 6, "max_variables": 3}),
+    "anything legal": (FLAT, 30, {"min_reach": 1, "full_flow": False, "trainable": False}),
     "1-d": (LINE, 30, {}),
     "3-d": (SOLID, 8, {"max_primitives": 6}),
 }
@@ -103,20 +104,19 @@ def bound_tightly(kernel: Kernel, layer: Layer) -> Any:
 
 @cache
 def cases() -> tuple[Case, ...]:
-    """Two for each kernel: stride 1 and 2, one image and three, sizes as large as they go and smaller."""
+    """Two for each kernel: stride 1 and 2, one image and three."""
     found = []
     for number, sampled in enumerate(population()):
         rng = np.random.default_rng(number)
         half = len(sampled.layers) // 2
         for turn in (0, 1):
             layer = sampled.layers[2 * (number % half) + turn]
-            tight = (number // 2 + turn) % 2 == 1
-            bound = bound_tightly(sampled.kernel, layer) if tight else sampled.kernel.bind([layer])[0]
-            x = rng.standard_normal((1 if tight else 3, layer.c_in, *layer.spatial))
+            bound = bound_tightly(sampled.kernel, layer)
+            batch = 1 if (number // 2 + turn) % 2 else 3
+            x = rng.standard_normal((batch, layer.c_in, *layer.spatial))
             parameters = {name: rng.standard_normal(logical) for name, logical, _ in bound.parameters()}
-            # Normal parameters scaled by fan-in, so that values stay of order 1 and a tolerance means something.
-            for name, value in parameters.items():
-                parameters[name] = value / max(1.0, (value.size / max(1, value.shape[0] if value.ndim else 1)) ** 0.5)
+            for value in parameters.values():  # divided by the root of the fan-in, more or less: values stay of order 1
+                value /= max(1.0, (value.size / value.shape[0]) ** 0.5) if value.ndim else 1.0
             found.append(Case(sampled, bound, x, parameters))
     return tuple(found)
 

@@ -28,7 +28,7 @@ def variables(kernel: canvas.Kernel) -> set[str]:
 def kernel_parts(kernel: canvas.Kernel, name: str, layer: Layer) -> list[tuple[int, int]]:
     """The first two extents of a parameter, for several budgets."""
     found = []
-    for share in (2.0, 0.5, 0.1):
+    for share in (2.0, 0.5, 0.2):
         bound = kernel.bind([layer], canvas.Budget(params=share))[0]
         found.append({name: logical for name, logical, _ in bound.parameters()}[name][:2])
     return found

@@ -196,3 +196,15 @@ def test_another_process_samples_the_same_kernels():
         )
         printed.add(run.stdout.strip())
     assert printed == {"".join(map(str, canvas.sample(list(FLAT[:2]), 40, seed=7))).strip()}
+
+
+def test_made_names_stay_clear_of_the_signatures():
+    """The canonical form calls windows h and w and other axes c1, c2; a signature may have these names itself."""
+    kernel = canvas.parse(
+        "kernel own(x[c1 = C, h = H, w = W]) -> [c2 = K, h = H/s, w = W/s]:\n"
+        "  u = unfold(x, h: a = 3, w: b = 3)\n  f = fc(u, [c1, a, b] -> [m = 2*C])\n"
+        "  p = subsample(f, h: s, w: s)\n  return fc(p, [m] -> [c2 = K])"
+    )
+    form = kernel.canonical()
+    assert str(form.canonical()) == str(form)
+    assert form.hash == kernel.hash
