@@ -26,7 +26,7 @@ from canvas.models import resnet8
 from canvas.report import write_report
 from canvas.train import accuracy
 
-BUDGET = canvas.Budget(flops=(0.08, 0.8), params=(0.05, 1.0), memory=2.5, latency=0.6)
+BUDGET = canvas.Budget(flops=(0.08, 0.45), params=(0.05, 1.0), memory=2.5, latency=0.6)
 FASTEST = 1.5  # the least speed-up that the demo promises
 
 
