@@ -8,6 +8,7 @@ namespace nb = nanobind;
 
 NB_MODULE(_core, module) {
   module.doc() = "The native core of Canvas.";
+  nb::set_leak_warnings(false);  // a Layer in a global outlives the module at exit: no fault of the user
   nb::exception<canvas::KernelError>(module, "KernelError", PyExc_ValueError);
   nb::exception<canvas::Infeasible>(module, "Infeasible", PyExc_ValueError);
   nb::register_exception_translator([](const std::exception_ptr& pointer, void*) {

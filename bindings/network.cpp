@@ -31,6 +31,9 @@ std::optional<std::pair<double, double>> pair(const std::optional<Range>& range)
   return std::pair(range->low, range->high);
 }
 
+// Costs are whole numbers, but may be past 64 bits.
+nb::int_ whole(double cost) { return nb::int_(nb::float_(cost)); }
+
 nb::tuple tuple(const std::vector<int64_t>& values) {
   nb::list list;
   for (int64_t value : values) list.append(value);
@@ -72,10 +75,10 @@ void bind_layer(nb::module_& module) {
       .def_ro("window", &Layer::window)
       .def_ro("groups", &Layer::groups)
       .def_ro("count", &Layer::count)
-      .def_prop_ro("flops", [](const Layer& layer) { return static_cast<int64_t>(layer.cost().flops); },
+      .def_prop_ro("flops", [](const Layer& layer) { return whole(layer.cost().flops); },
                    "Operations of the original convolution, one layer, one image: 2 x multiply-adds.")
-      .def_prop_ro("params", [](const Layer& layer) { return static_cast<int64_t>(layer.cost().params); })
-      .def_prop_ro("memory", [](const Layer& layer) { return static_cast<int64_t>(layer.cost().memory); },
+      .def_prop_ro("params", [](const Layer& layer) { return whole(layer.cost().params); })
+      .def_prop_ro("memory", [](const Layer& layer) { return whole(layer.cost().memory); },
                    "Bytes of input and output, fp32, one image.")
       .def("__eq__", [](const Layer& a, nb::object b) { return nb::isinstance<Layer>(b) && a == nb::cast<const Layer&>(b); })
       .def("__hash__", [](const Layer& layer) { return nb::hash(layer_state(layer)); })
@@ -121,19 +124,19 @@ void bind_network(nb::module_& module) {
   nb::class_<BoundLayer>(module, "BoundLayer", "One layer of a Binding: ``.layer``, ``.sizes`` (the chosen dynamic variables), costs of one such layer.")
       .def_ro("layer", &BoundLayer::layer)
       .def_prop_ro("sizes", [](const BoundLayer& bound) { return dynamic_values(bound.kernel, bound.values); })
-      .def_prop_ro("flops", [](const BoundLayer& bound) { return static_cast<int64_t>(bound.cost.flops); })
-      .def_prop_ro("params", [](const BoundLayer& bound) { return static_cast<int64_t>(bound.cost.params); })
-      .def_prop_ro("memory", [](const BoundLayer& bound) { return static_cast<int64_t>(bound.cost.memory); })
+      .def_prop_ro("flops", [](const BoundLayer& bound) { return whole(bound.cost.flops); })
+      .def_prop_ro("params", [](const BoundLayer& bound) { return whole(bound.cost.params); })
+      .def_prop_ro("memory", [](const BoundLayer& bound) { return whole(bound.cost.memory); })
       .def("source", &source, "Stand-alone PyTorch source of the kernel with these sizes; needs torch alone.")
       .def("parameters", &parameters, "[(name, logical shape, shape in the module), ...]; the same elements in the same order.")
       .def("interpret", &interpret, "x"_a, "parameters"_a, "The float64 reference for a batch [N, c_in, *spatial].")
       .def("counted_flops", &counted_flops, "Operations that the reference interpreter counts while it runs one image.");
   nb::class_<Binding>(module, "Binding", "A kernel with sizes chosen for a network's layers. ``binding[i]`` is the i-th layer's.")
       .def_ro("kernel", &Binding::kernel)
-      .def_prop_ro("flops", [](const Binding& binding) { return static_cast<int64_t>(binding.cost.flops); },
+      .def_prop_ro("flops", [](const Binding& binding) { return whole(binding.cost.flops); },
                    "Operations of all layers with their counts, one image.")
-      .def_prop_ro("params", [](const Binding& binding) { return static_cast<int64_t>(binding.cost.params); })
-      .def_prop_ro("memory", [](const Binding& binding) { return static_cast<int64_t>(binding.cost.memory); },
+      .def_prop_ro("params", [](const Binding& binding) { return whole(binding.cost.params); })
+      .def_prop_ro("memory", [](const Binding& binding) { return whole(binding.cost.memory); },
                    "Bytes of live activations of the largest layer, fp32, one image.")
       .def("__len__", [](const Binding& binding) { return binding.layers.size(); })
       .def("__getitem__", [](const Binding& binding, int64_t index) {

@@ -1,6 +1,7 @@
 #include "canvas/analyze/cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "canvas/ir/primitive.h"
 
@@ -10,7 +11,10 @@ namespace {
 
 constexpr double kBytes = 4;  // fp32
 
-double number(const Size& size, const Values& values) { return static_cast<double>(size.evaluate(values).value_or(0)); }
+double number(const Size& size, const Values& values) {
+  const auto whole = size.evaluate(values);
+  return whole ? static_cast<double>(*whole) : HUGE_VAL;
+}
 
 double total(const std::vector<Size>& sizes, const Values& values) {
   double sum = 0;

@@ -18,7 +18,7 @@ struct Cost {
 class CostModel {
  public:
   explicit CostModel(const Kernel& kernel);
-  // Nothing where a size is no positive integer.
+  // Every size must be integral; infinite where a count is past 64 bits.
   Cost evaluate(const Values& values) const;
 
  private:

@@ -16,11 +16,26 @@ namespace {
 
 constexpr const char* kVariableNames[] = {"r", "g", "q", "p", "t", "u", "v", "z"};
 
+// What a node is told, with lists that have no order sorted.
+Attributes sorted_attributes(const Node& node) {
+  Attributes attributes = node.attributes;
+  if (ordered(node)) return attributes;
+  std::sort(attributes.from.begin(), attributes.from.end());
+  std::sort(attributes.items.begin(), attributes.items.end(), [](const AxisItem& a, const AxisItem& b) { return a.axis < b.axis; });
+  return attributes;
+}
+
 // Replacement of each value by an equal one, by the identities that properties declare: f(f(x)) = f(x), f(f(x)) = x, and one value
 // for two parameterless nodes that are the same.
 std::vector<int> simplified(const std::vector<Node>& nodes) {
   std::vector<int> same(nodes.size());
   std::iota(same.begin(), same.end(), 0);
+  const auto operands = [&](const Node& node) {
+    std::vector<int> inputs;
+    for (int input : node.inputs) inputs.push_back(same[static_cast<size_t>(input)]);
+    if (commutes(node)) std::sort(inputs.begin(), inputs.end());
+    return inputs;
+  };
   for (size_t i = 1; i < nodes.size(); ++i) {
     const Node& node = nodes[i];
     const int first = same[static_cast<size_t>(node.inputs[0])];
@@ -31,12 +46,8 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
     }
     if (same[i] != static_cast<int>(i) || node.primitive->weighted()) continue;
     for (size_t j = 1; j < i && same[i] == static_cast<int>(i); ++j) {
-      if (nodes[j].primitive != node.primitive || !(nodes[j].attributes == node.attributes)) continue;
-      bool equal = true;
-      for (size_t k = 0; k < node.inputs.size(); ++k) {
-        equal = equal && same[static_cast<size_t>(node.inputs[k])] == same[static_cast<size_t>(nodes[j].inputs[k])];
-      }
-      if (equal) same[i] = same[j];
+      if (nodes[j].primitive != node.primitive || operands(nodes[j]) != operands(node)) continue;
+      if (sorted_attributes(nodes[j]) == sorted_attributes(node)) same[i] = same[j];
     }
   }
   return same;
@@ -199,8 +210,12 @@ class Canonicaliser {
     const bool window = !window_of.empty();
     std::string stem = window ? window_of.substr(0, 1) : "c";
     stem[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(stem[0])));
-    const int number = ++used_[stem];
-    return name = stem + (window && number == 1 ? "" : std::to_string(number));
+    std::string made;
+    do {
+      const int number = ++used_[stem];
+      made = stem + (window && number == 1 ? "" : std::to_string(number));
+    } while (has_axis(kernel_.signature().from, made) || has_axis(kernel_.signature().to, made));
+    return name = made;
   }
 
   // The size in canonical variables: those met for the first time are numbered by label.

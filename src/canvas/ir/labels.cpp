@@ -132,7 +132,7 @@ class Refinement {
   uint64_t axis_use(size_t i, const std::string& name) const {
     const Node& node = nodes_[i];
     const Attributes& a = node.attributes;
-    uint64_t use = labels_.values[i];
+    uint64_t use = combine(labels_.values[i], operand_axis(node, name));  // with what it is joined to in another operand
     const auto place = std::find(a.from.begin(), a.from.end(), name);
     if (place != a.from.end()) use = combine(use, ordered(node) ? static_cast<uint64_t>(place - a.from.begin()) + 29 : 29);
     if (std::count(a.per.begin(), a.per.end(), name)) use = combine(use, 31);

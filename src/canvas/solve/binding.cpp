@@ -71,7 +71,8 @@ struct Use {
 // How far outside its range a use is, as a factor (1: inside), and of what.
 struct Miss {
   double factor = 1;
-  std::string reason, hint;
+  std::string reason;
+  std::string hint;
 };
 
 Miss miss(const Use& use, const Budget& budget) {
@@ -79,18 +80,17 @@ Miss miss(const Use& use, const Budget& budget) {
   const auto look = [&](const char* name, const std::optional<Range>& range, double used) {
     if (!range) return;
     constexpr double kRounding = 1 + 1e-12;
-    double factor = 1;
-    std::string reason, hint;
+    Miss found;
     if (used > range->high * kRounding) {
-      factor = used / range->high;
-      reason = std::string(name) + " must be at most " + percent(range->high) + " of the original, the kernel needs " + percent(used);
-      hint = "raise the budget by a factor of " + percent(factor);
+      found.factor = used / range->high;
+      found.reason = std::string(name) + " must be at most " + percent(range->high) + " of the original, the kernel needs " + percent(used);
+      found.hint = "raise the budget by a factor of " + percent(found.factor);
     } else if (used * kRounding < range->low) {
-      factor = range->low / std::max(used, 1e-12);
-      reason = std::string(name) + " must be at least " + percent(range->low) + " of the original, the kernel reaches " + percent(used);
-      hint = "lower that floor by a factor of " + percent(factor);
+      found.factor = range->low / std::max(used, 1e-12);
+      found.reason = std::string(name) + " must be at least " + percent(range->low) + " of the original, the kernel reaches " + percent(used);
+      found.hint = "lower that floor by a factor of " + percent(found.factor);
     }
-    if (factor > worst.factor) worst = {factor, reason, hint};
+    if (found.factor > worst.factor) worst = found;
   };
   look("flops", budget.flops, use.flops);
   look("params", budget.params, use.params);
@@ -154,6 +154,10 @@ class Solver {
       cost.flops += layer.flops * static_cast<double>(layers_[i].count);
       cost.params += layer.params * static_cast<double>(layers_[i].count);
       cost.memory = std::max(cost.memory, layer.memory);
+    }
+    if (!std::isfinite(cost.flops + cost.params + cost.memory)) {
+      if (!fault_) fault_ = Fault{"bind", "operations and parameters that fit 64-bit integers", "more", ""};
+      return;
     }
     const Use use{cost.flops / original_.flops, cost.params / original_.params, cost.memory / original_.memory};
     const Miss missed = miss(use, budget_);

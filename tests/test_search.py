@@ -1,0 +1,197 @@
+"""Ask and tell: determinism whatever the order and timing of results, misuse, the front, evolution against random."""
+
+import random
+import time
+
+import pytest
+
+from canvas import Budget, Infeasible, Layer, _core
+
+Search = _core.Search
+LAYERS = [Layer(8, 8, (6, 6)), Layer(8, 16, (6, 6), stride=2)]
+QUICK = {"min_reach": 1, "full_flow": False, "trainable": False, "max_primitives": 8}
+
+
+def objectives(candidate) -> list[float] | None:
+    """A made-up result: a function of the kernel alone. Some fail."""
+    number = int(candidate.hash[:8], 16)
+    return None if number % 7 == 0 else [candidate.binding.flops / 1e4, (number % 1000) / 1000]
+
+
+def run(
+    count: int, seed: int, order: random.Random, lookahead: int = 5, evaluate=objectives
+) -> tuple[list[tuple], Search]:
+    """Asks whenever a draw says so, tells in any order; the list of candidates in order."""
+    search = Search(LAYERS, seed=seed, lookahead=lookahead, **QUICK)
+    candidates, waiting = [], []
+    while len(candidates) < count:
+        if order.random() < 0.6 and (candidate := search.ask()) is not None:
+            assert candidate.index == len(candidates)
+            candidates.append((str(candidate.kernel), candidate.origin, candidate.parent))
+            waiting.append(candidate)
+        elif waiting:
+            done = waiting.pop(order.randrange(len(waiting)))
+            search.tell(done.index, evaluate(done))
+    for done in waiting:
+        search.tell(done.index, evaluate(done))
+    return candidates, search
+
+
+def test_order_and_timing_of_results_change_nothing():
+    lists = [run(90, 3, random.Random(seed))[0] for seed in range(4)]
+    assert all(other == lists[0] for other in lists)
+    assert {origin for _, origin, _ in lists[0]} == {"random", "mutation"}
+    assert run(30, 4, random.Random(0))[0] != lists[0][:30]
+
+
+@pytest.mark.parametrize("lookahead", [1, 5])
+def test_a_candidate_depends_on_results_up_to_its_lookahead_alone(lookahead):
+    def other_from(first: int):
+        return lambda candidate: objectives(candidate) if candidate.index < first else [1.0, float(candidate.index % 3)]
+
+    whole = run(70, 3, random.Random(0), lookahead)[0]
+    changed = run(70, 3, random.Random(0), lookahead, other_from(30))[0]
+    assert changed[: 30 + lookahead] == whole[: 30 + lookahead]
+    assert changed != whole
+    for index, (_, _, parent) in enumerate(whole):
+        assert parent < 0 or parent <= index - lookahead
+
+
+def test_failures_are_no_parents():
+    failed = set()
+
+    def evaluate(candidate):
+        if candidate.index % 2 == 0:
+            failed.add(candidate.index)
+            return None
+        return [1.0, float(candidate.index)]
+
+    candidates, search = run(80, 1, random.Random(0), evaluate=evaluate)
+    assert not failed & {parent for _, _, parent in candidates}
+    assert not failed & set(search.front())
+    all_failed = run(40, 1, random.Random(0), evaluate=lambda candidate: None)
+    assert {origin for _, origin, _ in all_failed[0]} == {"random"}
+    assert all_failed[1].front() == []
+
+
+def test_ask_waits_for_what_it_depends_on():
+    search = Search(LAYERS, lookahead=3, **QUICK)
+    assert [search.ask().index for _ in range(3)] == [0, 1, 2]
+    assert search.ask() is None
+    search.tell(1, [1.0])
+    assert search.ask() is None
+    search.tell(0, None)
+    assert [search.ask().index for _ in range(2)] == [3, 4]
+    assert search.ask() is None
+
+
+def test_misuse_is_a_value_error():
+    search = Search(LAYERS, **QUICK)
+    with pytest.raises(ValueError, match="candidate 0 was never asked for"):
+        search.tell(0, [1.0])
+    for _ in range(5):
+        search.ask()
+    search.tell(0, [1.0, 2.0])
+    for index, values, message in (
+        (0, [1.0, 2.0], "candidate 0 was told already"),
+        (0, None, "candidate 0 was told already"),
+        (-1, [1.0, 2.0], "never asked for"),
+        (9, None, "never asked for"),
+        (1, [1.0], "same number of objectives, got 1 after 2"),
+        (1, [], "at least one objective"),
+        (1, [float("nan"), 1.0], "must be finite"),
+        (1, [float("inf"), 1.0], "must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            search.tell(index, values)
+    search.tell(1, [3.0, 1.0])
+    assert search.front() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lookahead": 0}, "lookahead must be at least 1"),
+        ({"strategy": "annealing"}, "'evolution' or 'random', got 'annealing'"),
+        ({"max_primitves": 3}, "no limit is called 'max_primitves'; there are .*max_primitives"),
+        ({"min_primitives": 9, "max_primitives": 4}, "min_primitives <= max_primitives"),
+        ({"weights": {"convolve": 1.0}}, "no primitive is called 'convolve'"),
+        ({"weights": {"fc": -1.0}}, "weight of fc"),
+        ({"weights": {"fc": float("nan")}}, "weight of fc"),
+        ({"max_width": 0}, "max_width"),
+        ({"max_variables": 9}, "max_variables"),
+        ({"max_weighted": 0}, "max_weighted"),
+        ({"layers": []}, "at least one layer"),
+        ({"layers": [Layer(8, 8), Layer(8, 8, (4,))]}, "the same number of spatial extents"),
+    ],
+)
+def test_bad_settings_are_value_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Search(**{"layers": LAYERS, **arguments})
+
+
+def test_a_budget_that_nothing_meets_ends_with_its_reason():
+    start = time.perf_counter()
+    with pytest.raises(Infeasible, match="budget flops must be at most 1e-06 of the original"):
+        Search(LAYERS, Budget(flops=1e-6), **QUICK).ask()
+    assert time.perf_counter() - start < 30
+
+
+def test_the_front_is_what_no_other_dominates():
+    rng = random.Random(0)
+    for size in (1, 2, 3):
+        search = Search(LAYERS, seed=size, lookahead=1, **QUICK)
+        told = {}
+        for _ in range(60):
+            candidate = search.ask()
+            told[candidate.index] = None if rng.random() < 0.2 else [float(rng.randint(0, 9)) for _ in range(size)]
+            search.tell(candidate.index, told[candidate.index])
+        points = {index: values for index, values in told.items() if values is not None}
+
+        def dominated(values, points=points):
+            return any(other != values and all(map(float.__le__, other, values)) for other in points.values())
+
+        assert search.front() == [index for index, values in points.items() if not dominated(values)]
+
+
+def test_the_funnels_counts_add_up():
+    search = Search(LAYERS, Budget(flops=0.6), seed=5, lookahead=1, max_primitives=8)
+    for _ in range(40):
+        candidate = search.ask()
+        search.tell(candidate.index, objectives(candidate))
+    counts = search.counts
+    assert counts["kept"] == 40
+    assert counts["tried"] == sum(value for name, value in counts.items() if name != "tried")
+    assert set(counts) == {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}
+    assert counts["over_budget"] > 0
+
+
+def distance(candidate) -> float:
+    """How far the kernel is from one that shifts, gates and sees a window, at a third of the operations."""
+    wanted = ["shift", "unfold", "mul", "sigmoid", "relu", "split", "add"]
+    has = candidate.kernel.primitives
+    missing = sum(name not in has for name in wanted)
+    return (
+        missing
+        + 0.2 * max(0, len(has) - 10)
+        + abs(candidate.binding.flops / sum(layer.flops for layer in LAYERS) - 0.3)
+    )
+
+
+def best_of(strategy: str, seed: int, count: int) -> float:
+    search = Search(LAYERS, seed=seed, strategy=strategy, **{**QUICK, "max_primitives": 12})
+    best = float("inf")
+    for _ in range(count):
+        candidate = search.ask()
+        value = distance(candidate)
+        best = min(best, value)
+        search.tell(candidate.index, [value])
+    return best
+
+
+def test_evolution_beats_random_sampling_at_equal_cost():
+    seeds = range(6)
+    evolution = [best_of("evolution", seed, 200) for seed in seeds]
+    sampling = [best_of("random", seed, 200) for seed in seeds]
+    assert sum(evolution) / len(seeds) < sum(sampling) / len(seeds) - 0.3, (evolution, sampling)
+    assert sum(e < r for e, r in zip(evolution, sampling, strict=True)) >= 4, (evolution, sampling)
