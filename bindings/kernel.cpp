@@ -84,7 +84,8 @@ void bind_kernel(nb::module_& module) {
       .def_prop_ro("primitives", &primitive_names, "The primitives' names in the order of the text.")
       .def("canonical", [](const Kernel& kernel) { return canonical(kernel).kernel; }, "The kernel in canonical form.")
       .def("canonical_with_names", &canonical_and_origin, "The canonical form, and for each of its values' names the name in this kernel.")
-      .def("renamed", &Kernel::renamed, "name"_a, "The same kernel under another name.")
+      .def("renamed", [](const Kernel& kernel, const std::string& name) { return parse(print(kernel.renamed(name)), name); }, "name"_a,
+           "The same kernel under another name; KernelError when that is no identifier.")
       .def("dot", &emit_dot, "The kernel's graph as Graphviz source.")
       .def("bind", [](const Kernel& kernel, const std::vector<Layer>& layers, std::optional<Budget> budget) {
         return bind_or_throw(kernel, layers, budget.value_or(Budget{}));

@@ -49,7 +49,7 @@ def search(console: Console, options: argparse.Namespace) -> canvas.Study:
     left = options.minutes - study.minutes_spent
     if left > 0 and "references" not in study.settings:
         console.print(f"[bold]1. Search[/bold]: {len(targets)} convolutions, {options.minutes:g} minutes")
-        recipe = canvas.Recipe(images=options.images, batch=64, lr=0.06)
+        recipe = canvas.Recipe(images=options.images, batch=64, lr=0.12)
         study.run(canvas.TrainAndTime("resnet8", "fashion-mnist", recipe), minutes=left, time_limit=60)
     return study
 
@@ -66,7 +66,7 @@ def finals(console: Console, options: argparse.Namespace, study: canvas.Study) -
     missing = {name: kernel for name, kernel in entries.items() if name not in study.settings.get("references", {})}
     if missing:
         console.print(f"[bold]2. Finals[/bold]: {len(entries)} networks, {options.final_images} images each")
-        recipe = canvas.Recipe(images=options.final_images, batch=64, lr=0.06)
+        recipe = canvas.Recipe(images=options.final_images, batch=64, lr=0.12)
         evaluate = canvas.TrainAndTime("resnet8", "fashion-mnist", recipe, keep=str(options.folder.resolve()))
         with console.status("training"):
             study.compare(evaluate, missing)

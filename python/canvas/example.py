@@ -34,13 +34,22 @@ def fresh(example: Example, generator: torch.Generator) -> Example:
     return pytree.tree_map(renew, example)
 
 
+def stored_channels_last(tensor: Tensor) -> Tensor:
+    """A 4-d tensor stored channels last, without doubt.
+
+    With one channel or one position both formats are the same memory, PyTorch then keeps the strides of the other one, and all
+    that follows runs channels first: strides are set explicitly.
+    """
+    _, channels, height, width = tensor.shape
+    strides = (channels * height * width, 1, channels * width, channels)
+    return tensor.contiguous(memory_format=torch.channels_last).as_strided(tensor.shape, strides)
+
+
 def channels_last(example: Example) -> Example:
     """The same inputs with every 4-d tensor stored channels last."""
 
     def convert(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.dim() == 4:
-            return value.contiguous(memory_format=torch.channels_last)
-        return value
+        return stored_channels_last(value) if isinstance(value, Tensor) and value.dim() == 4 else value
 
     return pytree.tree_map(convert, example)
 
@@ -49,7 +58,7 @@ def store_channels_last(model: nn.Module) -> nn.Module:
     """Stores every 4-d parameter and buffer of a model channels last, in place; `Module.to` refuses 5-d ones."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.dim() == 4:
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+            tensor.data = stored_channels_last(tensor.data)
     return model
 
 

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from canvas import latency, layers
 from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
+from canvas.example import channels_last, stored_channels_last
 from canvas.models import load_model
 
 HOPELESS = 1.5  # times the original's latency: no budget is that wide, so nothing finer need be known
@@ -120,7 +121,7 @@ def _fit(model: nn.Module, data: Data, training: Images, recipe: Recipe, report:
     for step in range(steps):
         picked = order[step * recipe.batch : (step + 1) * recipe.batch]
         images = _augment(training.images[picked], recipe, generator)
-        inputs = data.normalise(images.to(device)).to(memory_format=torch.channels_last)
+        inputs = stored_channels_last(data.normalise(images.to(device)))
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate((step + 0.5) / steps)
         loss = F.cross_entropy(model(inputs), training.labels[picked].to(device))
@@ -186,7 +187,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 250)
     right = 0
     try:
         for begin in range(0, len(labels), batch):
-            inputs = images[begin : begin + batch].to(device).contiguous(memory_format=torch.channels_last)
+            inputs = channels_last(images[begin : begin + batch].to(device))
             logits = model(inputs)
             if bool(logits.isnan().any()):
                 raise Diverged("the trained network gives outputs that are not numbers")

@@ -25,6 +25,9 @@ std::optional<Fault> check_result(const Axes& axes, const char* primitive, const
     if (!axis.size.valid()) {
       return Fault{primitive, "sizes must fit 64-bit integers", "a product that is too large for axis " + axis.name, ""};
     }
+    if (axis.size.is_constant() && axis.size.denominator() != 1) {
+      return Fault{primitive, "a size without variables must be a whole number", axis.name + " = " + to_string(axis.size, variables), ""};
+    }
     if (!seen.insert(axis.name).second) {
       return Fault{primitive, "the axes of a value must have different names", to_string(axes, variables),
                    "give the new axis another name"};
@@ -156,7 +159,7 @@ Result<Kernel> Builder::finish(const std::string& name) const {
   Equations equations = equations_;
   const Axes& result = nodes_.back().axes;
   const Fault mismatch{"verify", "the result must have the axes " + to_string(signature_.to, variables_),
-                       to_string(result, variables_), "merge, rename or contract what is too much"};
+                       to_string(result, variables_), "merge or contract what is too much"};
   if (result.size() != signature_.to.size()) return mismatch;
   for (const Axis& wanted : signature_.to) {
     const int found = find_axis(result, wanted.name);

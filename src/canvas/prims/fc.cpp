@@ -35,25 +35,22 @@ Result<Axes> infer(Inference& in) {
   return result;
 }
 
-Axes parameter(const Axes& operand, const Attributes& attributes) {
-  Axes axes = select(operand, attributes.per);
-  axes.insert(axes.end(), attributes.to.begin(), attributes.to.end());
-  for (const Axis& axis : select(operand, attributes.from)) {
-    if (has_axis(attributes.to, axis.name)) {
-      axes.push_back({axis.name + "_in", axis.size, axis.role});  // fc(x, [C] -> [C]) has both
-    } else {
-      axes.push_back(axis);
-    }
+// The operand's axes under the names that the parameter knows them by: fc(x, [C] -> [C]) has both a C and a C_in.
+Axes seen_by_parameter(const Axes& operand, const Attributes& attributes) {
+  Axes axes = operand;
+  for (Axis& axis : axes) {
+    if (!contains(attributes.from, axis.name) || !has_axis(attributes.to, axis.name)) continue;
+    do axis.name += "_in";
+    while (has_axis(operand, axis.name) || has_axis(attributes.to, axis.name));
   }
   return axes;
 }
 
-// The operand's axes under the names that the parameter knows them by.
-Axes seen_by_parameter(const Axes& operand, const Attributes& attributes) {
-  Axes axes = operand;
-  for (Axis& axis : axes) {
-    if (contains(attributes.from, axis.name) && has_axis(attributes.to, axis.name)) axis.name += "_in";
-  }
+Axes parameter(const Axes& operand, const Attributes& attributes) {
+  const Axes seen = seen_by_parameter(operand, attributes);
+  Axes axes = select(operand, attributes.per);
+  axes.insert(axes.end(), attributes.to.begin(), attributes.to.end());
+  for (const std::string& name : attributes.from) axes.push_back(seen[static_cast<size_t>(find_axis(operand, name))]);
   return axes;
 }
 

@@ -1,5 +1,6 @@
 // Level 2: chooses a kernel's free sizes for a network, so that every size is integral, the budget holds, and it is used to the full.
-// This first solver chooses each variable once for the whole network and is exact for that: it looks at every legal value.
+// This first solver chooses each variable once for the whole network. It is exact where that is at most 64 legal values a variable and
+// 100,000 combinations, and looks at the smallest ones beyond.
 #pragma once
 
 #include <string>
