@@ -25,7 +25,8 @@ Tensor tensor(const Array& array, size_t skip = 0, size_t index = 0) {
   std::vector<int64_t> shape;
   for (size_t i = skip; i < array.ndim(); ++i) shape.push_back(static_cast<int64_t>(array.shape(i)));
   Tensor result(shape);
-  if (!result.data.empty()) std::memcpy(result.data.data(), array.data() + index * result.data.size(), result.data.size() * sizeof(double));
+  if (!result.data.empty())
+    std::memcpy(result.data.data(), array.data() + index * result.data.size(), result.data.size() * sizeof(double));
   return result;
 }
 
@@ -37,7 +38,9 @@ Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, co
   return std::move(*binding);
 }
 
-BoundLayer bind_layer_alone(const Kernel& kernel, const Layer& layer) { return bind_or_throw(kernel, {layer}, {}).layers[0]; }
+BoundLayer bind_layer_alone(const Kernel& kernel, const Layer& layer) {
+  return bind_or_throw(kernel, {layer}, {}).layers[0];
+}
 
 std::string source(const BoundLayer& bound) { return emit_torch(bound.kernel, bound.values).text; }
 
@@ -51,8 +54,10 @@ nb::list parameters(const BoundLayer& bound) {
 
 nb::object interpret(const BoundLayer& bound, const Array& x, const nb::dict& given) {
   if (x.ndim() < 2) throw ArgumentError("the input must have the shape [N, c_in, *spatial]");
-  std::map<std::string, std::string> kernel_names;  // a module's parameter may be named a little differently: half_ for half
-  for (const auto& entry : parameter_shapes(bound.kernel, bound.values)) kernel_names[python_name(entry.first)] = entry.first;
+  std::map<std::string, std::string>
+      kernel_names;  // a module's parameter may be named a little differently: half_ for half
+  for (const auto& entry : parameter_shapes(bound.kernel, bound.values))
+    kernel_names[python_name(entry.first)] = entry.first;
   Parameters parameters;
   for (auto [key, array] : given) {
     const auto name = nb::cast<std::string>(key);
@@ -75,7 +80,8 @@ int64_t counted_flops(const BoundLayer& bound) {
   Parameters parameters;
   for (const auto& [name, shape] : parameter_shapes(bound.kernel, bound.values)) parameters[name] = Tensor(shape);
   std::vector<int64_t> extents;
-  for (const Axis& axis : bound.kernel.signature().from) extents.push_back(axis.size.evaluate(bound.values).value_or(0));
+  for (const Axis& axis : bound.kernel.signature().from)
+    extents.push_back(axis.size.evaluate(bound.values).value_or(0));
   return canvas::interpret(bound.kernel, bound.values, Tensor(extents), parameters).flops;
 }
 

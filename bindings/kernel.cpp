@@ -61,48 +61,78 @@ nb::tuple canonical_and_origin(const Kernel& kernel) {
 void bind_kernel(nb::module_& module) {
   module.def("parse", &parse_text, "text"_a, "name"_a = "<text>",
              "Reads one kernel from its text.\n\n"
-             "Args:\n    text: a kernel in the kernel language (docs/language.md).\n    name: what messages call the text, usually the file.\n\n"
+             "Args:\n    text: a kernel in the kernel language (docs/language.md).\n    name: what messages call the "
+             "text, usually the file.\n\n"
              "Returns:\n    Kernel: verified, its forced sizes filled in.\n\n"
-             "Raises:\n    KernelError: the text is no legal kernel; the message gives place, rule, value found and a hint.\n\n"
-             "Example:\n    >>> parse('kernel pointwise(x[C, H, W]) -> [K, H, W]:\\n  return fc(x, [C] -> [K])').name\n    'pointwise'\n");
-  module.def("primitives", [] {
-    nb::list all;
-    for (const Primitive* primitive : primitives()) all.append(primitive_facts(*primitive));
-    return all;
-  }, "What Canvas knows of each primitive: name, summary, formula, constraints.");
-  nb::class_<Kernel>(module, "Kernel", nb::dynamic_attr(), "A kernel: an immutable graph of primitives over values with named axes. Made by parse() or sample().")
+             "Raises:\n    KernelError: the text is no legal kernel; the message gives place, rule, value found and a "
+             "hint.\n\n"
+             "Example:\n    >>> parse('kernel pointwise(x[C, H, W]) -> [K, H, W]:\\n  return fc(x, [C] -> "
+             "[K])').name\n    'pointwise'\n");
+  module.def(
+      "primitives",
+      [] {
+        nb::list all;
+        for (const Primitive* primitive : primitives()) all.append(primitive_facts(*primitive));
+        return all;
+      },
+      "What Canvas knows of each primitive: name, summary, formula, constraints.");
+  nb::class_<Kernel>(
+      module, "Kernel", nb::dynamic_attr(),
+      "A kernel: an immutable graph of primitives over values with named axes. Made by parse() or sample().")
       .def("__str__", &print)
-      .def("__repr__", [](const Kernel& kernel) { return "<Kernel " + kernel.name() + " " + hash(kernel).substr(0, 12) + ">"; })
+      .def("__repr__",
+           [](const Kernel& kernel) { return "<Kernel " + kernel.name() + " " + hash(kernel).substr(0, 12) + ">"; })
       .def("__len__", &Kernel::length)
-      .def("__eq__", [](const Kernel& a, nb::object b) { return nb::isinstance<Kernel>(b) && hash(a) == hash(nb::cast<const Kernel&>(b)); })
+      .def("__eq__",
+           [](const Kernel& a, nb::object b) {
+             return nb::isinstance<Kernel>(b) && hash(a) == hash(nb::cast<const Kernel&>(b));
+           })
       .def("__hash__", [](const Kernel& kernel) { return nb::hash(nb::str(hash(kernel).c_str())); })
-      .def("__reduce__", [](const Kernel& kernel) {
-        return nb::make_tuple(nb::module_::import_("canvas._core").attr("parse"), nb::make_tuple(print(kernel)));
-      })
+      .def("__reduce__",
+           [](const Kernel& kernel) {
+             return nb::make_tuple(nb::module_::import_("canvas._core").attr("parse"), nb::make_tuple(print(kernel)));
+           })
       .def_prop_ro("name", &Kernel::name)
       .def_prop_ro("hash", &hash, "The kernel's identity, 32 hex digits: equal exactly when canonical forms are equal.")
       .def_prop_ro("primitives", &primitive_names, "The primitives' names in the order of the text.")
-      .def("canonical", [](const Kernel& kernel) { return canonical(kernel).kernel; }, "The kernel in canonical form.")
-      .def("canonical_with_names", &canonical_and_origin, "The canonical form, and for each of its values' names the name in this kernel.")
-      .def("renamed", [](const Kernel& kernel, const std::string& name) { return parse(print(kernel.renamed(name)), name); }, "name"_a,
-           "The same kernel under another name; KernelError when that is no identifier.")
+      .def(
+          "canonical", [](const Kernel& kernel) { return canonical(kernel).kernel; }, "The kernel in canonical form.")
+      .def("canonical_with_names", &canonical_and_origin,
+           "The canonical form, and for each of its values' names the name in this kernel.")
+      .def(
+          "renamed",
+          [](const Kernel& kernel, const std::string& name) { return parse(print(kernel.renamed(name)), name); },
+          "name"_a, "The same kernel under another name; KernelError when that is no identifier.")
       .def("dot", &emit_dot, "The kernel's graph as Graphviz source.")
-      .def("bind", [](const Kernel& kernel, const std::vector<Layer>& layers, std::optional<Budget> budget) {
-        return bind_or_throw(kernel, layers, budget.value_or(Budget{}));
-      }, "layers"_a, "budget"_a = nb::none(),
-           "Chooses the kernel's free sizes for a network.\n\n"
-           "Args:\n    layers: the layers that it must serve.\n    budget: limits that hold for all layers together.\n\n"
-           "Returns:\n    Binding: the legal sizes that use the budget most (geometric mean of FLOPs and parameter use).\n\n"
-           "Raises:\n    Infeasible: no sizes are legal or none keeps the budget; the message says which and by how much.\n")
-      .def("source", [](const Kernel& kernel, const Layer& layer) { return source(bind_layer_alone(kernel, layer)); }, "layer"_a,
-           "Stand-alone PyTorch source for one layer (free sizes as large as they go); needs torch alone.")
-      .def("parameters", [](const Kernel& kernel, const Layer& layer) { return parameters(bind_layer_alone(kernel, layer)); }, "layer"_a,
-           "[(name, logical shape, shape in the module), ...]; the same elements in the same order.")
-      .def("interpret", [](const Kernel& kernel, const Layer& layer, const Array& x, const nb::dict& given) {
-        return interpret(bind_layer_alone(kernel, layer), x, given);
-      }, "layer"_a, "x"_a, "parameters"_a,
-           "The float64 reference.\n\nArgs:\n    layer: gives the sizes.\n    x: [N, c_in, *spatial].\n    parameters: name -> array of its logical shape.\n\n"
-           "Returns:\n    numpy.ndarray: [N, c_out, *ceil(extent / stride)].\n\nRaises:\n    ValueError: a wrong shape or a missing parameter.\n");
+      .def(
+          "bind",
+          [](const Kernel& kernel, const std::vector<Layer>& layers, std::optional<Budget> budget) {
+            return bind_or_throw(kernel, layers, budget.value_or(Budget{}));
+          },
+          "layers"_a, "budget"_a = nb::none(),
+          "Chooses the kernel's free sizes for a network.\n\n"
+          "Args:\n    layers: the layers that it must serve.\n    budget: limits that hold for all layers together.\n\n"
+          "Returns:\n    Binding: the legal sizes that use the budget most (geometric mean of FLOPs and parameter "
+          "use).\n\n"
+          "Raises:\n    Infeasible: no sizes are legal or none keeps the budget; the message says which and by how "
+          "much.\n")
+      .def(
+          "source", [](const Kernel& kernel, const Layer& layer) { return source(bind_layer_alone(kernel, layer)); },
+          "layer"_a, "Stand-alone PyTorch source for one layer (free sizes as large as they go); needs torch alone.")
+      .def(
+          "parameters",
+          [](const Kernel& kernel, const Layer& layer) { return parameters(bind_layer_alone(kernel, layer)); },
+          "layer"_a, "[(name, logical shape, shape in the module), ...]; the same elements in the same order.")
+      .def(
+          "interpret",
+          [](const Kernel& kernel, const Layer& layer, const Array& x, const nb::dict& given) {
+            return interpret(bind_layer_alone(kernel, layer), x, given);
+          },
+          "layer"_a, "x"_a, "parameters"_a,
+          "The float64 reference.\n\nArgs:\n    layer: gives the sizes.\n    x: [N, c_in, *spatial].\n    parameters: "
+          "name -> array of its logical shape.\n\n"
+          "Returns:\n    numpy.ndarray: [N, c_out, *ceil(extent / stride)].\n\nRaises:\n    ValueError: a wrong shape "
+          "or a missing parameter.\n");
 }
 
 }  // namespace canvas::python

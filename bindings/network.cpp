@@ -42,32 +42,35 @@ nb::tuple tuple(const std::vector<int64_t>& values) {
 
 std::map<std::string, int64_t> dynamic_values(const Kernel& kernel, const Values& values) {
   std::map<std::string, int64_t> sizes;
-  for (int v = kFirstDynamic; v < kernel.variables().count(); ++v) sizes[kernel.variables().name(v)] = values[static_cast<size_t>(v)];
+  for (int v = kFirstDynamic; v < kernel.variables().count(); ++v)
+    sizes[kernel.variables().name(v)] = values[static_cast<size_t>(v)];
   return sizes;
 }
 
 nb::tuple layer_state(const Layer& layer) {
-  return nb::make_tuple(layer.c_in, layer.c_out, tuple(layer.spatial), layer.stride, layer.window, layer.groups, layer.count);
+  return nb::make_tuple(layer.c_in, layer.c_out, tuple(layer.spatial), layer.stride, layer.window, layer.groups,
+                        layer.count);
 }
 
 void bind_layer(nb::module_& module) {
-  nb::class_<Layer>(module, "Layer",
-                    "One replaceable layer, ``count`` times in the network.\n\n"
-                    "Args:\n    c_in: channels in.\n    c_out: channels out.\n    spatial: input extents, one to three.\n"
-                    "    stride: 1 or more; output extents are ceil(extent / stride).\n    window: the original's odd window.\n"
-                    "    groups: the original's groups.\n    count: how often the network has it.\n\n"
-                    "Raises:\n    ValueError: a size is out of range.\n\n"
-                    "Example:\n    >>> Layer(64, 128, (32, 32), stride=2).params\n    73728\n")
+  nb::class_<Layer>(
+      module, "Layer",
+      "One replaceable layer, ``count`` times in the network.\n\n"
+      "Args:\n    c_in: channels in.\n    c_out: channels out.\n    spatial: input extents, one to three.\n"
+      "    stride: 1 or more; output extents are ceil(extent / stride).\n    window: the original's odd window.\n"
+      "    groups: the original's groups.\n    count: how often the network has it.\n\n"
+      "Raises:\n    ValueError: a size is out of range.\n\n"
+      "Example:\n    >>> Layer(64, 128, (32, 32), stride=2).params\n    73728\n")
       .def(
           "__init__",
-          [](Layer* self, int64_t c_in, int64_t c_out, std::vector<int64_t> spatial, int64_t stride, int64_t window, int64_t groups,
-             int64_t count) {
+          [](Layer* self, int64_t c_in, int64_t c_out, std::vector<int64_t> spatial, int64_t stride, int64_t window,
+             int64_t groups, int64_t count) {
             Layer layer{c_in, c_out, std::move(spatial), stride, window, groups, count};
             layer.check();
             new (self) Layer(std::move(layer));
           },
-          "c_in"_a, "c_out"_a, "spatial"_a = std::vector<int64_t>{32, 32}, "stride"_a = 1, "window"_a = 3, "groups"_a = 1,
-          "count"_a = 1)
+          "c_in"_a, "c_out"_a, "spatial"_a = std::vector<int64_t>{32, 32}, "stride"_a = 1, "window"_a = 3,
+          "groups"_a = 1, "count"_a = 1)
       .def_ro("c_in", &Layer::c_in)
       .def_ro("c_out", &Layer::c_out)
       .def_prop_ro("spatial", [](const Layer& layer) { return tuple(layer.spatial); })
@@ -75,30 +78,38 @@ void bind_layer(nb::module_& module) {
       .def_ro("window", &Layer::window)
       .def_ro("groups", &Layer::groups)
       .def_ro("count", &Layer::count)
-      .def_prop_ro("flops", [](const Layer& layer) { return whole(layer.cost().flops); },
-                   "Operations of the original convolution, one layer, one image: 2 x multiply-adds.")
+      .def_prop_ro(
+          "flops", [](const Layer& layer) { return whole(layer.cost().flops); },
+          "Operations of the original convolution, one layer, one image: 2 x multiply-adds.")
       .def_prop_ro("params", [](const Layer& layer) { return whole(layer.cost().params); })
-      .def_prop_ro("memory", [](const Layer& layer) { return whole(layer.cost().memory); },
-                   "Bytes of input and output, fp32, one image.")
-      .def("__eq__", [](const Layer& a, nb::object b) { return nb::isinstance<Layer>(b) && a == nb::cast<const Layer&>(b); })
+      .def_prop_ro(
+          "memory", [](const Layer& layer) { return whole(layer.cost().memory); },
+          "Bytes of input and output, fp32, one image.")
+      .def("__eq__",
+           [](const Layer& a, nb::object b) { return nb::isinstance<Layer>(b) && a == nb::cast<const Layer&>(b); })
       .def("__hash__", [](const Layer& layer) { return nb::hash(layer_state(layer)); })
       .def("__repr__",
            [](const Layer& layer) {
              return "Layer(" + std::to_string(layer.c_in) + ", " + std::to_string(layer.c_out) + ", " +
-                    nb::cast<std::string>(nb::repr(tuple(layer.spatial))) + ", stride=" + std::to_string(layer.stride) + ", window=" +
-                    std::to_string(layer.window) + ", groups=" + std::to_string(layer.groups) + ", count=" + std::to_string(layer.count) + ")";
+                    nb::cast<std::string>(nb::repr(tuple(layer.spatial))) + ", stride=" + std::to_string(layer.stride) +
+                    ", window=" + std::to_string(layer.window) + ", groups=" + std::to_string(layer.groups) +
+                    ", count=" + std::to_string(layer.count) + ")";
            })
       .def("__getstate__", layer_state)
       .def("__setstate__", [](Layer& self, nb::tuple state) {
-        new (&self) Layer{nb::cast<int64_t>(state[0]), nb::cast<int64_t>(state[1]), nb::cast<std::vector<int64_t>>(state[2]),
-                          nb::cast<int64_t>(state[3]), nb::cast<int64_t>(state[4]), nb::cast<int64_t>(state[5]), nb::cast<int64_t>(state[6])};
+        new (&self)
+            Layer{nb::cast<int64_t>(state[0]), nb::cast<int64_t>(state[1]), nb::cast<std::vector<int64_t>>(state[2]),
+                  nb::cast<int64_t>(state[3]), nb::cast<int64_t>(state[4]), nb::cast<int64_t>(state[5]),
+                  nb::cast<int64_t>(state[6])};
       });
 }
 
 void bind_budget(nb::module_& module) {
   nb::class_<Budget>(module, "Budget",
-                     "Limits on the replaced layers, each a fraction of what the originals cost together (1.0: as much), or (low, high).\n\n"
-                     "Args:\n    flops: operations of one image.\n    params: trained numbers.\n    memory: largest layer's activations.\n"
+                     "Limits on the replaced layers, each a fraction of what the originals cost together (1.0: as "
+                     "much), or (low, high).\n\n"
+                     "Args:\n    flops: operations of one image.\n    params: trained numbers.\n    memory: largest "
+                     "layer's activations.\n"
                      "    latency: measured time; checked by whoever measures.\n\n"
                      "Raises:\n    ValueError: a limit is negative, not finite, or low is above high.\n\n"
                      "Example:\n    >>> Budget(flops=0.5, params=(0.1, 0.5)).params\n    (0.1, 0.5)\n")
@@ -109,7 +120,8 @@ void bind_budget(nb::module_& module) {
             budget.check();
             new (self) Budget(budget);
           },
-          nb::kw_only(), "flops"_a = nb::none(), "params"_a = nb::none(), "memory"_a = nb::none(), "latency"_a = nb::none())
+          nb::kw_only(), "flops"_a = nb::none(), "params"_a = nb::none(), "memory"_a = nb::none(),
+          "latency"_a = nb::none())
       .def_prop_ro("flops", [](const Budget& budget) { return pair(budget.flops); })
       .def_prop_ro("params", [](const Budget& budget) { return pair(budget.params); })
       .def_prop_ro("memory", [](const Budget& budget) { return pair(budget.memory); })
@@ -121,23 +133,30 @@ void bind_budget(nb::module_& module) {
 void bind_network(nb::module_& module) {
   bind_layer(module);
   bind_budget(module);
-  nb::class_<BoundLayer>(module, "BoundLayer", "One layer of a Binding: ``.layer``, ``.sizes`` (the chosen dynamic variables), costs of one such layer.")
+  nb::class_<BoundLayer>(
+      module, "BoundLayer",
+      "One layer of a Binding: ``.layer``, ``.sizes`` (the chosen dynamic variables), costs of one such layer.")
       .def_ro("layer", &BoundLayer::layer)
       .def_prop_ro("sizes", [](const BoundLayer& bound) { return dynamic_values(bound.kernel, bound.values); })
       .def_prop_ro("flops", [](const BoundLayer& bound) { return whole(bound.cost.flops); })
       .def_prop_ro("params", [](const BoundLayer& bound) { return whole(bound.cost.params); })
       .def_prop_ro("memory", [](const BoundLayer& bound) { return whole(bound.cost.memory); })
       .def("source", &source, "Stand-alone PyTorch source of the kernel with these sizes; needs torch alone.")
-      .def("parameters", &parameters, "[(name, logical shape, shape in the module), ...]; the same elements in the same order.")
+      .def("parameters", &parameters,
+           "[(name, logical shape, shape in the module), ...]; the same elements in the same order.")
       .def("interpret", &interpret, "x"_a, "parameters"_a, "The float64 reference for a batch [N, c_in, *spatial].")
-      .def("counted_flops", &counted_flops, "Operations that the reference interpreter counts while it runs one image.");
-  nb::class_<Binding>(module, "Binding", "A kernel with sizes chosen for a network's layers. ``binding[i]`` is the i-th layer's.")
+      .def("counted_flops", &counted_flops,
+           "Operations that the reference interpreter counts while it runs one image.");
+  nb::class_<Binding>(module, "Binding",
+                      "A kernel with sizes chosen for a network's layers. ``binding[i]`` is the i-th layer's.")
       .def_ro("kernel", &Binding::kernel)
-      .def_prop_ro("flops", [](const Binding& binding) { return whole(binding.cost.flops); },
-                   "Operations of all layers with their counts, one image.")
+      .def_prop_ro(
+          "flops", [](const Binding& binding) { return whole(binding.cost.flops); },
+          "Operations of all layers with their counts, one image.")
       .def_prop_ro("params", [](const Binding& binding) { return whole(binding.cost.params); })
-      .def_prop_ro("memory", [](const Binding& binding) { return whole(binding.cost.memory); },
-                   "Bytes of live activations of the largest layer, fp32, one image.")
+      .def_prop_ro(
+          "memory", [](const Binding& binding) { return whole(binding.cost.memory); },
+          "Bytes of live activations of the largest layer, fp32, one image.")
       .def("__len__", [](const Binding& binding) { return binding.layers.size(); })
       .def("__getitem__", [](const Binding& binding, int64_t index) {
         const auto count = static_cast<int64_t>(binding.layers.size());

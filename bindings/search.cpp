@@ -27,8 +27,9 @@ T limit(const std::string& name, nb::handle value, const char* kind) {
 Limits limits(const nb::kwargs& given) {
   Limits limits;
   const std::map<std::string, int*> counts = {
-      {"min_primitives", &limits.min_primitives}, {"max_primitives", &limits.max_primitives}, {"max_weighted", &limits.max_weighted},
-      {"max_width", &limits.max_width},           {"max_variables", &limits.max_variables},   {"min_reach", &limits.min_reach},
+      {"min_primitives", &limits.min_primitives}, {"max_primitives", &limits.max_primitives},
+      {"max_weighted", &limits.max_weighted},     {"max_width", &limits.max_width},
+      {"max_variables", &limits.max_variables},   {"min_reach", &limits.min_reach},
   };
   const std::map<std::string, bool*> switches = {{"full_flow", &limits.full_flow}, {"trainable", &limits.trainable}};
   for (auto [key, value] : given) {
@@ -60,7 +61,8 @@ Strategy strategy(const std::string& name) {
 void bind_search(nb::module_& module) {
   module.def(
       "sample",
-      [](const std::vector<Layer>& layers, int64_t count, uint64_t seed, std::optional<Budget> budget, const nb::kwargs& given) {
+      [](const std::vector<Layer>& layers, int64_t count, uint64_t seed, std::optional<Budget> budget,
+         const nb::kwargs& given) {
         const Limits asked = limits(given);
         std::vector<Kernel> kernels;
         for (Sample& found : sample(layers, count, seed, budget.value_or(Budget{}), asked)) {
@@ -70,8 +72,10 @@ void bind_search(nb::module_& module) {
       },
       "layers"_a, "count"_a, "seed"_a = 0, "budget"_a = nb::none(), "limits"_a,
       "Samples distinct kernels that are legal on the layers, within the budget, and plausible.\n\n"
-      "Args:\n    layers: the layers that each kernel must serve.\n    count: how many.\n    seed: the same seed gives the same list.\n"
-      "    budget: limits for all layers together.\n    limits: min_primitives, max_primitives, max_weighted, max_width, max_variables,\n"
+      "Args:\n    layers: the layers that each kernel must serve.\n    count: how many.\n    seed: the same seed gives "
+      "the same list.\n"
+      "    budget: limits for all layers together.\n    limits: min_primitives, max_primitives, max_weighted, "
+      "max_width, max_variables,\n"
       "        min_reach, full_flow, trainable, weights (a number per primitive; 0 forbids it).\n\n"
       "Returns:\n    list[Kernel]: in canonical form, distinct by hash.\n\n"
       "Raises:\n    Infeasible: nothing fits the budget.\n    ValueError: a limit is unknown or out of range.\n");
@@ -83,12 +87,13 @@ void bind_search(nb::module_& module) {
       .def_ro("origin", &Candidate::origin)
       .def_ro("parent", &Candidate::parent);
   nb::class_<Search>(module, "Search",
-                     "Ask/tell search: ``ask()`` gives candidates, ``tell()`` takes results. Candidate i depends only on the seed and on the\n"
+                     "Ask/tell search: ``ask()`` gives candidates, ``tell()`` takes results. Candidate i depends only "
+                     "on the seed and on the\n"
                      "results of candidates 0 .. i - lookahead, so any number of workers gives the same ones.")
       .def(
           "__init__",
-          [](Search* self, const std::vector<Layer>& layers, std::optional<Budget> budget, uint64_t seed, const std::string& name,
-             int64_t lookahead, const nb::kwargs& given) {
+          [](Search* self, const std::vector<Layer>& layers, std::optional<Budget> budget, uint64_t seed,
+             const std::string& name, int64_t lookahead, const nb::kwargs& given) {
             new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead);
           },
           "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "evolution", "lookahead"_a = 8, "limits"_a)
@@ -96,7 +101,8 @@ void bind_search(nb::module_& module) {
       .def("tell", &Search::tell, "index"_a, "objectives"_a.none(),
            "The result of a candidate: numbers of which lower is better, or None when it failed.")
       .def("front", &Search::front, "Indices of the told candidates that no other dominates.")
-      .def_prop_ro("counts", &Search::counts, "How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.");
+      .def_prop_ro("counts", &Search::counts,
+                   "How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.");
 }
 
 }  // namespace canvas::python

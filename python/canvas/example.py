@@ -37,8 +37,8 @@ def fresh(example: Example, generator: torch.Generator) -> Example:
 def stored_channels_last(tensor: Tensor) -> Tensor:
     """A 4-d tensor stored channels last, without doubt.
 
-    With one channel or one position both formats are the same memory, PyTorch then keeps the strides of the other one, and all
-    that follows runs channels first: strides are set explicitly.
+    With one channel or one position both formats are the same memory; PyTorch then keeps the strides of the other one,
+    and all that follows runs channels first. So the strides are set explicitly.
     """
     _, channels, height, width = tensor.shape
     strides = (channels * height * width, 1, channels * width, channels)

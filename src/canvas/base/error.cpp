@@ -30,7 +30,8 @@ KernelError::KernelError(const std::string& file, Span span, const Fault& fault,
     : std::runtime_error(place(file, span) + fault.str() + excerpt(span, source_line)) {}
 
 void require(bool condition, const char* what) {
-  if (!condition) throw InternalError(std::string("internal error: ") + what + "; please report this with the kernel's text");
+  if (!condition)
+    throw InternalError(std::string("internal error: ") + what + "; please report this with the kernel's text");
 }
 
 }  // namespace canvas

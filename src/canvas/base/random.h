@@ -17,7 +17,9 @@ inline uint64_t mix64(uint64_t x) {
 }
 
 // Order-dependent combination of two hashes.
-inline uint64_t combine(uint64_t seed, uint64_t value) { return mix64(seed ^ (mix64(value) + 0x632be59bd9b4e019ull + (seed << 6))); }
+inline uint64_t combine(uint64_t seed, uint64_t value) {
+  return mix64(seed ^ (mix64(value) + 0x632be59bd9b4e019ull + (seed << 6)));
+}
 
 class Random {
  public:

@@ -9,7 +9,9 @@ namespace canvas {
 
 namespace {
 
-std::string between(size_t first, size_t last) { return "(" + std::to_string(first) + ", " + std::to_string(last) + ")"; }
+std::string between(size_t first, size_t last) {
+  return "(" + std::to_string(first) + ", " + std::to_string(last) + ")";
+}
 
 // Whether `right` follows `left` within one dimension.
 bool neighbours(const Layout& layout, const std::string& left, const std::string& right) {
@@ -51,7 +53,8 @@ std::string take_apart(const Layout& from, const Layout& atoms, const ExtentOf& 
     if (parts.size() < 2) continue;
     // One size may be left to torch: the batch's, or else the first that is known only at run time.
     const auto batch = std::find_if(parts.begin(), parts.end(), [](const Dim& part) { return holds(part, kBatch); });
-    const auto runtime = std::find_if(parts.begin(), parts.end(), [&](const Dim& part) { return !product(part, extent_of).fixed; });
+    const auto runtime =
+        std::find_if(parts.begin(), parts.end(), [&](const Dim& part) { return !product(part, extent_of).fixed; });
     const auto rest = batch != parts.end() ? batch : runtime;
     std::vector<std::string> sizes;
     for (auto part = parts.begin(); part != parts.end(); ++part) {
@@ -119,9 +122,11 @@ std::string arrange(const std::string& code, const Layout& from, const Layout& t
   }
   const Layout source = without_ones(from);
   const Layout target = without_ones(to);
-  const Layout atoms = cut(source, [&](const auto& left, const auto& right) { return !neighbours(target, left, right); });
+  const Layout atoms =
+      cut(source, [&](const auto& left, const auto& right) { return !neighbours(target, left, right); });
   text += take_apart(source, atoms, extent_of);
-  const Layout wanted = cut(target, [&](const auto& left, const auto& right) { return !neighbours(source, left, right); });
+  const Layout wanted =
+      cut(target, [&](const auto& left, const auto& right) { return !neighbours(source, left, right); });
   text += permuted(atoms, wanted);
   size_t end = wanted.size();
   for (size_t i = target.size(); i-- > 0;) {

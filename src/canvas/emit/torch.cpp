@@ -20,7 +20,8 @@ std::string sizes_text(const Kernel& kernel, const Values& values) {
   for (int v = 0; v < kernel.variables().count(); ++v) {
     if (v >= static_cast<int>(kStaticNames.size()) && !is_dynamic(v)) continue;
     if (values[static_cast<size_t>(v)] <= 0) continue;
-    text += (text.empty() ? "" : ", ") + kernel.variables().name(v) + " = " + std::to_string(values[static_cast<size_t>(v)]);
+    text += (text.empty() ? "" : ", ") + kernel.variables().name(v) + " = " +
+            std::to_string(values[static_cast<size_t>(v)]);
   }
   return text;
 }
@@ -78,7 +79,8 @@ std::vector<ParameterShape> parameters_of(const Kernel& kernel, const Values& va
   for (size_t i = 1; i < kernel.nodes().size(); ++i) {
     const Node& node = kernel.nodes()[i];
     if (!node.primitive->weighted()) continue;
-    ParameterShape shape{python_name(node.name), {}, writer.stored().at(node.name), node.primitive->initial, deviation[i]};
+    ParameterShape shape{
+        python_name(node.name), {}, writer.stored().at(node.name), node.primitive->initial, deviation[i]};
     for (const Axis& axis : node.primitive->parameter(*kernel.operands(node)[0], node.attributes)) {
       shape.logical.push_back(*axis.size.evaluate(values));
     }
@@ -99,11 +101,13 @@ std::string constructor(const std::vector<ParameterShape>& parameters, const std
 
 bool mentions(const std::vector<std::string>& lines, const std::string& word) {
   const std::regex pattern("\\b" + word + "\\b");
-  return std::any_of(lines.begin(), lines.end(), [&](const std::string& line) { return std::regex_search(line, pattern); });
+  return std::any_of(lines.begin(), lines.end(),
+                     [&](const std::string& line) { return std::regex_search(line, pattern); });
 }
 
 // "H, W = x.shape[2:]" where the statements need them, and a check of the extents that a parameter fixes.
-std::vector<std::string> preamble(const Kernel& kernel, const Values& values, const std::vector<std::string>& statements) {
+std::vector<std::string> preamble(const Kernel& kernel, const Values& values,
+                                  const std::vector<std::string>& statements) {
   const std::string x = python_name(kernel.signature().input);
   std::vector<std::string> lines, names;
   size_t first = 0;
@@ -124,12 +128,16 @@ std::vector<std::string> preamble(const Kernel& kernel, const Values& values, co
       if (!bound) continue;
       const std::string size = std::to_string(values[static_cast<size_t>(v)]);
       lines.push_back("if " + place + " != " + size + ":");
-      lines.push_back("    raise ValueError(f\"" + class_name(kernel.name()) + " has weights along " + name + " and takes " + name + " = " +
-                      size + ", got {" + place + "}\")");
+      lines.push_back("    raise ValueError(f\"" + class_name(kernel.name()) + " has weights along " + name +
+                      " and takes " + name + " = " + size + ", got {" + place + "}\")");
     }
   }
   if (needed) {
-    const std::string range = std::to_string(first) + (names.size() == 1 ? "" : ":" + (first + names.size() == axes.size() + 1 ? "" : std::to_string(first + names.size())));
+    const std::string range =
+        std::to_string(first) +
+        (names.size() == 1
+             ? ""
+             : ":" + (first + names.size() == axes.size() + 1 ? "" : std::to_string(first + names.size())));
     lines.push_back(join(names) + " = " + x + ".shape[" + range + "]");
   }
   return lines;
@@ -160,11 +168,12 @@ TorchSource emit_torch(const Kernel& kernel, const Values& values) {
   const std::vector<std::string> body = forward_body(kernel, values, writer);
   const std::vector<ParameterShape> parameters = parameters_of(kernel, values, writer);
   const std::string name = class_name(kernel.name());
-  std::string code = "class " + name + "(nn.Module):\n" + docstring(kernel, values) + "\n" + constructor(parameters, writer.buffers()) +
-                     "    def forward(self, " + python_name(kernel.signature().input) + "):\n" + block(body, "        ");
+  std::string code = "class " + name + "(nn.Module):\n" + docstring(kernel, values) + "\n" +
+                     constructor(parameters, writer.buffers()) + "    def forward(self, " +
+                     python_name(kernel.signature().input) + "):\n" + block(body, "        ");
   const bool functional = code.find("F.") != std::string::npos;
-  return {std::string("import torch\n") + (functional ? "import torch.nn.functional as F\n" : "") + "from torch import nn\n\n\n" + code +
-              "\n\nModule = " + name + "\n",
+  return {std::string("import torch\n") + (functional ? "import torch.nn.functional as F\n" : "") +
+              "from torch import nn\n\n\n" + code + "\n\nModule = " + name + "\n",
           parameters};
 }
 

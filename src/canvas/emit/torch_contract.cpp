@@ -36,7 +36,8 @@ std::optional<TorchValue> TorchWriter::linear(const CoreOp& core, int operand, c
   const auto last = order.end() - static_cast<std::ptrdiff_t>(from.size());  // the batch stands first
   if (!std::is_permutation(from.begin(), from.end(), last, order.end())) return std::nullopt;
   from.assign(last, order.end());
-  Layout layout = without_ones(cut(x.layout, [&](const auto& left, const auto& right) { return holds(from, left) != holds(from, right); }));
+  Layout layout = without_ones(
+      cut(x.layout, [&](const auto& left, const auto& right) { return holds(from, left) != holds(from, right); }));
   while (holds(from, layout.back()[0])) layout.pop_back();
   layout.push_back(from);
   const std::string code = "F.linear(" + arranged(x, layout).code + ", " + weight(weights, {to, from}).code + ")";
@@ -71,7 +72,8 @@ TorchValue TorchWriter::einsum(const CoreOp& core) {
   const auto letter = [&](const Dim& run) {
     const auto known = letter_of.find(run[0]);
     if (known != letter_of.end()) return known->second;
-    const std::string choices = std::string(1, run[0] == kBatch ? 'n' : run[0][0]) + "abcdefghijklmopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const std::string choices =
+        std::string(1, run[0] == kBatch ? 'n' : run[0][0]) + "abcdefghijklmopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     for (char choice : choices) {
       const bool free = std::isalpha(static_cast<unsigned char>(choice)) && letters.find(choice) == std::string::npos;
       if (!free || (choice == 'n' && run[0] != kBatch)) continue;
@@ -91,12 +93,14 @@ TorchValue TorchWriter::einsum(const CoreOp& core) {
       const bool stays = run[0] == kBatch || has_axis(core.axes, run[0]);
       if (stays && std::find(kept.begin(), kept.end(), run) == kept.end()) kept.push_back(run);
     }
-    operands.push_back(op(input).kind == CoreKind::kParameter ? weight(op(input), runs).code : arranged(value(input), runs).code);
+    operands.push_back(op(input).kind == CoreKind::kParameter ? weight(op(input), runs).code
+                                                              : arranged(value(input), runs).code);
   }
   const auto rank = [&](const Dim& run) {
     return run[0] == kBatch ? -1 : static_cast<int>(core.axes[static_cast<size_t>(find_axis(core.axes, run[0]))].role);
   };
-  std::stable_sort(kept.begin(), kept.end(), [&](const Dim& left, const Dim& right) { return rank(left) < rank(right); });
+  std::stable_sort(kept.begin(), kept.end(),
+                   [&](const Dim& left, const Dim& right) { return rank(left) < rank(right); });
   std::string result;
   for (const Dim& run : kept) result += letter(run);
   return assign(core, "torch.einsum(\"" + join(terms, ",") + "->" + result + "\", " + join(operands) + ")", kept);

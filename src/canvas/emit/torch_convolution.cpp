@@ -19,7 +19,8 @@ bool absorbed(const IndexItem& item, const CoreOp& core, const CoreOp& weights) 
 // Whether PyTorch can train it: in a strided 1x1 convolution of fewer than 16 channels, stored channels last, oneDNN's weight gradient
 // writes past its buffer (uxlfoundation/oneDNN issue 6035; seen with PyTorch 2.13). A slice before the convolution does the same.
 bool trainable(const std::vector<IndexItem>& items, int64_t contracted) {
-  return contracted >= 16 || std::any_of(items.begin(), items.end(), [](const IndexItem& item) { return !item.made.empty(); });
+  return contracted >= 16 ||
+         std::any_of(items.begin(), items.end(), [](const IndexItem& item) { return !item.made.empty(); });
 }
 
 // How the operand's axes are used: [front (into the batch), groups, from (contracted), spatial dimensions].
@@ -51,15 +52,18 @@ bool fit_spatial(Plan& plan, const std::vector<IndexItem>& items, size_t most) {
   return !plan.spatial.empty() && plan.spatial.size() <= 3;
 }
 
-std::optional<Plan> make_plan(const CoreOp& core, const CoreOp& weights, const TorchValue& base, const std::vector<IndexItem>& items) {
+std::optional<Plan> make_plan(const CoreOp& core, const CoreOp& weights, const TorchValue& base,
+                              const std::vector<IndexItem>& items) {
   Plan plan;
   bool windows = false;
   size_t most = 3;
   for (const IndexItem& item : items) windows = windows || !item.made.empty();
   for (const Axis& axis : weights.axes) {
     const bool kept = has_axis(core.axes, axis.name), in_base = has_axis(base.axes, axis.name);
-    if (kept) (in_base ? plan.groups : plan.to).push_back(axis.name);
-    else if (in_base) plan.from.push_back(axis.name);
+    if (kept)
+      (in_base ? plan.groups : plan.to).push_back(axis.name);
+    else if (in_base)
+      plan.from.push_back(axis.name);
     if (in_base && axis.role == Role::kSpatial) return std::nullopt;
   }
   const Dim order = flat(base.layout);
@@ -74,8 +78,10 @@ std::optional<Plan> make_plan(const CoreOp& core, const CoreOp& weights, const T
     if (*axis == kBatch || channel(*axis)) continue;
     const bool is_spatial = base.axes[static_cast<size_t>(find_axis(base.axes, *axis))].role == Role::kSpatial;
     const bool behind = first != order.end() ? axis > first : is_spatial;
-    if (item_along(items, *axis) || behind) plan.spatial.push_back({*axis});
-    else plan.front.push_back(*axis);
+    if (item_along(items, *axis) || behind)
+      plan.spatial.push_back({*axis});
+    else
+      plan.front.push_back(*axis);
     if (behind && !is_spatial) most = 2;  // not worth a conv3d
   }
   if (!fit_spatial(plan, items, most)) return std::nullopt;
@@ -90,9 +96,11 @@ std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int opera
   std::vector<IndexItem> items;
   const CoreOp& x = op(operand);
   int64_t contracted = 1;
-  for (const Axis& axis : weights.axes) contracted *= has_axis(core.axes, axis.name) ? 1 : extent(weights.axes, axis.name);
+  for (const Axis& axis : weights.axes)
+    contracted *= has_axis(core.axes, axis.name) ? 1 : extent(weights.axes, axis.name);
   if (x.kind == CoreKind::kIndex && x.over.empty() && trainable(x.items, contracted) &&
-      std::all_of(x.items.begin(), x.items.end(), [&](const IndexItem& item) { return absorbed(item, core, weights); })) {
+      std::all_of(x.items.begin(), x.items.end(),
+                  [&](const IndexItem& item) { return absorbed(item, core, weights); })) {
     items = x.items;
     base_id = x.inputs[0];
   }
@@ -119,8 +127,10 @@ std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int opera
   layout.insert(layout.end(), plan->spatial.begin(), plan->spatial.end());
   const int64_t groups = extent(base.axes, plan->single ? plan->front : plan->groups);
 
-  std::string code = "F.conv" + std::to_string(plan->spatial.size()) + "d(" + arranged(base, layout).code + ", " + weight(weights, filter).code;
-  if (code.ends_with(')') || code.ends_with(']')) code += ".contiguous()";  // the backward pass of some convolutions demands it
+  std::string code = "F.conv" + std::to_string(plan->spatial.size()) + "d(" + arranged(base, layout).code + ", " +
+                     weight(weights, filter).code;
+  if (code.ends_with(')') || code.ends_with(']'))
+    code += ".contiguous()";  // the backward pass of some convolutions demands it
   if (plan->single) {
     code += ".repeat(" + std::to_string(groups);
     for (size_t i = 1; i < filter.size(); ++i) code += ", 1";

@@ -55,8 +55,10 @@ TorchValue TorchWriter::neighbourhood(const CoreOp& core) {
     const bool sliding = item_along(core.items, axis) != nullptr;
     if (axis == kBatch || axis == core.over) continue;
     const bool spatial = core.axes[static_cast<size_t>(find_axis(core.axes, axis))].role == Role::kSpatial;
-    if (sliding || (spatial && layout.size() < 5 - core.items.size())) layout.push_back({axis});
-    else layout[0].push_back(axis);
+    if (sliding || (spatial && layout.size() < 5 - core.items.size()))
+      layout.push_back({axis});
+    else
+      layout[0].push_back(axis);
   }
   const size_t dims = layout.size() - 2;
   if (dims > 3) throw ArgumentError("shift: a neighbourhood of more than three axes has no PyTorch form");
@@ -79,7 +81,9 @@ TorchValue TorchWriter::neighbourhood(const CoreOp& core) {
   }
   const std::string channels = std::to_string(extent(core.axes, core.over));
   const std::string count = std::to_string(neighbours);
-  const TorchValue one_hot{"F.one_hot(torch.arange(" + channels + ") * " + count + " // " + channels + ", " + count + ")", flat_filter, axes};
+  const TorchValue one_hot{
+      "F.one_hot(torch.arange(" + channels + ") * " + count + " // " + channels + ", " + count + ")", flat_filter,
+      axes};
   require(!core.name.empty(), "a neighbourhood shift without a name");
   const std::string name = python_name(core.name);
   const std::string buffer =

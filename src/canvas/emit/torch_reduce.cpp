@@ -20,13 +20,16 @@ std::optional<TorchValue> TorchWriter::pool(const CoreOp& core) {
   const TorchValue& base = value(window.inputs[0]);
   // [batch, channels, pooled axes]: what lies behind the first pooled axis is pooled too, by 1.
   const auto item_of = [&](const std::string& axis) {
-    return std::find_if(window.items.begin(), window.items.end(), [&](const IndexItem& item) { return item.axis == axis; });
+    return std::find_if(window.items.begin(), window.items.end(),
+                        [&](const IndexItem& item) { return item.axis == axis; });
   };
   Layout layout = {{kBatch}, {}};
   for (const std::string& axis : flat(base.layout)) {
     if (axis == kBatch) continue;
-    if (item_of(axis) != window.items.end() || layout.size() > 2) layout.push_back({axis});
-    else layout[1].push_back(axis);
+    if (item_of(axis) != window.items.end() || layout.size() > 2)
+      layout.push_back({axis});
+    else
+      layout[1].push_back(axis);
   }
   const size_t dims = layout.size() - 2;
   if (dims > 3) return std::nullopt;
@@ -59,12 +62,15 @@ TorchValue TorchWriter::reduce(const CoreOp& core) {
   if (auto pooled = pool(core)) return *pooled;
   const TorchValue& operand = value(core.inputs[0]);
   const auto gone = [&](const std::string& axis) { return holds(core.from, axis); };
-  const Layout apart = cut(operand.layout, [&](const auto& left, const auto& right) { return gone(left) != gone(right); });
+  const Layout apart =
+      cut(operand.layout, [&](const auto& left, const auto& right) { return gone(left) != gone(right); });
   Layout layout;
   std::vector<int64_t> dims;
   for (size_t i = 0; i < apart.size(); ++i) {
-    if (!apart[i].empty() && gone(apart[i][0])) dims.push_back(static_cast<int64_t>(i));
-    else layout.push_back(apart[i]);
+    if (!apart[i].empty() && gone(apart[i][0]))
+      dims.push_back(static_cast<int64_t>(i));
+    else
+      layout.push_back(apart[i]);
   }
   const std::string function = core.function == "max" ? ".amax(" : "." + core.function + "(";
   return assign(core, arranged(operand, apart).code + function + one_or_tuple(dims) + ")", layout);
@@ -82,8 +88,10 @@ TorchValue TorchWriter::softmax(const CoreOp& core) {
     return holds(core.from, left) != holds(core.from, right);
   });
   for (const Dim& dim : apart) {
-    if (dim.empty() || !holds(core.from, dim[0])) layout.push_back(dim);
-    else if (dim[0] == together[0]) layout.push_back(together);
+    if (dim.empty() || !holds(core.from, dim[0]))
+      layout.push_back(dim);
+    else if (dim[0] == together[0])
+      layout.push_back(together);
   }
   const std::string dim = std::to_string(find_dim(layout, together[0]));
   return assign(core, arranged(operand, layout).code + ".softmax(" + dim + ")", layout);

@@ -13,10 +13,12 @@ const IndexItem* item_along(const std::vector<IndexItem>& items, const std::stri
 }
 
 Layout apart_along(const Layout& layout, const std::vector<IndexItem>& items) {
-  return cut(layout, [&](const auto& left, const auto& right) { return item_along(items, left) || item_along(items, right); });
+  return cut(layout,
+             [&](const auto& left, const auto& right) { return item_along(items, left) || item_along(items, right); });
 }
 
-std::string TorchWriter::padded(const std::string& code, const Layout& layout, const std::vector<IndexItem>& items) const {
+std::string TorchWriter::padded(const std::string& code, const Layout& layout,
+                                const std::vector<IndexItem>& items) const {
   std::vector<int64_t> pads;  // last dimension first, as F.pad wants them
   size_t used = 0;
   for (size_t i = layout.size(); i-- > 0;) {
@@ -30,7 +32,8 @@ std::string TorchWriter::padded(const std::string& code, const Layout& layout, c
   return pads.empty() ? code : "F.pad(" + code + ", " + tuple(pads) + ")";
 }
 
-TorchWriter::TapLoop TorchWriter::tap_loop(const Axes& axes, const Layout& layout, const std::vector<IndexItem>& items) const {
+TorchWriter::TapLoop TorchWriter::tap_loop(const Axes& axes, const Layout& layout,
+                                           const std::vector<IndexItem>& items) const {
   TapLoop loop;
   std::vector<std::string> slices(layout.size(), ":");
   for (const IndexItem& item : items) {
@@ -65,11 +68,13 @@ std::optional<TorchValue> TorchWriter::taps(const CoreOp& core, int window_id, i
     kept += has_axis(core.axes, item.made);
     if (has_axis(op(other_id).axes, item.made)) others.push_back(item.made);
   }
-  if (windows.empty() || (kept != 0 && kept != windows.size()) || (kept == 0 && others.size() != windows.size())) return std::nullopt;
+  if (windows.empty() || (kept != 0 && kept != windows.size()) || (kept == 0 && others.size() != windows.size()))
+    return std::nullopt;
   const int base_id = window.inputs[0];
   Axes all = op(base_id).axes;
   const auto subset = [&](const Axes& part, const Axes& whole) {
-    return std::all_of(part.begin(), part.end(), [&](const Axis& axis) { return holds(windows, axis.name) || has_axis(whole, axis.name); });
+    return std::all_of(part.begin(), part.end(),
+                       [&](const Axis& axis) { return holds(windows, axis.name) || has_axis(whole, axis.name); });
   };
   const bool matrix_product = !subset(op(other_id).axes, all) && !subset(all, op(other_id).axes);
   for (const Axis& axis : op(other_id).axes) {
@@ -81,9 +86,10 @@ std::optional<TorchValue> TorchWriter::taps(const CoreOp& core, int window_id, i
   value(base_id);
   value(other_id);
   const auto summed = [&](const std::string& axis) { return axis != kBatch && !has_axis(core.axes, axis); };
-  Layout layout = cut(apart_along(common_layout(all, {base_id, other_id}), window.items), [&](const auto& left, const auto& right) {
-    return holds(windows, left) != holds(windows, right) || summed(left) != summed(right);
-  });
+  Layout layout =
+      cut(apart_along(common_layout(all, {base_id, other_id}), window.items), [&](const auto& left, const auto& right) {
+        return holds(windows, left) != holds(windows, right) || summed(left) != summed(right);
+      });
   std::erase_if(layout, [&](const Dim& dim) { return holds(windows, dim[0]); });
   const Layout base_layout = aligned(base_id, layout);
   Layout other_layout = aligned(other_id, layout);
@@ -111,8 +117,10 @@ TorchValue TorchWriter::tap_products(const CoreOp& core, const TorchValue& wide,
   std::vector<int64_t> gone;
   for (size_t i = 0; i < wide.layout.size(); ++i) {
     const Dim& dim = wide.layout[i];
-    if (dim[0] != kBatch && !has_axis(core.axes, dim[0])) gone.push_back(static_cast<int64_t>(i));
-    else layout.push_back(dim);
+    if (dim[0] != kBatch && !has_axis(core.axes, dim[0]))
+      gone.push_back(static_cast<int64_t>(i));
+    else
+      layout.push_back(dim);
   }
   if (!gone.empty()) product = "(" + product + ").sum(" + one_or_tuple(gone) + ")";
   if (!has_axis(core.axes, windows[0])) return assign(core, "sum(" + product + loop.loops + ")", layout);

@@ -27,7 +27,8 @@ std::string runtime_code(const Size& size, const Values& values) {
       require(power > 0, "an axis whose size falls as an extent grows");
       const std::string name = kStaticNames[static_cast<size_t>(v)];
       const bool divided = strides < 0 && stride > 1;
-      factors.push_back(!divided ? name : "(" + name + " + " + std::to_string(stride - 1) + ") // " + std::to_string(stride));
+      factors.push_back(!divided ? name
+                                 : "(" + name + " + " + std::to_string(stride - 1) + ") // " + std::to_string(stride));
       if (strides < 0) ++strides;
     }
   }
@@ -88,8 +89,10 @@ TorchValue TorchWriter::view(const CoreOp& core) {
   for (const Dim& dim : made.layout) {
     Dim kept;
     for (const std::string& axis : dim) {
-      if (!holds(core.from, axis)) kept.push_back(axis);
-      else if (!placed) kept.insert(kept.end(), core.from.begin(), core.from.end());
+      if (!holds(core.from, axis))
+        kept.push_back(axis);
+      else if (!placed)
+        kept.insert(kept.end(), core.from.begin(), core.from.end());
       placed = placed || holds(core.from, axis);
     }
     if (!kept.empty() || dim.empty()) together.push_back(std::move(kept));

@@ -91,8 +91,8 @@ class TorchWriter {
   // F.pad(code, ...) so that every window and offset of the items stays inside; `code` lies in `layout`.
   std::string padded(const std::string& code, const Layout& layout, const std::vector<IndexItem>& items) const;
   std::optional<TorchValue> taps(const CoreOp& op, int window, int other);
-  TorchValue tap_products(const CoreOp& op, const TorchValue& wide, const std::string& factor, const std::vector<IndexItem>& items,
-                          const Dim& indexed);
+  TorchValue tap_products(const CoreOp& op, const TorchValue& wide, const std::string& factor,
+                          const std::vector<IndexItem>& items, const Dim& indexed);
 
   // torch_reduce.cpp
   TorchValue reduce(const CoreOp& op);

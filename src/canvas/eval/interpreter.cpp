@@ -55,7 +55,8 @@ std::vector<std::pair<std::string, std::vector<int64_t>>> parameter_shapes(const
   return shapes;
 }
 
-Interpretation interpret(const Kernel& kernel, const Values& values, const Tensor& input, const Parameters& parameters) {
+Interpretation interpret(const Kernel& kernel, const Values& values, const Tensor& input,
+                         const Parameters& parameters) {
   Interpretation run;
   expect_shape(input, extents(kernel.signature().from, values, kernel.variables()), "the input");
   std::vector<Tensor> tensors = {input};
@@ -76,7 +77,8 @@ Interpretation interpret(const Kernel& kernel, const Values& values, const Tenso
     tensors.push_back(node.primitive->evaluate({node, operand_axes, operands, parameter, values, run.flops}));
   }
   const Axes& wanted = kernel.signature().to;
-  run.result = transposed(tensors.back(), kernel.nodes().back().axes, wanted, extents(wanted, values, kernel.variables()));
+  run.result =
+      transposed(tensors.back(), kernel.nodes().back().axes, wanted, extents(wanted, values, kernel.variables()));
   return run;
 }
 

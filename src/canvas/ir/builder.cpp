@@ -23,10 +23,12 @@ std::optional<Fault> check_result(const Axes& axes, const char* primitive, const
   for (const Axis& axis : axes) {
     require(!axis.name.empty(), "an axis without a name");
     if (!axis.size.valid()) {
-      return Fault{primitive, "sizes must fit 64-bit integers", "a product that is too large for axis " + axis.name, ""};
+      return Fault{primitive, "sizes must fit 64-bit integers", "a product that is too large for axis " + axis.name,
+                   ""};
     }
     if (axis.size.is_constant() && axis.size.denominator() != 1) {
-      return Fault{primitive, "a size without variables must be a whole number", axis.name + " = " + to_string(axis.size, variables), ""};
+      return Fault{primitive, "a size without variables must be a whole number",
+                   axis.name + " = " + to_string(axis.size, variables), ""};
     }
     if (!seen.insert(axis.name).second) {
       return Fault{primitive, "the axes of a value must have different names", to_string(axes, variables),
@@ -34,7 +36,8 @@ std::optional<Fault> check_result(const Axes& axes, const char* primitive, const
     }
   }
   if (axes.size() > kMostAxes) {
-    return Fault{primitive, "a value has at most " + std::to_string(kMostAxes) + " axes", std::to_string(axes.size()), ""};
+    return Fault{primitive, "a value has at most " + std::to_string(kMostAxes) + " axes", std::to_string(axes.size()),
+                 ""};
   }
   return std::nullopt;
 }
@@ -103,7 +106,8 @@ Builder::Builder(const Kernel& kernel, int length)
       nodes_(kernel.nodes().begin(), kernel.nodes().begin() + length + 1),
       undo_(static_cast<size_t>(length)) {}
 
-Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes, const std::string& name) {
+Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes,
+                         const std::string& name) {
   require(static_cast<int>(inputs.size()) == primitive.arity, "a primitive was given the wrong number of operands");
   if (nodes_.size() > kMostNodes) {
     return Fault{primitive.name, "a kernel has at most " + std::to_string(kMostNodes) + " primitives", "more", ""};
@@ -164,7 +168,8 @@ Result<Kernel> Builder::finish(const std::string& name) const {
   for (const Axis& wanted : signature_.to) {
     const int found = find_axis(result, wanted.name);
     if (found < 0) return mismatch;
-    if (auto fault = equations.equate(result[static_cast<size_t>(found)].size, wanted.size, "verify", variables_)) return *fault;
+    if (auto fault = equations.equate(result[static_cast<size_t>(found)].size, wanted.size, "verify", variables_))
+      return *fault;
   }
   if (!equations.empty()) {
     for (Node& node : kernel.nodes_) {

@@ -20,7 +20,8 @@ class Builder {
   Builder(const Kernel& kernel, int length);
 
   // Adds a node and returns its value's index, or says why it is not legal. An empty name is replaced by a fresh one.
-  Result<int> add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes, const std::string& name = "");
+  Result<int> add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes,
+                  const std::string& name = "");
   // Takes the last node back.
   void pop();
 

@@ -21,7 +21,8 @@ Attributes sorted_attributes(const Node& node) {
   Attributes attributes = node.attributes;
   if (ordered(node)) return attributes;
   std::sort(attributes.from.begin(), attributes.from.end());
-  std::sort(attributes.items.begin(), attributes.items.end(), [](const AxisItem& a, const AxisItem& b) { return a.axis < b.axis; });
+  std::sort(attributes.items.begin(), attributes.items.end(),
+            [](const AxisItem& a, const AxisItem& b) { return a.axis < b.axis; });
   return attributes;
 }
 
@@ -119,7 +120,11 @@ class AxisClasses {
 class Canonicaliser {
  public:
   Canonicaliser(const Kernel& kernel, std::vector<Node> nodes, std::vector<int> origin)
-      : kernel_(kernel), nodes_(std::move(nodes)), origin_(std::move(origin)), labels_(labels(nodes_, kernel.signature())), classes_(nodes_) {
+      : kernel_(kernel),
+        nodes_(std::move(nodes)),
+        origin_(std::move(origin)),
+        labels_(labels(nodes_, kernel.signature())),
+        classes_(nodes_) {
     const int last = static_cast<int>(nodes_.size()) - 1;
     for (const Axis& axis : kernel.signature().from) names_[classes_.find(0, axis.name)] = axis.name;
     for (const Axis& axis : kernel.signature().to) names_[classes_.find(last, axis.name)] = axis.name;
@@ -169,7 +174,8 @@ class Canonicaliser {
 
   std::vector<int> sorted_inputs(const Node& node) const {
     std::vector<int> inputs = node.inputs;
-    if (commutes(node)) std::stable_sort(inputs.begin(), inputs.end(), [&](int a, int b) { return label(a) < label(b); });
+    if (commutes(node))
+      std::stable_sort(inputs.begin(), inputs.end(), [&](int a, int b) { return label(a) < label(b); });
     return inputs;
   }
 
@@ -178,8 +184,9 @@ class Canonicaliser {
     const int operand = node.inputs[0];
     Attributes& a = node.attributes;
     if (!ordered(node)) {
-      std::stable_sort(a.to.begin(), a.to.end(),
-                       [&](const Axis& x, const Axis& y) { return axis_label(value, x.name) < axis_label(value, y.name); });
+      std::stable_sort(a.to.begin(), a.to.end(), [&](const Axis& x, const Axis& y) {
+        return axis_label(value, x.name) < axis_label(value, y.name);
+      });
       std::stable_sort(a.items.begin(), a.items.end(), [&](const AxisItem& x, const AxisItem& y) {
         return axis_label(operand, x.axis) < axis_label(operand, y.axis);
       });
@@ -230,7 +237,8 @@ class Canonicaliser {
     for (int v : fresh) canonical_[v] = variables_.add(kVariableNames[variables_.names.size()]);
     Size result = Size::constant(size.numerator(), size.denominator());
     for (int v = 0; v < kMaxVariables; ++v) {
-      if (size.exponent(v) != 0) result = result * Size::variable(is_dynamic(v) ? canonical_.at(v) : v, size.exponent(v));
+      if (size.exponent(v) != 0)
+        result = result * Size::variable(is_dynamic(v) ? canonical_.at(v) : v, size.exponent(v));
     }
     return result;
   }

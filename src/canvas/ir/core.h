@@ -12,13 +12,13 @@ namespace canvas {
 enum class CoreKind {
   kInput,      // the kernel's input
   kParameter,  // a trained tensor; `name`
-  kView,       // a bijective change of axes: `from` (in this order, last fastest) become `to`; one of the two has one entry, or
-               // both have one (a rename)
-  kIndex,      // element at stride*i + dilation*(w - window/2) + offset along each item's axis, zero outside
-  kMap,        // `function` applied element by element; operands broadcast by axis name
-  kContract,   // product of the operands (broadcast by axis name), summed over all axes that the result lacks
-  kReduce,     // `function` (sum, mean, max) over `from`
-  kSoftmax,    // over `from`
+  kView,  // a bijective change of axes: `from` (in this order, last fastest) become `to`; one of the two has one entry, or
+          // both have one (a rename)
+  kIndex,     // element at stride*i + dilation*(w - window/2) + offset along each item's axis, zero outside
+  kMap,       // `function` applied element by element; operands broadcast by axis name
+  kContract,  // product of the operands (broadcast by axis name), summed over all axes that the result lacks
+  kReduce,    // `function` (sum, mean, max) over `from`
+  kSoftmax,   // over `from`
 };
 
 // One axis of an index map. in[axis = stride*axis' + dilation*(made - window/2) + offset].

@@ -22,7 +22,8 @@ std::string to_string(const Axes& axes, const Variables& variables) {
   for (const Axis& axis : axes) {
     if (text.size() > 1) text += ", ";
     const std::string size = to_string(axis.size, variables);
-    const bool short_form = size == axis.name || size.rfind(axis.name + "/", 0) == 0 || size.rfind(axis.name + "*", 0) == 0;
+    const bool short_form =
+        size == axis.name || size.rfind(axis.name + "/", 0) == 0 || size.rfind(axis.name + "*", 0) == 0;
     text += short_form ? size : axis.name + " = " + size;
   }
   return text + "]";

@@ -34,9 +34,9 @@ std::string to_string(const Axes& axes, const Variables& variables);
 // One `axis: made = amount` of a text: `H: 3`, `H: h = 3`, `W: -1`, `H: s`.
 struct AxisItem {
   std::string axis;
-  std::string made;   // the new axis (unfold), or empty
-  Size amount;        // window, factor; the constant 1 where `offset` is what counts
-  int offset = 0;     // shift
+  std::string made;  // the new axis (unfold), or empty
+  Size amount;       // window, factor; the constant 1 where `offset` is what counts
+  int offset = 0;    // shift
   bool operator==(const AxisItem&) const = default;
 };
 

@@ -26,7 +26,8 @@ class Refinement {
     uses_.assign(nodes.size(), 1);
     for (const Node& node : nodes) labels_.axes.emplace_back(node.axes.size(), 1);
     axis_uses_ = labels_.axes;
-    for (int v = 0; v < kMaxVariables; ++v) labels_.variables.push_back(is_dynamic(v) ? 7 : combine(11, static_cast<uint64_t>(v)));
+    for (int v = 0; v < kMaxVariables; ++v)
+      labels_.variables.push_back(is_dynamic(v) ? 7 : combine(11, static_cast<uint64_t>(v)));
   }
 
   Labels run() {
@@ -39,7 +40,8 @@ class Refinement {
     }
     for (size_t i = 0; i < nodes_.size(); ++i) {
       labels_.values[i] = combine(labels_.values[i], uses_[i]);
-      for (size_t j = 0; j < labels_.axes[i].size(); ++j) labels_.axes[i][j] = combine(labels_.axes[i][j], axis_uses_[i][j]);
+      for (size_t j = 0; j < labels_.axes[i].size(); ++j)
+        labels_.axes[i][j] = combine(labels_.axes[i][j], axis_uses_[i][j]);
     }
     return std::move(labels_);
   }
@@ -59,7 +61,9 @@ class Refinement {
     return sum;
   }
 
-  static void put(uint64_t& code, uint64_t entry, bool in_order) { code = in_order ? combine(code, entry) : code + mix64(entry); }
+  static void put(uint64_t& code, uint64_t entry, bool in_order) {
+    code = in_order ? combine(code, entry) : code + mix64(entry);
+  }
 
   uint64_t attributes(const Node& node) const {
     const Attributes& a = node.attributes;
@@ -132,9 +136,11 @@ class Refinement {
   uint64_t axis_use(size_t i, const std::string& name) const {
     const Node& node = nodes_[i];
     const Attributes& a = node.attributes;
-    uint64_t use = combine(labels_.values[i], operand_axis(node, name));  // with what it is joined to in another operand
+    uint64_t use =
+        combine(labels_.values[i], operand_axis(node, name));  // with what it is joined to in another operand
     const auto place = std::find(a.from.begin(), a.from.end(), name);
-    if (place != a.from.end()) use = combine(use, ordered(node) ? static_cast<uint64_t>(place - a.from.begin()) + 29 : 29);
+    if (place != a.from.end())
+      use = combine(use, ordered(node) ? static_cast<uint64_t>(place - a.from.begin()) + 29 : 29);
     if (std::count(a.per.begin(), a.per.end(), name)) use = combine(use, 31);
     for (size_t k = 0; k < a.items.size(); ++k) {
       if (a.items[k].axis == name) use = combine(use, combine(labels_.of(a.items[k].amount), ordered(node) ? k : 37));
@@ -151,7 +157,8 @@ class Refinement {
         for (int v = kFirstDynamic; v < kMaxVariables; ++v) {
           const int power = nodes_[i].axes[j].size.exponent(v);
           if (power == 0) continue;
-          sums[static_cast<size_t>(v)] += mix64(combine(combine(labels_.axes[i][j], axis_uses_[i][j]), static_cast<uint64_t>(power)));
+          sums[static_cast<size_t>(v)] +=
+              mix64(combine(combine(labels_.axes[i][j], axis_uses_[i][j]), static_cast<uint64_t>(power)));
         }
       }
     }
@@ -173,7 +180,8 @@ class Refinement {
 uint64_t Labels::of(const Size& size) const {
   uint64_t sum = 0;
   for (int v = 0; v < kMaxVariables; ++v) {
-    if (size.exponent(v) != 0) sum += mix64(combine(variables[static_cast<size_t>(v)], static_cast<uint64_t>(size.exponent(v))));
+    if (size.exponent(v) != 0)
+      sum += mix64(combine(variables[static_cast<size_t>(v)], static_cast<uint64_t>(size.exponent(v))));
   }
   return combine(combine(static_cast<uint64_t>(size.numerator()), static_cast<uint64_t>(size.denominator())), sum);
 }

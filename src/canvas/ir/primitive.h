@@ -68,10 +68,10 @@ struct Evaluation {
   const Node& node;
   std::vector<const Axes*> operand_axes;
   std::vector<const Tensor*> operands;
-  const Tensor* parameter;              // axes as parameter() gives; null without one
+  const Tensor* parameter;  // axes as parameter() gives; null without one
   const Values& values;
-  int64_t& flops;                       // counted as the loops run
-  std::vector<int64_t> extents() const; // of the result
+  int64_t& flops;                        // counted as the loops run
+  std::vector<int64_t> extents() const;  // of the result
 };
 
 // What a proposal may build on.
@@ -89,8 +89,8 @@ struct Proposal {
 
 struct Primitive {
   const char* name;
-  const char* summary;                  // one line
-  const char* formula;                  // what an element of the result is
+  const char* summary;  // one line
+  const char* formula;  // what an element of the result is
   int arity = 1;
   unsigned grammar = kNothing;
   unsigned properties = 0;

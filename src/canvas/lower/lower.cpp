@@ -14,7 +14,8 @@ CoreProgram lower(const Kernel& kernel) {
     for (int value : node.inputs) inputs.push_back(lowered[static_cast<size_t>(value)]);
     lowered.push_back(node.primitive->lower(node, kernel.operands(node), inputs, program));
   }
-  require(lowered.back() + 1 == static_cast<int>(program.ops.size()), "the result of a lowered kernel is not its last operation");
+  require(lowered.back() + 1 == static_cast<int>(program.ops.size()),
+          "the result of a lowered kernel is not its last operation");
   return program;
 }
 

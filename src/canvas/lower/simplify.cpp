@@ -54,10 +54,10 @@ class Simplifier {
 
   CoreProgram run() {
     using Rule = bool (Simplifier::*)(int);
-    constexpr std::array<Rule, 8> rules = {&Simplifier::join_indices,      &Simplifier::stride_early,
-                                           &Simplifier::view_before_window, &Simplifier::map_before_window,
+    constexpr std::array<Rule, 8> rules = {&Simplifier::join_indices,        &Simplifier::stride_early,
+                                           &Simplifier::view_before_window,  &Simplifier::map_before_window,
                                            &Simplifier::scale_before_window, &Simplifier::unmerge_weight,
-                                           &Simplifier::product_sum,       &Simplifier::reduce_in_parts};
+                                           &Simplifier::product_sum,         &Simplifier::reduce_in_parts};
     for (bool changed = true; changed;) {
       changed = false;
       const CoreProgram sorted = topological();
@@ -237,16 +237,19 @@ class Simplifier {
     if (contract.kind != CoreKind::kContract || contract.inputs.size() != 2) return false;
     const CoreOp view = input(id, 0);
     CoreOp weight = input(id, 1);
-    if (view.kind != CoreKind::kView || weight.kind != CoreKind::kParameter || view.to.size() != 1 || view.from.size() < 2) return false;
+    if (view.kind != CoreKind::kView || weight.kind != CoreKind::kParameter || view.to.size() != 1 ||
+        view.from.size() < 2)
+      return false;
     const CoreOp window = op(view.inputs[0]);
     const Names parts(view.from.begin(), view.from.end());
     const int place = find_axis(weight.axes, view.to[0].name);
-    if (!has_windows(window) || !meets(view.from, made(window)) || place < 0 || has_axis(contract.axes, view.to[0].name) ||
-        meets(weight.axes, parts) || meets(contract.axes, parts)) {
+    if (!has_windows(window) || !meets(view.from, made(window)) || place < 0 ||
+        has_axis(contract.axes, view.to[0].name) || meets(weight.axes, parts) || meets(contract.axes, parts)) {
       return false;
     }
     Axes axes(weight.axes.begin(), weight.axes.begin() + place);
-    for (const std::string& name : view.from) axes.push_back(window.axes[static_cast<size_t>(find_axis(window.axes, name))]);
+    for (const std::string& name : view.from)
+      axes.push_back(window.axes[static_cast<size_t>(find_axis(window.axes, name))]);
     axes.insert(axes.end(), weight.axes.begin() + place + 1, weight.axes.end());
     weight.axes = std::move(axes);
     contract.inputs = {view.inputs[0], add(std::move(weight))};
@@ -262,7 +265,8 @@ class Simplifier {
     if (map.kind != CoreKind::kMap || map.function != "mul" || map.inputs.size() != 2) return false;
     for (int in : map.inputs) {
       const Names windows = made(op(in));
-      const bool all = std::all_of(reduce.from.begin(), reduce.from.end(), [&](const auto& name) { return windows.count(name) > 0; });
+      const bool all = std::all_of(reduce.from.begin(), reduce.from.end(),
+                                   [&](const auto& name) { return windows.count(name) > 0; });
       if (!has_windows(op(in)) || !all) continue;
       op(id) = {CoreKind::kContract, map.inputs, reduce.axes, {}, {}, {}, "", "", reduce.name};
       return true;
@@ -281,10 +285,12 @@ class Simplifier {
     for (const std::string& name : reduce.from) (windows.count(name) ? inside : others).push_back(name);
     if (others.empty() || inside.empty() || meets(others, touched(window))) return false;
     const auto drop = [&](Axes axes) {
-      std::erase_if(axes, [&](const Axis& axis) { return std::find(others.begin(), others.end(), axis.name) != others.end(); });
+      std::erase_if(
+          axes, [&](const Axis& axis) { return std::find(others.begin(), others.end(), axis.name) != others.end(); });
       return axes;
     };
-    CoreOp first{CoreKind::kReduce, window.inputs, drop(op(window.inputs[0]).axes), others, {}, {}, "", reduce.function, ""};
+    CoreOp first{
+        CoreKind::kReduce, window.inputs, drop(op(window.inputs[0]).axes), others, {}, {}, "", reduce.function, ""};
     CoreOp after = window;
     after.axes = drop(window.axes);
     after.name.clear();
@@ -303,9 +309,8 @@ class Simplifier {
 }  // namespace
 
 bool is_stride_only(const CoreOp& index) {
-  return index.over.empty() && std::all_of(index.items.begin(), index.items.end(), [](const IndexItem& item) {
-           return item.made.empty() && item.offset == 0;
-         });
+  return index.over.empty() && std::all_of(index.items.begin(), index.items.end(),
+                                           [](const IndexItem& item) { return item.made.empty() && item.offset == 0; });
 }
 
 CoreProgram simplify(const CoreProgram& program) { return Simplifier(program).run(); }

@@ -88,8 +88,8 @@ Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& 
     }
   }
   Tensor sum(extents_of(result, values));
-  const std::array<std::vector<int64_t>, 3> strides = {strides_for(loop, result, values), strides_for(loop, left_axes, values),
-                                                       strides_for(loop, right_axes, values)};
+  const std::array<std::vector<int64_t>, 3> strides = {
+      strides_for(loop, result, values), strides_for(loop, left_axes, values), strides_for(loop, right_axes, values)};
   walk(extents_of(loop, values), strides, [&](const std::array<size_t, 3>& at) {
     sum.data[at[0]] += left.data[at[1]] * right.data[at[2]];
     flops += 2;
@@ -99,7 +99,8 @@ Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& 
 
 Size flop_per_element(const std::vector<const Axes*>&, const Node& node) { return volume(node.axes); }
 
-Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node&, const Values&) {
+Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node&,
+                     const Values&) {
   return operands[0];
 }
 

@@ -48,8 +48,8 @@ void walk(const std::vector<int64_t>& loop, const std::array<std::vector<int64_t
 }
 
 // Sum over the axes that `result` lacks of the product of two tensors; counts two operations a term.
-Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& left, const Axes& right_axes, const Tensor& right,
-                       const Values& values, int64_t& flops);
+Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& left, const Axes& right_axes,
+                       const Tensor& right, const Values& values, int64_t& flops);
 
 // One operation per element of the result.
 Size flop_per_element(const std::vector<const Axes*>& operands, const Node& node);

@@ -7,7 +7,8 @@ namespace canvas {
 namespace {
 
 Result<Axes> infer(Inference& in) {
-  if (in.attributes.from.empty()) return Fault{"contract C1", "at least one axis to sum over", "none", "write contract(a, b, [h, w])"};
+  if (in.attributes.from.empty())
+    return Fault{"contract C1", "at least one axis to sum over", "none", "write contract(a, b, [h, w])"};
   for (const std::string& name : in.attributes.from) {
     for (const Axes* axes : in.operands) {
       if (!has_axis(*axes, name)) return missing_axis("contract C1", name, *axes, in.variables);
@@ -20,14 +21,16 @@ Result<Axes> infer(Inference& in) {
 }
 
 Tensor evaluate(const Evaluation& e) {
-  return sum_of_products(e.node.axes, *e.operand_axes[0], *e.operands[0], *e.operand_axes[1], *e.operands[1], e.values, e.flops);
+  return sum_of_products(e.node.axes, *e.operand_axes[0], *e.operands[0], *e.operand_axes[1], *e.operands[1], e.values,
+                         e.flops);
 }
 
 Size flops(const std::vector<const Axes*>& operands, const Node& node) {
   return Size::constant(2) * volume(node.axes) * volume(select(*operands[0], node.attributes.from));
 }
 
-Moments moments(const std::vector<Moments>& in, const std::vector<const Axes*>& axes, const Node& node, const Values& values) {
+Moments moments(const std::vector<Moments>& in, const std::vector<const Axes*>& axes, const Node& node,
+                const Values& values) {
   double count = 1;
   for (const Axis& axis : select(*axes[0], node.attributes.from)) {
     count *= static_cast<double>(axis.size.evaluate(values).value_or(1));
@@ -40,7 +43,8 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   std::vector<std::string> windows, channels;
   for (const Axis& axis : proposal.operand(0)) {
     const int other = find_axis(proposal.operand(1), axis.name);
-    if (other < 0 || proposal.operand(1)[static_cast<size_t>(other)].size != axis.size || axis.role == Role::kSpatial) continue;
+    if (other < 0 || proposal.operand(1)[static_cast<size_t>(other)].size != axis.size || axis.role == Role::kSpatial)
+      continue;
     (axis.size.is_constant() ? windows : channels).push_back(axis.name);
   }
   Attributes attributes;

@@ -12,12 +12,14 @@ namespace {
 Result<Axes> infer(Inference& in) {
   Attributes& attributes = in.attributes;
   const Axes& operand = in.operand();
-  if (attributes.from.empty()) return Fault{"fc C1", "at least one axis to contract", "none", "write fc(x, [C] -> [K])"};
+  if (attributes.from.empty())
+    return Fault{"fc C1", "at least one axis to contract", "none", "write fc(x, [C] -> [K])"};
   if (auto fault = put_in_order(attributes.from, operand, "fc C1", in.variables)) return *fault;
   if (auto fault = put_in_order(attributes.per, operand, "fc C2", in.variables)) return *fault;
   for (const std::string& name : attributes.per) {
     if (contains(attributes.from, name)) {
-      return Fault{"fc C2", "the axes in `per` are kept, so they are not contracted", name, "take it out of one of the lists"};
+      return Fault{"fc C2", "the axes in `per` are kept, so they are not contracted", name,
+                   "take it out of one of the lists"};
     }
   }
   // The new axes stand where the first contracted channel or spatial axis stood; if only windows go, behind the other channels.
@@ -91,7 +93,8 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
     if (!proposal.partners.empty()) {  // weights for another value: exactly the axes that this one lacks
       Axes to;
       for (const Axis& axis : proposal.partners) {
-        if (!has_axis(proposal.operand(), axis.name) && !has_axis(to, axis.name) && random.chance(0.7)) to.push_back(axis);
+        if (!has_axis(proposal.operand(), axis.name) && !has_axis(to, axis.name) && random.chance(0.7))
+          to.push_back(axis);
       }
       if (!to.empty()) offer(all, to, {});
     }
@@ -115,13 +118,22 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   }
 }
 
-int lower(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
+          CoreProgram& program) {
   int operand = inputs[0];
   const Axes renamed = seen_by_parameter(*operands[0], node.attributes);
   for (size_t i = 0; i < renamed.size(); ++i) {
     const Axis& before = (*operands[0])[i];
     if (before.name == renamed[i].name) continue;
-    CoreOp view{CoreKind::kView, {operand}, program.ops[static_cast<size_t>(operand)].axes, {before.name}, {renamed[i]}, {}, "", "", ""};
+    CoreOp view{CoreKind::kView,
+                {operand},
+                program.ops[static_cast<size_t>(operand)].axes,
+                {before.name},
+                {renamed[i]},
+                {},
+                "",
+                "",
+                ""};
     view.axes[i].name = renamed[i].name;
     operand = program.add(std::move(view));
   }

@@ -80,7 +80,8 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
     offer(spatial, random.chance(0.2) ? kMax : kMean);
     if (spatial.size() > 1) offer({random.pick(spatial)}, kMean);
   }
-  if (channels.size() > 1) offer({random.pick(channels)}, random.chance(0.2) ? kMax : random.chance(0.5) ? kSum : kMean);
+  if (channels.size() > 1)
+    offer({random.pick(channels)}, random.chance(0.2) ? kMax : random.chance(0.5) ? kSum : kMean);
 }
 
 int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {

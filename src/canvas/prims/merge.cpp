@@ -10,11 +10,13 @@ namespace {
 Result<Axes> infer(Inference& in) {
   Attributes& attributes = in.attributes;
   if (attributes.from.size() < 2) {
-    return Fault{"merge C1", "at least two axes on the left", std::to_string(attributes.from.size()), "write [g, c] -> [C]"};
+    return Fault{"merge C1", "at least two axes on the left", std::to_string(attributes.from.size()),
+                 "write [g, c] -> [C]"};
   }
   std::vector<std::string> sorted = attributes.from;  // the order of `from` itself matters, so a copy is checked
   if (auto fault = put_in_order(sorted, in.operand(), "merge C1", in.variables)) return *fault;
-  if (attributes.to.size() != 1) return Fault{"merge C2", "one axis on the right", std::to_string(attributes.to.size()), ""};
+  if (attributes.to.size() != 1)
+    return Fault{"merge C2", "one axis on the right", std::to_string(attributes.to.size()), ""};
   const Axes parts = select(in.operand(), attributes.from);
   Axis& whole = attributes.to[0];
   if (volume(parts) != whole.size) {

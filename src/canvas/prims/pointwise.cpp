@@ -78,10 +78,10 @@ Primitive pointwise(const char* name, const char* formula, unsigned properties =
 
 }  // namespace
 
-#define CANVAS_POINTWISE(name, function, ...)                              \
-  const Primitive& name##_primitive() {                                    \
+#define CANVAS_POINTWISE(name, function, ...)                                   \
+  const Primitive& name##_primitive() {                                         \
     static const Primitive primitive = pointwise<function>(#name, __VA_ARGS__); \
-    return primitive;                                                      \
+    return primitive;                                                           \
   }
 
 CANVAS_POINTWISE(relu, relu, "y = max(x, 0)", kIdempotent)

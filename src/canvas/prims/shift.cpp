@@ -15,7 +15,8 @@ Result<Axes> infer(Inference& in) {
   const Attributes& attributes = in.attributes;
   if (attributes.items.empty()) return Fault{"shift C1", "at least one axis", "none", "write shift(x, H: 1)"};
   const bool neighbourhood = !attributes.per.empty();
-  if (attributes.per.size() > 1) return Fault{"shift C3", "one axis to spread over", std::to_string(attributes.per.size()), ""};
+  if (attributes.per.size() > 1)
+    return Fault{"shift C3", "one axis to spread over", std::to_string(attributes.per.size()), ""};
   if (neighbourhood && !has_axis(in.operand(), attributes.per[0])) {
     return missing_axis("shift C3", attributes.per[0], in.operand(), in.variables);
   }
@@ -34,7 +35,8 @@ Result<Axes> infer(Inference& in) {
     }
     const Size& window = item.amount;
     if (!window.is_constant() || window.denominator() != 1 || window.numerator() % 2 == 0 || window.numerator() > 63) {
-      return Fault{"shift C4", "the neighbourhood must be odd and at most 63", to_string(window, in.variables), "use 3 or 5"};
+      return Fault{"shift C4", "the neighbourhood must be odd and at most 63", to_string(window, in.variables),
+                   "use 3 or 5"};
     }
   }
   return in.operand();

@@ -24,7 +24,9 @@ Tensor evaluate(const Evaluation& e) {
   Tensor result(e.extents());
   const std::vector<double>& x = e.operands[0]->data;
   const std::array strides = {strides_for(operand, operand, e.values), strides_for(operand, kept, e.values)};
-  const auto each = [&](auto visit) { walk(result.shape, strides, [&](const std::array<size_t, 2>& at) { visit(at[0], at[1]); }); };
+  const auto each = [&](auto visit) {
+    walk(result.shape, strides, [&](const std::array<size_t, 2>& at) { visit(at[0], at[1]); });
+  };
   each([&](size_t i, size_t group) {
     largest.data[group] = x[i] > largest.data[group] || std::isnan(x[i]) ? x[i] : largest.data[group];
   });
@@ -51,8 +53,10 @@ Moments moments(const std::vector<Moments>& operands, const std::vector<const Ax
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
   std::vector<std::string> windows, channels;
   for (const Axis& axis : proposal.operand()) {
-    if (axis.role == Role::kWindow || (axis.role == Role::kChannel && axis.size.is_constant())) windows.push_back(axis.name);
-    else if (axis.role == Role::kChannel) channels.push_back(axis.name);
+    if (axis.role == Role::kWindow || (axis.role == Role::kChannel && axis.size.is_constant()))
+      windows.push_back(axis.name);
+    else if (axis.role == Role::kChannel)
+      channels.push_back(axis.name);
   }
   Attributes attributes;
   if (!windows.empty()) {

@@ -8,11 +8,13 @@ namespace {
 
 Result<Axes> infer(Inference& in) {
   Attributes& attributes = in.attributes;
-  if (attributes.from.size() != 1) return Fault{"split C1", "one axis on the left", std::to_string(attributes.from.size()), ""};
+  if (attributes.from.size() != 1)
+    return Fault{"split C1", "one axis on the left", std::to_string(attributes.from.size()), ""};
   const int position = find_axis(in.operand(), attributes.from[0]);
   if (position < 0) return missing_axis("split C1", attributes.from[0], in.operand(), in.variables);
   if (attributes.to.size() < 2) {
-    return Fault{"split C2", "at least two axes on the right", std::to_string(attributes.to.size()), "write [C] -> [g, c = C/g]"};
+    return Fault{"split C2", "at least two axes on the right", std::to_string(attributes.to.size()),
+                 "write [C] -> [g, c = C/g]"};
   }
   const Axis whole = in.operand()[static_cast<size_t>(position)];
   if (volume(attributes.to) != whole.size) {
@@ -36,11 +38,13 @@ void propose(const Proposal& proposal, Random&, std::vector<Attributes>& found) 
     if (axis.role != Role::kChannel || axis.size.is_constant()) continue;
     for (const Size& group : proposal.group_sizes) {
       bool divides = true;  // a variable that is already divided by twice would seldom be legal
-      for (int v = kFirstDynamic; v < kMaxVariables; ++v) divides = divides && !(group.exponent(v) > 0 && axis.size.exponent(v) < 0);
+      for (int v = kFirstDynamic; v < kMaxVariables; ++v)
+        divides = divides && !(group.exponent(v) > 0 && axis.size.exponent(v) < 0);
       if (!divides || group == axis.size) continue;
       Attributes attributes;
       attributes.from = {axis.name};
-      attributes.to = {{proposal.fresh(1), group, Role::kChannel}, {proposal.fresh(2), axis.size / group, Role::kChannel}};
+      attributes.to = {{proposal.fresh(1), group, Role::kChannel},
+                       {proposal.fresh(2), axis.size / group, Role::kChannel}};
       found.push_back(std::move(attributes));
     }
   }

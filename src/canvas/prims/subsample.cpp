@@ -8,7 +8,8 @@ namespace {
 
 Result<Axes> infer(Inference& in) {
   Axes result = in.operand();
-  if (in.attributes.items.empty()) return Fault{"subsample C1", "at least one axis", "none", "write subsample(x, H: s, W: s)"};
+  if (in.attributes.items.empty())
+    return Fault{"subsample C1", "at least one axis", "none", "write subsample(x, H: s, W: s)"};
   std::vector<std::string> seen;
   for (const AxisItem& item : in.attributes.items) {
     const int position = find_axis(result, item.axis);
@@ -17,7 +18,8 @@ Result<Axes> infer(Inference& in) {
     seen.push_back(item.axis);
     const bool whole = item.amount.is_constant() && item.amount.denominator() == 1 && item.amount.numerator() > 1;
     if (!whole && item.amount != Size::variable(kStride)) {
-      return Fault{"subsample C2", "the factor must be s or an integer from 2", to_string(item.amount, in.variables), ""};
+      return Fault{"subsample C2", "the factor must be s or an integer from 2", to_string(item.amount, in.variables),
+                   ""};
     }
     Axis& axis = result[static_cast<size_t>(position)];
     axis.size = axis.size / item.amount;

@@ -12,7 +12,8 @@ constexpr int kLargestReach = 1024;
 
 Result<Axes> infer(Inference& in) {
   Axes result = in.operand();
-  if (in.attributes.items.empty()) return Fault{"unfold C1", "at least one axis", "none", "write unfold(x, H: 3, W: 3)"};
+  if (in.attributes.items.empty())
+    return Fault{"unfold C1", "at least one axis", "none", "write unfold(x, H: 3, W: 3)"};
   std::vector<std::string> seen;
   for (const AxisItem& item : in.attributes.items) {
     if (!has_axis(in.operand(), item.axis)) return missing_axis("unfold C1", item.axis, in.operand(), in.variables);
@@ -23,7 +24,8 @@ Result<Axes> infer(Inference& in) {
       return Fault{"unfold C2", "the window must be odd", to_string(window, in.variables), "use 3 or 5"};
     }
     if (in.attributes.dilation < 1 || window.numerator() > kLargestReach / in.attributes.dilation) {
-      return Fault{"unfold C3", "dilation at least 1 and window times dilation at most " + std::to_string(kLargestReach),
+      return Fault{"unfold C3",
+                   "dilation at least 1 and window times dilation at most " + std::to_string(kLargestReach),
                    to_string(window, in.variables) + " and " + std::to_string(in.attributes.dilation), ""};
     }
     result.push_back({item.made, window, Role::kWindow});
@@ -60,7 +62,8 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
     if (axis.role != Role::kSpatial) continue;
     std::string made = axis.name;
     for (char& letter : made) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-    all.push_back({axis.name, has_axis(axes, made) ? proposal.fresh(static_cast<int>(all.size())) : made, Size::constant(window)});
+    all.push_back({axis.name, has_axis(axes, made) ? proposal.fresh(static_cast<int>(all.size())) : made,
+                   Size::constant(window)});
   }
   if (all.empty()) return;
   const auto offer = [&](std::vector<AxisItem> items) {

@@ -15,10 +15,11 @@ constexpr int kAttempts = 16;  // draws before a closing step is taken instead
 // How often a primitive is drawn when nothing else is said.
 const std::map<std::string, double>& default_weights() {
   static const std::map<std::string, double> weights = {
-      {"split", 1.0},   {"merge", 1.0},   {"unfold", 2.5}, {"shift", 0.7}, {"subsample", 1.0}, {"fc", 3.0},    {"scale", 0.1},
-      {"bias", 0.1},    {"fold", 0.5},    {"softmax", 0.1}, {"relu", 1.0},  {"gelu", 0.2},      {"silu", 0.3},  {"sigmoid", 0.4},
-      {"tanh", 0.1},    {"abs", 0.1},     {"exp", 0.02},   {"neg", 0.02},  {"sin", 0.03},      {"sqrt", 0.02}, {"square", 0.05},
-      {"add", 1.5},     {"sub", 0.2},     {"mul", 0.8},    {"contract", 0.4},
+      {"split", 1.0},   {"merge", 1.0}, {"unfold", 2.5}, {"shift", 0.7},   {"subsample", 1.0},
+      {"fc", 3.0},      {"scale", 0.1}, {"bias", 0.1},   {"fold", 0.5},    {"softmax", 0.1},
+      {"relu", 1.0},    {"gelu", 0.2},  {"silu", 0.3},   {"sigmoid", 0.4}, {"tanh", 0.1},
+      {"abs", 0.1},     {"exp", 0.02},  {"neg", 0.02},   {"sin", 0.03},    {"sqrt", 0.02},
+      {"square", 0.05}, {"add", 1.5},   {"sub", 0.2},    {"mul", 0.8},     {"contract", 0.4},
   };
   return weights;
 }
@@ -41,9 +42,9 @@ bool compatible(const Axes& a, const Axes& b) {
 }
 
 struct Open {
-  bool channels = false;    // has an axis that can become K
-  bool is_result = false;   // its non-spatial axes are just the result's channel axis
-  bool subsample = false;   // a spatial axis still has to stride
+  bool channels = false;   // has an axis that can become K
+  bool is_result = false;  // its non-spatial axes are just the result's channel axis
+  bool subsample = false;  // a spatial axis still has to stride
 };
 
 Open open(const Axes& axes, const Signature& signature) {
@@ -74,7 +75,8 @@ std::vector<int> open_values(const Builder& builder) {
   bool covered = channels;
   for (const Axis& axis : builder.signature().to) {
     if (axis.role != Role::kSpatial) continue;
-    covered = covered && std::any_of(values.begin(), values.end(), [&](int v) { return has_axis(builder.axes(v), axis.name); });
+    covered = covered &&
+              std::any_of(values.begin(), values.end(), [&](int v) { return has_axis(builder.axes(v), axis.name); });
   }
   if (!covered && std::find(values.begin(), values.end(), 0) == values.end()) values.push_back(0);
   return values;
@@ -87,9 +89,11 @@ void Limits::check() const {
     throw ArgumentError("the number of primitives must satisfy 1 <= min_primitives <= max_primitives <= 64, got " +
                         std::to_string(min_primitives) + " and " + std::to_string(max_primitives));
   }
-  if (max_primitives < 3) throw ArgumentError("max_primitives must be at least 3: a window, a contraction and a stride");
+  if (max_primitives < 3)
+    throw ArgumentError("max_primitives must be at least 3: a window, a contraction and a stride");
   if (max_weighted < 1) throw ArgumentError("max_weighted must be at least 1, got " + std::to_string(max_weighted));
-  if (max_width < 1 || max_width > 8) throw ArgumentError("max_width must be from 1 to 8, got " + std::to_string(max_width));
+  if (max_width < 1 || max_width > 8)
+    throw ArgumentError("max_width must be from 1 to 8, got " + std::to_string(max_width));
   if (max_variables < 0 || max_variables > kMaxVariables - kFirstDynamic) {
     throw ArgumentError("max_variables must be from 0 to 8, got " + std::to_string(max_variables));
   }
@@ -108,7 +112,8 @@ int closing_steps(const Builder& builder) {
     if (builder.axes(values[i]).size() > builder.axes(values[largest]).size()) largest = i;
   }
   const Axes& all = builder.axes(values[largest]);
-  if (!std::all_of(values.begin(), values.end(), [&](int v) { return subset(builder.axes(v), all); })) return separately;
+  if (!std::all_of(values.begin(), values.end(), [&](int v) { return subset(builder.axes(v), all); }))
+    return separately;
   return static_cast<int>(values.size()) - 1 + conversion_steps(open(all, builder.signature()));
 }
 
@@ -166,7 +171,8 @@ bool Growth::try_action(int remaining) {
 }
 
 bool Growth::keep_if_closable(int remaining) {
-  if (closing_steps(builder_) <= remaining - 1 && static_cast<int>(builder_.loose().size()) <= limits_.max_width) return true;
+  if (closing_steps(builder_) <= remaining - 1 && static_cast<int>(builder_.loose().size()) <= limits_.max_width)
+    return true;
   builder_.pop();
   return false;
 }
@@ -193,7 +199,8 @@ bool Growth::try_binary(const Primitive& primitive, int remaining) {
     if (value == left) continue;
     const bool fits = primitive.is(kPointwise) ? joinable(builder_.axes(left), builder_.axes(value)) : true;
     if (fits) partners.push_back(value);
-    if (fits && std::count(loose.begin(), loose.end(), value)) partners.insert(partners.end(), 2, value);  // joining is worth more
+    if (fits && std::count(loose.begin(), loose.end(), value))
+      partners.insert(partners.end(), 2, value);  // joining is worth more
   }
   if (partners.empty()) return false;
   std::vector<int> operands = {left, random_.pick(partners)};
@@ -232,7 +239,9 @@ Proposal Growth::proposal(std::vector<int> operands) const {
       if (axis.role != Role::kSpatial && !has_axis(partners_, axis.name)) partners_.push_back(axis);
     }
   }
-  return {axes, builder_.signature(), channel_sizes_, group_sizes_, partners_, "a" + std::to_string(builder_.nodes().size())};
+  return {axes,           builder_.signature(),
+          channel_sizes_, group_sizes_,
+          partners_,      "a" + std::to_string(builder_.nodes().size())};
 }
 
 void Growth::close_step() {
@@ -265,7 +274,8 @@ void Growth::close_step() {
       product = product * axis.size;
     }
     mix.to = {builder_.signature().to[0]};
-    if (mix.from.size() > 1 && product == mix.to[0].size && random_.chance(0.7)) return add(merge_primitive(), {value}, mix);
+    if (mix.from.size() > 1 && product == mix.to[0].size && random_.chance(0.7))
+      return add(merge_primitive(), {value}, mix);
     return add(fc_primitive(), {value}, mix);
   }
   // All are converted, and each lacks an axis that another has: [K, H] and [K, W].

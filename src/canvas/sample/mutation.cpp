@@ -32,7 +32,9 @@ class Rebuild {
   }
 
   // Leaves the node out: its users read its first operand.
-  void skip(int value) { place_[static_cast<size_t>(value)] = place_[static_cast<size_t>(parent_.node(value).inputs[0])]; }
+  void skip(int value) {
+    place_[static_cast<size_t>(value)] = place_[static_cast<size_t>(parent_.node(value).inputs[0])];
+  }
 
   // Puts one more primitive behind the node.
   bool insert(int value, const Primitive& primitive, const Attributes& attributes) {
@@ -55,8 +57,8 @@ class Rebuild {
 };
 
 // Attributes for `primitive` on the parent's node operands, drawn from its proposals.
-std::optional<Attributes> propose(const Primitive& primitive, const std::vector<const Axes*>& operands, const Kernel& parent,
-                                  Random& random) {
+std::optional<Attributes> propose(const Primitive& primitive, const std::vector<const Axes*>& operands,
+                                  const Kernel& parent, Random& random) {
   const std::vector<Size> channels = {Size::variable(kC), Size::variable(kK)};
   const std::vector<Size> groups;
   const Axes partners;
@@ -133,7 +135,8 @@ std::optional<Kernel> cut_and_completed(const Kernel& parent, const Limits& limi
   Builder builder(parent, kept);
   const int least = kept + closing_steps(builder);
   if (least > limits.max_primitives) return std::nullopt;
-  const int length = std::max(least, std::min(limits.max_primitives, parent.length() + static_cast<int>(random.below(4)) - 1));
+  const int length =
+      std::max(least, std::min(limits.max_primitives, parent.length() + static_cast<int>(random.below(4)) - 1));
   return Growth(std::move(builder), limits, random).grow(length, parent.name());
 }
 
@@ -142,17 +145,10 @@ std::optional<Kernel> cut_and_completed(const Kernel& parent, const Limits& limi
 std::optional<Kernel> mutated(const Kernel& parent, const Limits& limits, Random& random) {
   std::optional<Kernel> child;
   switch (random.weighted({2, 1, 1, 1.5})) {
-    case 0:
-      child = cut_and_completed(parent, limits, random);
-      break;
-    case 1:
-      child = with_insertion(parent, random);
-      break;
-    case 2:
-      child = with_removal(parent, random);
-      break;
-    default:
-      child = with_exchange(parent, random);
+    case 0: child = cut_and_completed(parent, limits, random); break;
+    case 1: child = with_insertion(parent, random); break;
+    case 2: child = with_removal(parent, random); break;
+    default: child = with_exchange(parent, random);
   }
   if (child && child->length() > limits.max_primitives) return std::nullopt;
   return child;

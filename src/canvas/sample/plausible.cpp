@@ -85,10 +85,12 @@ std::optional<std::string> check_scale(const std::vector<double>& result) {
 int64_t reach(const Kernel& kernel, const Probe& probe) {
   Tensor flat = probe.input;
   const int64_t positions = flat.size() / kChannels;
-  for (int64_t i = 0; i < flat.size(); ++i) flat.data[static_cast<size_t>(i)] = probe.input.data[static_cast<size_t>(i / positions * positions)];
+  for (int64_t i = 0; i < flat.size(); ++i)
+    flat.data[static_cast<size_t>(i)] = probe.input.data[static_cast<size_t>(i / positions * positions)];
   Tensor marked = flat;
   for (int64_t c = 0; c < kChannels; ++c) {
-    marked.data[static_cast<size_t>(c * positions + positions / 2)] += probe.input.data[static_cast<size_t>(c * positions + 1)];
+    marked.data[static_cast<size_t>(c * positions + positions / 2)] +=
+        probe.input.data[static_cast<size_t>(c * positions + 1)];
   }
   const std::vector<double> before = run(kernel, probe, flat), after = run(kernel, probe, marked);
   std::vector<int64_t> least(probe.layer.spatial.size(), kExtent), most(probe.layer.spatial.size(), -1);
@@ -140,7 +142,8 @@ bool channels_mix(const Kernel& kernel, const Probe& probe) {
 // the same with fewer parameters.
 bool absorbed(const Kernel& kernel, const Node& outer) {
   const Node& inner = kernel.node(outer.inputs[0]);
-  if (outer.primitive->initial != Initial::kNormal || !inner.primitive || inner.primitive->initial != Initial::kNormal) return false;
+  if (outer.primitive->initial != Initial::kNormal || !inner.primitive || inner.primitive->initial != Initial::kNormal)
+    return false;
   if (!outer.attributes.per.empty() || !inner.attributes.per.empty() || inner.attributes.to.empty()) return false;
   const Size made = volume(inner.attributes.to);
   for (int v = kFirstDynamic; v < kMaxVariables; ++v) {

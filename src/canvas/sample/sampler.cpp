@@ -76,7 +76,8 @@ void Sampler::give_up(int tries) const {
   throw Infeasible("sampling: " + std::to_string(tries) + " tries in a row gave no new kernel that fits" + nearest);
 }
 
-std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget, const Limits& limits) {
+std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget,
+                           const Limits& limits) {
   if (count < 0) throw ArgumentError("the number of samples must not be negative, got " + std::to_string(count));
   Sampler sampler(layers, budget, limits);
   std::vector<Sample> samples;

@@ -51,6 +51,7 @@ class Sampler {
 };
 
 // `count` distinct kernels. Throws Infeasible when 2000 tries in a row give none, with the reason of the nearest refusal.
-std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget, const Limits& limits);
+std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget,
+                           const Limits& limits);
 
 }  // namespace canvas

@@ -23,7 +23,8 @@ std::vector<int> ranks(const std::vector<Point>& points) {
     for (size_t i = 0; i < points.size(); ++i) {
       if (rank[i] >= 0) continue;
       bool dominated = false;
-      for (size_t j = 0; j < points.size() && !dominated; ++j) dominated = rank[j] < 0 && dominates(points[j], points[i]);
+      for (size_t j = 0; j < points.size() && !dominated; ++j)
+        dominated = rank[j] < 0 && dominates(points[j], points[i]);
       if (!dominated) front.push_back(i);
     }
     for (size_t i : front) rank[i] = current;
@@ -38,7 +39,8 @@ std::vector<double> crowding(const std::vector<Point>& points, const std::vector
   for (size_t i = 0; i < points.size(); ++i) fronts[rank[i]].push_back(i);
   for (auto& [level, members] : fronts) {
     for (size_t axis = 0; axis < points[members[0]].size(); ++axis) {
-      std::stable_sort(members.begin(), members.end(), [&](size_t a, size_t b) { return points[a][axis] < points[b][axis]; });
+      std::stable_sort(members.begin(), members.end(),
+                       [&](size_t a, size_t b) { return points[a][axis] < points[b][axis]; });
       const double span = points[members.back()][axis] - points[members.front()][axis];
       distance[members.front()] = distance[members.back()] = std::numeric_limits<double>::infinity();
       for (size_t k = 1; k + 1 < members.size() && span > 0; ++k) {

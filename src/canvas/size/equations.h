@@ -16,7 +16,8 @@ class Equations {
  public:
   // Demands left == right and eliminates at once. A Fault (with `label`) when no monomial values of the dynamic variables
   // can make them equal. Example: C/g == m forces m = C/g; C == K cannot hold, since both are set by the layer.
-  std::optional<Fault> equate(const Size& left, const Size& right, const std::string& label, const Variables& variables);
+  std::optional<Fault> equate(const Size& left, const Size& right, const std::string& label,
+                              const Variables& variables);
 
   // `size` with every forced variable replaced by what it must be.
   Size resolve(const Size& size) const;

@@ -83,11 +83,13 @@ Miss miss(const Use& use, const Budget& budget) {
     Miss found;
     if (used > range->high * kRounding) {
       found.factor = used / range->high;
-      found.reason = std::string(name) + " must be at most " + percent(range->high) + " of the original, the kernel needs " + percent(used);
+      found.reason = std::string(name) + " must be at most " + percent(range->high) +
+                     " of the original, the kernel needs " + percent(used);
       found.hint = "raise the budget by a factor of " + percent(found.factor);
     } else if (used * kRounding < range->low) {
       found.factor = range->low / std::max(used, 1e-12);
-      found.reason = std::string(name) + " must be at least " + percent(range->low) + " of the original, the kernel reaches " + percent(used);
+      found.reason = std::string(name) + " must be at least " + percent(range->low) +
+                     " of the original, the kernel reaches " + percent(used);
       found.hint = "lower that floor by a factor of " + percent(found.factor);
     }
     if (found.factor > worst.factor) worst = found;
@@ -115,8 +117,8 @@ class Solver {
     for (int v = kFirstDynamic; v < kFirstDynamic + variables; ++v) {
       choices.push_back(legal_values(v, sizes, values_));
       if (choices.back().empty()) {
-        return Fault{"bind", "a value of " + kernel_.variables().name(v) + " that makes its sizes whole on every layer", "none",
-                     "leave out the layers whose channels share no divisor"};
+        return Fault{"bind", "a value of " + kernel_.variables().name(v) + " that makes its sizes whole on every layer",
+                     "none", "leave out the layers whose channels share no divisor"};
       }
     }
     std::vector<size_t> at(choices.size(), 0);
@@ -213,11 +215,15 @@ std::optional<Fault> check_sizes(const Kernel& kernel, const Layer& layer, const
       return Fault{"bind", "axis " + axis.name + " of value " + node.name + " a positive integer on every layer",
                    to_string(axis.size, kernel.variables()) + " on the layer " + layer.str(), ""};
     }
-    if (node.primitive && node.primitive->is(kBijective) && whole(node.axes) != whole(kernel.node(node.inputs[0]).axes)) {
-      return Fault{"bind", "a stride that divides what " + std::string(node.primitive->name) + " " + node.name + " splits or merges",
-                   "the layer " + layer.str(), ""};
+    if (node.primitive && node.primitive->is(kBijective) &&
+        whole(node.axes) != whole(kernel.node(node.inputs[0]).axes)) {
+      return Fault{
+          "bind",
+          "a stride that divides what " + std::string(node.primitive->name) + " " + node.name + " splits or merges",
+          "the layer " + layer.str(), ""};
     }
-    if (whole(node.axes) == 0) return Fault{"bind", "values that fit memory", "value " + node.name + " on the layer " + layer.str(), ""};
+    if (whole(node.axes) == 0)
+      return Fault{"bind", "values that fit memory", "value " + node.name + " on the layer " + layer.str(), ""};
   }
   return std::nullopt;
 }

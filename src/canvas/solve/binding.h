@@ -30,7 +30,8 @@ struct Binding {
 // there is none: the size and layer that no value makes integral, or the budget and by how much it is missed; `missed`, where given, takes
 // that as a factor (HUGE_VAL when it is not a matter of the budget).
 // Throws ArgumentError for bad layers or budgets.
-Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, double* missed = nullptr);
+Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
+                     double* missed = nullptr);
 
 // Why sizes are not legal on one layer, or nothing: a size that is no positive integer, or a split or merge that does not come out even
 // (rounded strides).

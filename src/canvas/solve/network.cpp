@@ -74,7 +74,8 @@ void Budget::check() const {
     if (!range) return;
     const bool finite = std::isfinite(range->low) && std::isfinite(range->high);
     if (finite && range->low >= 0 && range->high > 0 && range->low <= range->high) return;
-    throw ArgumentError(std::string("budget ") + name + " must be a positive fraction of the original or (low, high) with low <= high, got (" +
+    throw ArgumentError(std::string("budget ") + name +
+                        " must be a positive fraction of the original or (low, high) with low <= high, got (" +
                         std::to_string(range->low) + ", " + std::to_string(range->high) + ")");
   };
   check_range("flops", flops);
