@@ -69,8 +69,12 @@ def finals(console: Console, options: argparse.Namespace, study: canvas.Study) -
         recipe = canvas.Recipe(images=options.final_images, batch=64, lr=0.12)
         evaluate = canvas.TrainAndTime("resnet8", "fashion-mnist", recipe, keep=str(options.folder.resolve()))
         with console.status("training"):
-            study.compare(evaluate, missing)
+            study.compare(evaluate, missing, progress=lambda name, found: console.print(final_line(name, found)))
     return entries
+
+
+def final_line(name: str, metrics: dict[str, float]) -> str:
+    return f"{name[:20]:20} {metrics['accuracy']:.4f} on validation data, {metrics['seconds']:.0f} s"
 
 
 def measured(folder: Path, kernel: canvas.Kernel | None, data: Data, original: torch.nn.Module) -> dict[str, float]:

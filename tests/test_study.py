@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import canvas
 import evaluations
 from canvas import _core
 from canvas.errors import StudyError, UserError
@@ -198,3 +199,13 @@ def test_faults_of_the_evaluation_end_the_run_but_not_the_study(tmp_path):
     with pytest.raises(UserError, match="no value for the objective 'energy'; it gives accuracy, flops, latency_ratio"):
         study.run(evaluations.quick, candidates=4, progress=False)
     assert {trial.state for trial in study.trials} == {"running"}
+
+
+def test_compared_kernels_are_sized_by_the_budget_but_not_turned_down(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS, budget=_core.Budget(flops=0.5, latency=0.6))
+    zoo = canvas.zoo()
+    done = []
+    kernels = {"low_rank": zoo["low_rank"], "dense": zoo["dense"]}
+    found = study.compare(evaluations.share_of_flops, kernels, workers=1, progress=lambda name, _: done.append(name))
+    assert found["low_rank"]["flops"] <= 0.5 < found["dense"]["flops"]
+    assert done == ["low_rank", "dense"]

@@ -122,10 +122,12 @@ class Session:
 
 class Judge:
     """The evaluation as a worker runs it: from a kernel's text (None: no kernel) to its metrics, all objectives among
-    them."""
+    them. Where `strict` is off, the budget still sizes a kernel that can meet it, but turns none down."""
 
-    def __init__(self, evaluate: Callable[..., Mapping[str, float]], settings: Mapping[str, Any]) -> None:
-        self.evaluate = evaluate
+    def __init__(
+        self, evaluate: Callable[..., Mapping[str, float]], settings: Mapping[str, Any], strict: bool = True
+    ) -> None:
+        self.evaluate, self.strict = evaluate, strict
         self.settings = {name: settings[name] for name in ("layers", "budget", "objectives", "seed")}
 
     def prepare(self) -> None:
@@ -137,14 +139,24 @@ class Judge:
             report(done, metrics)
             self._hold_latency(metrics)
 
-        binding = text and _core.parse(text, "candidate.canvas").bind(self.layers, self.budget)
+        binding = text and self._bind(_core.parse(text, "candidate.canvas"))
         metrics = self.evaluate(binding, self.settings["seed"], report=checked)
         if isinstance(metrics, Mapping):  # otherwise the worker says so
             checked(1.0, metrics)
             costs(metrics, self.settings["objectives"])
         return metrics
 
+    def _bind(self, kernel: Any) -> Any:
+        try:
+            return kernel.bind(self.layers, self.budget)
+        except _core.Infeasible:
+            if self.strict:
+                raise
+            return kernel.bind(self.layers)
+
     def _hold_latency(self, metrics: Mapping[str, float]) -> None:
+        if not self.strict:
+            return
         limit = self.settings["budget"] and self.settings["budget"]["latency"]
         limit = limit[1] if isinstance(limit, (list, tuple)) else limit
         if limit is not None and metrics.get("latency_ratio", 0.0) > limit:

@@ -267,13 +267,16 @@ class Study:
         workers: int | None = None,
         time_limit: float = 600.0,
         memory_limit: float | None = None,
+        progress: Callable[[str, Mapping[str, float]], None] = lambda name, metrics: None,
     ) -> dict[str, dict[str, float]]:
         """Evaluates kernels that the search does not know of, just as its candidates, and stores the metrics for the
         report.
 
         Args:
             evaluate, workers, time_limit, memory_limit: as for `run`.
-            kernels: what to evaluate, by name; None is the network as it is. The budget does not bind them.
+            kernels: what to evaluate, by name; None is the network as it is. Free sizes are chosen under the study's
+                budget where a kernel can meet it; one that cannot is evaluated all the same.
+            progress: called with the name and the metrics of each one that is done.
 
         Returns:
             Their metrics by name; those of earlier calls too.
@@ -285,7 +288,7 @@ class Study:
         Example:
             >>> study.compare(evaluate, {"original": None, "shift": canvas.zoo()["shift"]})  # doctest: +SKIP
         """
-        judge = Judge(evaluate, {**self.settings, "budget": None})
+        judge = Judge(evaluate, self.settings, strict=False)
         waiting = [(index, name) for index, name in enumerate(kernels)]
         failed = ""
         with (
@@ -301,6 +304,7 @@ class Study:
                     if outcome.state == "complete":
                         found[list(kernels)[outcome.key]] = outcome.metrics
                         store.note("references", found)
+                        progress(list(kernels)[outcome.key], outcome.metrics)
                     else:
                         failed = f"{list(kernels)[outcome.key]} could not be evaluated: {outcome.reason}"
         self.settings["references"] = found
