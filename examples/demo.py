@@ -61,7 +61,7 @@ def finals(console: Console, options: argparse.Namespace, study: canvas.Study) -
     if not quick:
         sys.exit("demo: no candidate was fast enough and could be trained; give it more time: --minutes 6")
     entries: dict[str, canvas.Kernel | None] = {"original": None}
-    entries |= {trial.hash: trial.kernel for trial in quick[: options.finalists]}
+    entries |= {trial.kernel.name: trial.kernel for trial in quick[: options.finalists]}
     entries["depthwise_separable"] = canvas.zoo()["depthwise_separable"]
     missing = {name: kernel for name, kernel in entries.items() if name not in study.settings.get("references", {})}
     if missing:
