@@ -301,8 +301,10 @@ class Hasher {
 
 }  // namespace
 
-std::string hash(const Kernel& kernel) {
-  const Kernel form = canonical(kernel).kernel;
+std::string hash(const Kernel& kernel) { return hash_of(canonical(kernel)); }
+
+std::string hash_of(const Canonical& canonical_form) {
+  const Kernel& form = canonical_form.kernel;
   Hasher hasher;
   hasher.put(form.signature().from);
   hasher.put(form.signature().to);

@@ -19,6 +19,7 @@ struct Canonical {
 Canonical canonical(const Kernel& kernel);
 
 // 32 hexadecimal digits; equal exactly when the canonical forms are equal (up to a chance of 2^-128).
+std::string hash_of(const Canonical& form);
 std::string hash(const Kernel& kernel);
 
 }  // namespace canvas

@@ -109,4 +109,18 @@ CoreOp core_op(CoreKind kind, const Node& node, std::vector<int> inputs) {
   return op;
 }
 
+double count_along(const Axes& axes, const std::vector<std::string>& names, const Values& values) {
+  double count = 1;
+  for (const Axis& axis : select(axes, names)) count *= static_cast<double>(axis.size.evaluate(values).value_or(1));
+  return count;
+}
+
+int lower_view(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs,
+               CoreProgram& program) {
+  CoreOp op = core_op(CoreKind::kView, node, inputs);
+  op.from = node.attributes.from;
+  op.to = node.attributes.to;
+  return program.add(std::move(op));
+}
+
 }  // namespace canvas

@@ -57,6 +57,13 @@ Size flop_per_element(const std::vector<const Axes*>& operands, const Node& node
 Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
                      const Values& values);
 
+// How many elements the named axes hold together, as a number for moments().
+double count_along(const Axes& axes, const std::vector<std::string>& names, const Values& values);
+
+// Lowers a change of axes: `from` become `to`.
+int lower_view(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
+               CoreProgram& program);
+
 // A core form over the node's own axes and name.
 CoreOp core_op(CoreKind kind, const Node& node, std::vector<int> inputs);
 

@@ -31,10 +31,7 @@ Size flops(const std::vector<const Axes*>& operands, const Node& node) {
 
 Moments moments(const std::vector<Moments>& in, const std::vector<const Axes*>& axes, const Node& node,
                 const Values& values) {
-  double count = 1;
-  for (const Axis& axis : select(*axes[0], node.attributes.from)) {
-    count *= static_cast<double>(axis.size.evaluate(values).value_or(1));
-  }
+  const double count = count_along(*axes[0], node.attributes.from, values);
   const double mean = in[0].mean * in[1].mean;
   return {count * mean, count * (in[0].square * in[1].square - mean * mean) + count * mean * count * mean};
 }

@@ -40,10 +40,7 @@ Size flops(const std::vector<const Axes*>& operands, const Node&) { return volum
 
 Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
                 const Values& values) {
-  double count = 1;
-  for (const Axis& axis : select(*axes[0], node.attributes.from)) {
-    count *= static_cast<double>(axis.size.evaluate(values).value_or(1));
-  }
+  const double count = count_along(*axes[0], node.attributes.from, values);
   const Moments& in = operands[0];
   Moments out;
   if (node.attributes.mode == kMax) {

@@ -40,10 +40,7 @@ Size flops(const std::vector<const Axes*>&, const Node& node) { return Size::con
 
 Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
                 const Values& values) {
-  double count = 1;
-  for (const Axis& axis : select(*axes[0], node.attributes.from)) {
-    count *= static_cast<double>(axis.size.evaluate(values).value_or(1));
-  }
+  const double count = count_along(*axes[0], node.attributes.from, values);
   Moments out;  // of normal logits of variance v: the square of a log-normal share is exp(v) / n^2, at most 1 / n
   out.mean = 1 / count;
   out.square = std::min(std::exp(operands[0].variance()) / count, 1.0) / count;

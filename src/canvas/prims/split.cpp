@@ -50,13 +50,6 @@ void propose(const Proposal& proposal, Random&, std::vector<Attributes>& found) 
   }
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
-  CoreOp op = core_op(CoreKind::kView, node, inputs);
-  op.from = node.attributes.from;
-  op.to = node.attributes.to;
-  return program.add(std::move(op));
-}
-
 }  // namespace
 
 const Primitive& split_primitive() {
@@ -73,7 +66,7 @@ const Primitive& split_primitive() {
       .evaluate = evaluate,
       .moments = same_moments,
       .propose = propose,
-      .lower = lower,
+      .lower = lower_view,
   };
   return primitive;
 }

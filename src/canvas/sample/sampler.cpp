@@ -46,8 +46,9 @@ std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
 }
 
 std::optional<Sample> Sampler::judge(const Kernel& grown) {
-  const Kernel kernel = canonical(grown).kernel;
-  std::string identity = hash(kernel);
+  const Canonical form = canonical(grown);
+  const Kernel& kernel = form.kernel;
+  std::string identity = hash_of(form);
   if (seen_.count(identity)) {
     ++counts_["duplicate"];
     return std::nullopt;
