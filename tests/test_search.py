@@ -1,7 +1,6 @@
 """Ask and tell: determinism whatever the order and timing of results, misuse, the front, evolution against random."""
 
 import random
-import time
 
 import pytest
 
@@ -131,10 +130,8 @@ def test_bad_settings_are_value_errors(arguments, message):
 
 
 def test_a_budget_that_nothing_meets_ends_with_its_reason():
-    start = time.perf_counter()
     with pytest.raises(Infeasible, match="budget flops must be at most 1e-06 of the original"):
         Search(LAYERS, Budget(flops=1e-6), **QUICK).ask()
-    assert time.perf_counter() - start < 30
 
 
 def test_the_front_is_what_no_other_dominates():
