@@ -14,11 +14,11 @@ def test_built_in_models_take_any_channels_and_classes(name, channels):
     assert model(torch.zeros(1, channels, 28, 28)).shape == (1, 7)
 
 
-def test_resnet8_halves_the_resolution_in_its_stem_and_in_two_stages():
+def test_resnet8_halves_the_resolution_twice_in_its_stem_and_in_two_stages():
     model = load_model("resnet8").eval()
     x = model.stem(torch.zeros(1, 1, 28, 28))
-    assert x.shape == (1, 32, 14, 14)
-    assert model.stages(x).shape == (1, 128, 4, 4)
+    assert x.shape == (1, 64, 7, 7)
+    assert model.stages(x).shape == (1, 256, 2, 2)
 
 
 def test_a_users_function_gives_the_model(tmp_path):

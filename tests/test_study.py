@@ -49,6 +49,20 @@ def test_same_candidates_for_any_number_of_workers(tmp_path):
     assert {trial.state for trial in study.trials} == {"complete"}
 
 
+def test_on_a_rung_only_the_best_third_of_those_before_goes_on(tmp_path):
+    for workers in (1, 3):
+        study = Study(tmp_path / f"{workers}.db", LAYERS, seed=5, lookahead=3, rungs=["early"])
+        study.run(evaluations.climbing, candidates=24, workers=workers, progress=False)
+    assert fates(tmp_path / "1.db") == fates(tmp_path / "3.db")
+    early = [trial.metrics["early"] for trial in study.trials]
+    for trial in study.trials:
+        before = sorted(early[: max(0, trial.index - 2)], reverse=True)
+        passes = len(before) < 3 or trial.metrics["early"] >= before[-(-len(before) // 3) - 1]
+        assert trial.state == ("complete" if passes else "pruned")
+        assert passes or trial.reason.startswith(f"early is {trial.metrics['early']:g}, below the best third (")
+    assert 0 < study.counts["pruned"] < 24
+
+
 def test_killed_again_and_again_gives_the_uninterrupted_candidates(tmp_path):
     whole, pieces = tmp_path / "whole.db", tmp_path / "pieces.db"
     assert drive(whole, 16).wait() == 0

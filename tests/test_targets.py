@@ -42,7 +42,7 @@ def awkward_inputs(batch=2):
 def test_resnet8_has_six_targets_in_forward_order():
     found = targets(resnet8(), IMAGE)
     assert [t.layer.stride for t in found] == [1, 1, 2, 1, 2, 1]
-    assert [tuple(t.layer.spatial) for t in found] == [(14, 14)] * 3 + [(7, 7)] * 2 + [(4, 4)]
+    assert [tuple(t.layer.spatial) for t in found] == [(7, 7)] * 3 + [(4, 4)] * 2 + [(2, 2)]
     assert [layer.count for layer in merged(found)] == [2, 1, 1, 1, 1]
 
 

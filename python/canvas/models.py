@@ -37,24 +37,32 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual network for small images: a 3x3 stem without pooling, stages of basic blocks, one linear layer.
+    """A residual network for small images: a 3x3 stem, stages of basic blocks, one linear layer.
 
     Args:
         widths: channels of each stage; every stage but the first halves the resolution.
         blocks: basic blocks in each stage.
         stem_stride: 2 halves the resolution before the first stage.
+        stem_pool: 3x3 max-pooling of stride 2 ends the stem, and halves it too.
         num_classes: outputs of the network.
         in_channels: channels of the images.
     """
 
     def __init__(
-        self, widths: Sequence[int], blocks: int, stem_stride: int = 1, num_classes: int = 10, in_channels: int = 3
+        self,
+        widths: Sequence[int],
+        blocks: int,
+        stem_stride: int = 1,
+        stem_pool: bool = False,
+        num_classes: int = 10,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, widths[0], 3, stem_stride, 1, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, 1) if stem_pool else nn.Identity(),
         )
         stages, channels = [], widths[0]
         for index, width in enumerate(widths):
@@ -72,13 +80,13 @@ class ResNet(nn.Module):
 
 
 def resnet8(num_classes: int = 10, in_channels: int = 1) -> ResNet:
-    """ResNet-8 with a stride-2 stem, widths 32, 64 and 128: trains in seconds on one core (28 x 28 images).
+    """ResNet-8, its stem of stride 2 with pooling, widths 64, 128, 256: trains in seconds on one core (28 x 28 images).
 
     Example:
         >>> resnet8()(torch.zeros(2, 1, 28, 28)).shape
         torch.Size([2, 10])
     """
-    return ResNet((32, 64, 128), 1, 2, num_classes, in_channels)
+    return ResNet((64, 128, 256), 1, 2, True, num_classes, in_channels)
 
 
 def resnet20(num_classes: int = 10, in_channels: int = 3) -> ResNet:
@@ -88,7 +96,7 @@ def resnet20(num_classes: int = 10, in_channels: int = 3) -> ResNet:
         >>> resnet20()(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """
-    return ResNet((16, 32, 64), 3, 1, num_classes, in_channels)
+    return ResNet((16, 32, 64), 3, 1, False, num_classes, in_channels)
 
 
 def resnet18(num_classes: int = 10, in_channels: int = 3) -> ResNet:
@@ -98,7 +106,7 @@ def resnet18(num_classes: int = 10, in_channels: int = 3) -> ResNet:
         >>> resnet18()(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 10])
     """
-    return ResNet((64, 128, 256, 512), 2, 1, num_classes, in_channels)
+    return ResNet((64, 128, 256, 512), 2, 1, False, num_classes, in_channels)
 
 
 BUILT_IN: dict[str, Callable[..., ResNet]] = {"resnet8": resnet8, "resnet20": resnet20, "resnet18": resnet18}

@@ -7,6 +7,7 @@ study goes on exactly as if nothing had happened. Knows nothing of training.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,6 +20,8 @@ from canvas.objectives import costs, pareto
 from canvas.progress import Status
 from canvas.store import Record, Store
 from canvas.worker import Pruned, Report
+
+REDUCTION = 3  # of so many candidates that reach a rung one goes on, as in successive halving
 
 
 class Session:
@@ -43,6 +46,8 @@ class Session:
         self.start = time.monotonic()
         settings = store.settings()
         self.objectives: list[str] = settings["objectives"]
+        self.rungs: list[str] = settings["rungs"]
+        self.lookahead: int = settings["lookahead"]
         self.search = new_search(settings)
         self.trials: list[Record] = []
         self.pending: list[Record] = []  # asked before, not yet told
@@ -56,7 +61,7 @@ class Session:
         self.show(self._status())
         while True:
             while self.executor.free and (trial := self._next()):
-                self.executor.submit(trial.index, (trial.text,))
+                self.executor.submit(trial.index, (trial.text, self._bars(trial.index)))
             if not self.executor.running:
                 break
             for outcome in self.executor.wait(0.5):
@@ -100,6 +105,16 @@ class Session:
         self.trials.append(record)
         return record
 
+    def _bars(self, index: int) -> dict[str, float]:
+        """What candidate `index` must reach on each rung: the best third of the results that it may depend on."""
+        known = self.trials[: max(0, index + 1 - self.lookahead)]
+        bars = {}
+        for rung in self.rungs:
+            reached = sorted((trial.metrics[rung] for trial in known if rung in trial.metrics), reverse=True)
+            if len(reached) >= REDUCTION:
+                bars[rung] = reached[math.ceil(len(reached) / REDUCTION) - 1]
+        return bars
+
     def _tell(self, index: int, state: str, reason: str, metrics: dict[str, float]) -> None:
         self.trials[index] = replace(self.trials[index], state=state, reason=reason, metrics=metrics)
         self.search.tell(index, costs(metrics, self.objectives) if state == "complete" else None)
@@ -134,10 +149,13 @@ class Judge:
         self.layers, self.budget = layers_of(self.settings), budget_of(self.settings)
         getattr(self.evaluate, "prepare", lambda: None)()
 
-    def __call__(self, text: str | None, report: Report) -> Mapping[str, float]:
+    def __call__(self, text: str | None, bars: Mapping[str, float], report: Report) -> Mapping[str, float]:
         def checked(done: float, metrics: Mapping[str, float]) -> None:
             report(done, metrics)
             self._hold_latency(metrics)
+            for rung, bar in bars.items():
+                if metrics.get(rung, bar) < bar:
+                    raise Pruned(f"{rung} is {metrics[rung]:.4g}, below the best third ({bar:.4g})")
 
         binding = text and self._bind(_core.parse(text, "candidate.canvas"))
         metrics = self.evaluate(binding, self.settings["seed"], report=checked)

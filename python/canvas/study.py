@@ -85,6 +85,8 @@ class Study:
         strategy: "evolution" or "random".
         lookahead: candidate i depends on the results of candidates 0 to i - lookahead alone; so many can be under way
             at once.
+        rungs: metrics (more is better) that the evaluation reports on its way, cheapest first: a candidate goes on past
+            one only if it is in the best third of those before it, candidates 0 to i - lookahead (successive halving).
         note: anything to keep beside the settings (JSON values), such as how to evaluate.
         **limits: limits on the kernels sampled, as for `canvas.sample`.
 
@@ -107,6 +109,7 @@ class Study:
         seed: int = 0,
         strategy: str = "evolution",
         lookahead: int = 8,
+        rungs: Sequence[str] = (),
         note: Mapping[str, Any] | None = None,
         **limits: Any,
     ) -> None:
@@ -122,6 +125,7 @@ class Study:
             "seed": seed,
             "strategy": strategy,
             "lookahead": lookahead,
+            "rungs": list(rungs),
             "limits": limits,
         }
         path = Path(path)
@@ -233,7 +237,7 @@ class Study:
         Args:
             evaluate: called in worker processes as `evaluate(binding, seed, report=report)`; returns metrics, at
                 least the objectives. It may call `report(done, metrics)` with the fraction done and what it knows:
-                over the latency budget, evaluation ends there.
+                over the latency budget, or below a rung's bar, evaluation ends there.
             candidates: how many candidates the study shall have in all.
             minutes: how long to go on asking; what is under way then is finished.
             workers: worker processes; by default one per core.
@@ -299,7 +303,7 @@ class Study:
             while waiting or executor.running:
                 while waiting and executor.free:
                     index, name = waiting.pop(0)
-                    executor.submit(index, (kernels[name] and str(kernels[name]),))
+                    executor.submit(index, (kernels[name] and str(kernels[name]), {}))
                 for outcome in executor.wait(1.0):
                     if outcome.state == "complete":
                         found[list(kernels)[outcome.key]] = outcome.metrics

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,6 +215,8 @@ class TrainAndTime:
         threads: of PyTorch's, for training and timing both.
         keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's hash and `.pt`
             (`torch.load(file, weights_only=False)`).
+        rungs: before the recipe, train a copy by the same recipe on so many images only, for each, and report its
+            validation accuracy as "accuracy_IMAGES": what `Study(rungs=...)` ends a candidate by.
 
     Example:
         >>> evaluate = TrainAndTime("resnet8", "fashion-mnist", Recipe(images=10_000))
@@ -233,9 +235,11 @@ class TrainAndTime:
         batch: int = 32,
         threads: int = 1,
         keep: str | None = None,
+        rungs: Sequence[int] = (),
     ) -> None:
         self.model, self.data, self.recipe = model, data, recipe or Recipe()
         self.backend, self.batch, self.threads, self.keep = backend, batch, threads, keep
+        self.rungs = tuple(rungs)
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
         """Judges one candidate.
@@ -259,6 +263,11 @@ class TrainAndTime:
             if report is not None:
                 report(0.0, dict(metrics))
             recipe = dataclasses.replace(self.recipe, seed=seed)
+            for images in self.rungs:
+                short = train(copy.deepcopy(network), data, dataclasses.replace(recipe, images=images))
+                metrics[f"accuracy_{images}"] = short["accuracy"]
+                if report is not None:
+                    report(0.0, dict(metrics))
             metrics |= train(network, data, recipe, report and (lambda done, more: report(done, {**metrics, **more})))
             if self.keep is not None:
                 kernel = getattr(candidate, "kernel", candidate)

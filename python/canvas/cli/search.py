@@ -55,6 +55,10 @@ def search(
     recipe: Annotated[
         list[str] | None, typer.Option("--recipe", metavar="NAME=VALUE", help="Of the training, such as images=20000.")
     ] = None,
+    rung: Annotated[
+        list[int] | None,
+        typer.Option("--rung", min=1, metavar="IMAGES", help="Train on so many first; the best third goes on."),
+    ] = None,
     backend: Annotated[str, typer.Option("--backend", help="What the latency is measured with.")] = "eager",
     limit: Limits = None,
     time_limit: TimeLimit = None,
@@ -67,7 +71,7 @@ def search(
     Examples:
     canvas search --model resnet8 --data fashion-mnist --study study.db --minutes 5
     canvas search --model nets.py:build --data images/ --study study.db --candidates 200 --flops 0.5 --latency 0.7
-    canvas search --model resnet20 --data cifar10 --study study.db --minutes 60 --recipe images=50000
+    canvas search --model resnet20 --data cifar10 --study study.db --minutes 60 --recipe images=50000 --rung 5000
     canvas search --model resnet8 --data fashion-mnist --study s.db --candidates 40 --compare original
     """
     from canvas.objectives import metric
@@ -83,6 +87,7 @@ def search(
         "model": _absolute(model),
         "data": _absolute(data),
         "recipe": options.pairs("--recipe", recipe or []),
+        "rung": sorted(rung or []),
         "backend": backend,
         "run": {
             "candidates": candidates,
@@ -107,6 +112,7 @@ def search(
         seed=seed,
         strategy=strategy,
         lookahead=lookahead,
+        rungs=[f"accuracy_{images}" for images in note["rung"]],
         note=note,
         **options.limits(limit or []),
     )
@@ -169,7 +175,7 @@ def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any
     backends.find(settings["backend"])  # known, or a fault now
     data = load_data(settings["data"])
     model = load_model(settings["model"], num_classes=len(data.classes), in_channels=data.shape[0])
-    evaluate = TrainAndTime(settings["model"], settings["data"], recipe, settings["backend"])
+    evaluate = TrainAndTime(settings["model"], settings["data"], recipe, settings["backend"], rungs=settings["rung"])
     return evaluate, targets(model, torch.zeros(1, *data.shape)), asdict(recipe)
 
 
