@@ -9,10 +9,13 @@
 #include "canvas/base/random.h"
 #include "canvas/ir/builder.h"
 #include "canvas/ir/labels.h"
+#include "canvas/ir/normal_order.h"
 
 namespace canvas {
 
 namespace {
+
+constexpr size_t kLongestOrdered = 256;  // steps; a kernel of more keeps its order
 
 constexpr const char* kVariableNames[] = {"r", "g", "q", "p", "t", "u", "v", "z"};
 
@@ -54,26 +57,26 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
   return same;
 }
 
-// The nodes that the result needs after simplification, in their old order, with the old index of each.
-std::vector<Node> needed_nodes(const Kernel& kernel, std::vector<int>& origin) {
-  const std::vector<int> same = simplified(kernel.nodes());
-  std::vector<bool> needed(kernel.nodes().size(), false);
+// The nodes that the result needs after simplification, in their old order.
+Program needed(const Program& program) {
+  const std::vector<int> same = simplified(program.nodes);
+  std::vector<bool> needed(program.nodes.size(), false);
   const int result = same.back();
   needed[static_cast<size_t>(result)] = needed[0] = true;
-  for (size_t i = kernel.nodes().size(); i-- > 0;) {
+  for (size_t i = program.nodes.size(); i-- > 0;) {
     if (!needed[i]) continue;
-    for (int input : kernel.nodes()[i].inputs) needed[static_cast<size_t>(same[static_cast<size_t>(input)])] = true;
+    for (int input : program.nodes[i].inputs) needed[static_cast<size_t>(same[static_cast<size_t>(input)])] = true;
   }
-  std::vector<Node> nodes;
-  std::vector<int> place(kernel.nodes().size(), -1);
-  for (size_t i = 0; i < kernel.nodes().size(); ++i) {
+  Program kept;
+  std::vector<int> place(program.nodes.size(), -1);
+  for (size_t i = 0; i < program.nodes.size(); ++i) {
     if (!needed[i]) continue;
-    place[i] = static_cast<int>(nodes.size());
-    origin.push_back(static_cast<int>(i));
-    nodes.push_back(kernel.nodes()[i]);
-    for (int& input : nodes.back().inputs) input = place[static_cast<size_t>(same[static_cast<size_t>(input)])];
+    place[i] = static_cast<int>(kept.nodes.size());
+    kept.origin.push_back(program.origin[i]);
+    kept.nodes.push_back(program.nodes[i]);
+    for (int& input : kept.nodes.back().inputs) input = place[static_cast<size_t>(same[static_cast<size_t>(input)])];
   }
-  return nodes;
+  return kept;
 }
 
 // Classes of axis instances that must share a name: handed on, or joined by a broadcast or a contraction.
@@ -119,10 +122,10 @@ class AxisClasses {
 // Puts nodes, operands, lists and names into canonical order and rebuilds the kernel.
 class Canonicaliser {
  public:
-  Canonicaliser(const Kernel& kernel, std::vector<Node> nodes, std::vector<int> origin)
+  Canonicaliser(const Kernel& kernel, Program program)
       : kernel_(kernel),
-        nodes_(std::move(nodes)),
-        origin_(std::move(origin)),
+        nodes_(std::move(program.nodes)),
+        origin_(std::move(program.origin)),
         labels_(labels(nodes_, kernel.signature())),
         classes_(nodes_) {
     const int last = static_cast<int>(nodes_.size()) - 1;
@@ -257,9 +260,13 @@ class Canonicaliser {
 }  // namespace
 
 Canonical canonical(const Kernel& kernel) {
-  std::vector<int> origin;
-  std::vector<Node> nodes = needed_nodes(kernel, origin);
-  return Canonicaliser(kernel, std::move(nodes), std::move(origin)).run();
+  Program program{kernel.nodes(), std::vector<int>(kernel.nodes().size())};
+  std::iota(program.origin.begin(), program.origin.end(), 0);
+  program = needed(program);
+  for (bool again = program.nodes.size() <= kLongestOrdered; again;) {
+    program = needed(normal_order(program, kernel.signature(), kernel.variables(), again));
+  }
+  return Canonicaliser(kernel, std::move(program)).run();
 }
 
 namespace {

@@ -42,7 +42,12 @@ enum Property : unsigned {
   kIdempotent = 32,  // f(f(x)) = f(x)
   kInvolution = 64,  // f(f(x)) = x
   kOrdered = 128,    // the order of its lists carries meaning
+  kKeepsZero = 256,  // f(0) = 0
+  kPads = 512,       // a view that fills up with zeros
 };
+
+// Where the normal order puts a step among those that it commutes with: smaller is nearer to the input.
+enum Order { kDropsFirst, kJoins, kMaps, kMixes, kCuts, kMoves, kCopiesLast };
 
 enum class Initial { kNone, kNormal, kOne, kZero };
 
@@ -94,6 +99,8 @@ struct Primitive {
   int arity = 1;
   unsigned grammar = kNothing;
   unsigned properties = 0;
+  unsigned linear_modes = 0;  // bit m: linear in mode m, where that is not true of all modes
+  Order order = kMixes;
   const char* per_key = "per";
   std::vector<const char*> modes = {};
   std::vector<Constraint> constraints = {};

@@ -78,6 +78,7 @@ const Primitive& merge_primitive() {
       .formula = "y[.., k*|g| + g, ..] = x[.., k, .., g, ..]",
       .grammar = kArrow,
       .properties = kLinear | kView | kBijective | kOrdered,
+      .order = kJoins,
       .constraints = {{"merge C1", "at least two different axes of the operand stand on the left"},
                       {"merge C2", "one axis stands on the right"},
                       {"merge C3", "the new size is the product of the old sizes"}},

@@ -67,6 +67,7 @@ Primitive pointwise(const char* name, const char* formula, unsigned properties =
       .summary = "an activation",
       .formula = formula,
       .properties = kPointwise | properties,
+      .order = kMaps,
       .infer = infer,
       .evaluate = evaluate<function>,
       .flops = flop_per_element,
@@ -84,17 +85,17 @@ Primitive pointwise(const char* name, const char* formula, unsigned properties =
     return primitive;                                                           \
   }
 
-CANVAS_POINTWISE(relu, relu, "y = max(x, 0)", kIdempotent)
-CANVAS_POINTWISE(gelu, gelu, "y = x * (1 + erf(x / sqrt(2))) / 2")
-CANVAS_POINTWISE(silu, silu, "y = x / (1 + exp(-x))")
+CANVAS_POINTWISE(relu, relu, "y = max(x, 0)", kIdempotent | kKeepsZero)
+CANVAS_POINTWISE(gelu, gelu, "y = x * (1 + erf(x / sqrt(2))) / 2", kKeepsZero)
+CANVAS_POINTWISE(silu, silu, "y = x / (1 + exp(-x))", kKeepsZero)
 CANVAS_POINTWISE(sigmoid, sigmoid, "y = 1 / (1 + exp(-x))")
-CANVAS_POINTWISE(tanh, std::tanh, "y = tanh(x)")
-CANVAS_POINTWISE(abs, std::fabs, "y = |x|", kIdempotent)
+CANVAS_POINTWISE(tanh, std::tanh, "y = tanh(x)", kKeepsZero)
+CANVAS_POINTWISE(abs, std::fabs, "y = |x|", kIdempotent | kKeepsZero)
 CANVAS_POINTWISE(exp, safe_exp, "y = exp(min(x, 10))")
-CANVAS_POINTWISE(neg, negate, "y = -x", kLinear | kInvolution)
-CANVAS_POINTWISE(sin, std::sin, "y = sin(x)")
+CANVAS_POINTWISE(neg, negate, "y = -x", kLinear | kInvolution | kKeepsZero)
+CANVAS_POINTWISE(sin, std::sin, "y = sin(x)", kKeepsZero)
 CANVAS_POINTWISE(sqrt, safe_sqrt, "y = sqrt(max(x, 0) + 1e-6)")
-CANVAS_POINTWISE(square, square, "y = x * x")
+CANVAS_POINTWISE(square, square, "y = x * x", kKeepsZero)
 
 #undef CANVAS_POINTWISE
 

@@ -59,6 +59,7 @@ const Primitive& split_primitive() {
       .formula = "y[.., g, c, ..] = x[.., g*|c| + c, ..]",
       .grammar = kArrow,
       .properties = kLinear | kView | kBijective | kOrdered,
+      .order = kCuts,
       .constraints = {{"split C1", "one axis of the operand stands on the left"},
                       {"split C2", "at least two axes stand on the right"},
                       {"split C3", "the product of the new sizes is the old size"}},

@@ -69,6 +69,7 @@ const Primitive& subsample_primitive() {
       .formula = "y[.., i, ..] = x[.., n*i, ..]",
       .grammar = kItems,
       .properties = kLinear | kView,
+      .order = kDropsFirst,
       .constraints = {{"subsample C1", "every axis is one of the operand, named once"},
                       {"subsample C2", "the factor is s or an integer from 2"}},
       .infer = infer,

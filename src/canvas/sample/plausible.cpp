@@ -7,6 +7,7 @@
 #include "canvas/analyze/moments.h"
 #include "canvas/base/random.h"
 #include "canvas/eval/interpreter.h"
+#include "canvas/sample/superfluous.h"
 #include "canvas/solve/binding.h"
 
 namespace canvas {
@@ -138,31 +139,6 @@ bool channels_mix(const Kernel& kernel, const Probe& probe) {
   return true;
 }
 
-// Whether a contraction directly after another makes it superfluous: the inner one neither narrows nor groups, so one contraction says
-// the same with fewer parameters.
-bool absorbed(const Kernel& kernel, const Node& outer) {
-  const Node& inner = kernel.node(outer.inputs[0]);
-  if (outer.primitive->initial != Initial::kNormal || !inner.primitive || inner.primitive->initial != Initial::kNormal)
-    return false;
-  if (!outer.attributes.per.empty() || !inner.attributes.per.empty() || inner.attributes.to.empty()) return false;
-  const Size made = volume(inner.attributes.to);
-  for (int v = kFirstDynamic; v < kMaxVariables; ++v) {
-    if (made.exponent(v) < 0) return false;
-  }
-  return true;
-}
-
-// Whether a merge puts together what a split has just taken apart, in the same order.
-bool undone(const Kernel& kernel, const Node& merge) {
-  const Node& split = kernel.node(merge.inputs[0]);
-  if (!split.primitive || !merge.primitive->is(kBijective) || !split.primitive->is(kBijective)) return false;
-  if (split.attributes.to.size() != merge.attributes.from.size()) return false;
-  for (size_t i = 0; i < split.attributes.to.size(); ++i) {
-    if (split.attributes.to[i].name != merge.attributes.from[i]) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 std::optional<std::string> implausible(const Kernel& kernel, const Limits& limits) {
@@ -170,11 +146,7 @@ std::optional<std::string> implausible(const Kernel& kernel, const Limits& limit
   for (const Node& node : kernel.nodes()) weighted += node.primitive && node.primitive->weighted();
   if (weighted > limits.max_weighted) return "it has more weighted primitives than asked for";
   if (weighted == 0) return "it has no parameter";
-  for (const Node& node : kernel.nodes()) {
-    if (!node.primitive) continue;
-    if (absorbed(kernel, node)) return "one contraction absorbs the one before it";
-    if (undone(kernel, node)) return "a merge undoes a split";
-  }
+  if (auto reason = superfluous(kernel)) return reason;
   if (!limits.trainable && !limits.full_flow && limits.min_reach <= 1) return std::nullopt;
   const auto probe = make_probe(kernel);
   if (!probe) return "its sizes do not fit a small layer";
