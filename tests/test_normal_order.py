@@ -103,4 +103,6 @@ def check_values(original: canvas.Kernel) -> None:
         moved = [axes.index(axis) for axis in after[name]] if set(axes) == set(after[name]) else range(len(axes))
         theirs[name] = mine[names[name]].transpose(moved)
     x = rng.standard_normal((1, 8, 7, 5))
-    np.testing.assert_allclose(form.interpret(layer, x, theirs), original.interpret(layer, x, mine), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        form.interpret(layer, x, theirs), original.interpret(layer, x, mine), rtol=1e-9, atol=1e-9
+    )

@@ -119,6 +119,42 @@ class AxisClasses {
   std::vector<size_t> parent_;
 };
 
+// The program with a name of its own for every axis that the signature does not name: a text may use one name for several.
+Program distinct_names(Program program, const Signature& signature) {
+  AxisClasses classes(program.nodes);
+  const int last = static_cast<int>(program.nodes.size()) - 1;
+  std::map<size_t, std::string> names;
+  for (const Axis& axis : signature.from) names[classes.find(0, axis.name)] = axis.name;
+  for (const Axis& axis : signature.to) names[classes.find(last, axis.name)] = axis.name;
+  const auto rename = [&](int value, std::string& name) {
+    const size_t axis_class = classes.find(value, name);
+    if (axis_class == SIZE_MAX) return false;
+    std::string& own = names[axis_class];
+    if (own.empty()) own = "." + std::to_string(names.size());
+    name = own;
+    return true;
+  };
+  std::vector<Node> renamed = program.nodes;
+  for (int value = 1; value <= last; ++value) {
+    Node& node = renamed[static_cast<size_t>(value)];
+    const auto rename_operand = [&](std::string& name) {
+      for (int input : node.inputs) {
+        if (rename(input, name)) return;
+      }
+    };
+    for (std::string& name : node.attributes.from) rename_operand(name);
+    for (std::string& name : node.attributes.per) rename_operand(name);
+    for (Axis& axis : node.attributes.to) rename(value, axis.name);
+    for (AxisItem& item : node.attributes.items) {
+      rename_operand(item.axis);
+      if (!item.made.empty()) rename(value, item.made);
+    }
+    for (Axis& axis : node.axes) rename(value, axis.name);
+  }
+  program.nodes = std::move(renamed);
+  return program;
+}
+
 // Puts nodes, operands, lists and names into canonical order and rebuilds the kernel.
 class Canonicaliser {
  public:
@@ -263,6 +299,7 @@ Canonical canonical(const Kernel& kernel) {
   Program program{kernel.nodes(), std::vector<int>(kernel.nodes().size())};
   std::iota(program.origin.begin(), program.origin.end(), 0);
   program = needed(program);
+  if (program.nodes.size() <= kLongestOrdered) program = distinct_names(std::move(program), kernel.signature());
   for (bool again = program.nodes.size() <= kLongestOrdered; again;) {
     program = needed(normal_order(program, kernel.signature(), kernel.variables(), again));
   }

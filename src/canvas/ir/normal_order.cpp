@@ -1,6 +1,7 @@
 #include "canvas/ir/normal_order.h"
 
 #include <algorithm>
+#include <map>
 #include <tuple>
 
 #include "canvas/base/random.h"
@@ -20,9 +21,18 @@ bool moves(const Node& node) { return node.primitive->is(kView) && !node.primiti
 bool keeps_zero(const Node& node) { return linear(node) || node.primitive->is(kKeepsZero); }
 bool drops(const Node& node) { return node.primitive->order == kDropsFirst; }
 
-// Whether two steps in a row give the same in either order.
-bool commute(const Node& first, const Node& second) {
+// Whether a step works along a position of the signature.
+bool spatial(const Node& node, const Signature& signature) {
+  return std::any_of(signature.from.begin(), signature.from.end(), [&](const Axis& axis) {
+    return axis.role == Role::kSpatial && meets(touched(node), {axis.name});
+  });
+}
+
+// Whether two steps in a row give the same in either order. A stride along one position stays behind work along another: costs are
+// monomials, and H*W/s does not say which of the two it divides.
+bool commute(const Node& first, const Node& second, const Signature& signature) {
   if (meets(touched(first), touched(second))) return false;
+  if ((drops(first) && spatial(second, signature)) || (drops(second) && spatial(first, signature))) return false;
   if (moves(first) || moves(second) || (linear(first) && linear(second))) return true;
   return (first.primitive->is(kPads) && keeps_zero(second)) || (second.primitive->is(kPads) && keeps_zero(first));
 }
@@ -35,6 +45,14 @@ class NormalOrder {
   NormalOrder(const Program& program, const Signature& signature)
       : nodes_(program.nodes), origin_(program.origin), signature_(signature) {
     result_ = static_cast<int>(nodes_.size()) - 1;
+    for (const Axes* axes : {&signature.from, &signature.to}) {
+      for (const Axis& axis : *axes) names_[axis.name] = hash_text(axis.name);
+    }
+    for (const Node& node : nodes_) {
+      for (const AxisItem& item : node.attributes.items) {
+        if (!item.made.empty()) names_[item.made] += combine(name_of(item.axis), 5);
+      }
+    }
   }
 
   // One round of rewriting; false where there is nothing left to do.
@@ -117,15 +135,21 @@ class NormalOrder {
     return found;
   }
 
+  static uint64_t hash_text(const std::string& text) {
+    uint64_t code = 17;
+    for (char letter : text) code = combine(code, static_cast<uint64_t>(letter));
+    return code;
+  }
+
+  // What is known of an axis whatever it is called: the signature's name, or the axis whose window it is.
+  uint64_t name_of(const std::string& name) const {
+    const auto found = names_.find(name);
+    return found == names_.end() ? 17 : found->second;
+  }
+
   Key key(const Node& node) const {
     const Attributes& a = node.attributes;
     uint64_t axes = 0, sizes = 0;
-    const auto name_of = [&](const std::string& name) {
-      const bool own = has_axis(signature_.from, name) || has_axis(signature_.to, name);
-      uint64_t code = 17;
-      for (char letter : own ? name : std::string()) code = combine(code, static_cast<uint64_t>(letter));
-      return code;
-    };
     const auto size_of = [](const Size& size) {
       uint64_t code = combine(static_cast<uint64_t>(size.numerator()), static_cast<uint64_t>(size.denominator()));
       int free = 0;
@@ -159,7 +183,7 @@ class NormalOrder {
       size_t best = steps.size();
       for (size_t i = 0; i < steps.size(); ++i) {
         bool ready = !taken[i];
-        for (size_t j = 0; j < i && ready; ++j) ready = taken[j] || commute(steps[j], steps[i]);
+        for (size_t j = 0; j < i && ready; ++j) ready = taken[j] || commute(steps[j], steps[i], signature_);
         if (ready && (best == steps.size() || keys[i] < keys[best])) best = i;
       }
       taken[best] = true;
@@ -231,6 +255,7 @@ class NormalOrder {
   std::vector<int> origin_;
   const Signature& signature_;
   int result_ = 0;
+  std::map<std::string, uint64_t> names_;
   std::vector<int> uses_;
 };
 

@@ -7,7 +7,6 @@
 #include "canvas/analyze/moments.h"
 #include "canvas/base/random.h"
 #include "canvas/eval/interpreter.h"
-#include "canvas/sample/superfluous.h"
 #include "canvas/solve/binding.h"
 
 namespace canvas {
@@ -146,7 +145,6 @@ std::optional<std::string> implausible(const Kernel& kernel, const Limits& limit
   for (const Node& node : kernel.nodes()) weighted += node.primitive && node.primitive->weighted();
   if (weighted > limits.max_weighted) return "it has more weighted primitives than asked for";
   if (weighted == 0) return "it has no parameter";
-  if (auto reason = superfluous(kernel)) return reason;
   if (!limits.trainable && !limits.full_flow && limits.min_reach <= 1) return std::nullopt;
   const auto probe = make_probe(kernel);
   if (!probe) return "its sizes do not fit a small layer";

@@ -6,6 +6,7 @@
 #include "canvas/sample/growth.h"
 #include "canvas/sample/mutation.h"
 #include "canvas/sample/plausible.h"
+#include "canvas/sample/superfluous.h"
 
 namespace canvas {
 
@@ -46,6 +47,10 @@ std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
 }
 
 std::optional<Sample> Sampler::judge(const Kernel& grown) {
+  if (superfluous(grown)) {
+    ++counts_["implausible"];
+    return std::nullopt;
+  }
   const Canonical form = canonical(grown);
   const Kernel& kernel = form.kernel;
   std::string identity = hash_of(form);

@@ -65,10 +65,12 @@ class Finder {
     for (int value = 1; value <= kernel_.output(); ++value) {
       const Node& node = kernel_.node(value);
       const Names made = names_of(node.attributes.to);
-      const Node* next = after(value, contracts(node) || rearranges(node) ? made : node.attributes.from, rearranges(node));
+      const Node* next =
+          after(value, contracts(node) || rearranges(node) ? made : node.attributes.from, rearranges(node));
       const Node* previous = before(value, node.attributes.from, rearranges(node));
       if (scales(node)) {
-        if (next && contracts(*next) && within(node.attributes.from, joined(next->attributes.from, next->attributes.per)))
+        if (next && contracts(*next) &&
+            within(node.attributes.from, joined(next->attributes.from, next->attributes.per)))
           return "a contraction absorbs the scale before it";
         if (previous && contracts(*previous) &&
             within(node.attributes.from, joined(names_of(previous->attributes.to), previous->attributes.per)))
