@@ -2,9 +2,9 @@
 
     python benchmarks/sampler.py [--seconds 20] [--out FILE]
 
-Distinct kernels kept per CPU-second (process time, so other load hardly matters) on ResNet-18's layers for 32 x 32 images,
-with FLOPs in (0.02, 1.0) and parameters up to 1.0 of the original; once with all plausibility limits and once without
-any, in turns, whose ratio is what plausibility costs.
+Distinct kernels kept per CPU-second (process time, so other load hardly matters) on ResNet-18's layers for 32 x 32
+images, with FLOPs in (0.02, 1.0) and parameters up to 1.0 of the original; once with all plausibility limits and once
+without any, in turns, whose ratio is what plausibility costs.
 """
 
 from __future__ import annotations

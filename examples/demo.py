@@ -23,7 +23,6 @@ from rich.table import Table
 import canvas
 from canvas import latency
 from canvas.data import Data, load_data
-from canvas.executor import usable_cores
 from canvas.models import resnet8
 from canvas.report import write_report
 from canvas.train import accuracy
@@ -52,7 +51,7 @@ def search(console: Console, options: argparse.Namespace) -> canvas.Study:
         targets,
         budget=BUDGET,
         seed=options.seed,
-        lookahead=2 * usable_cores(),
+        lookahead=4,
         rungs=[f"accuracy_{RUNG}"],
     )
     left = options.minutes - study.minutes_spent

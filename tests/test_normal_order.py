@@ -63,7 +63,8 @@ DIFFERENT = {
         "u = subsample(unfold(x, H: 3, W: 3), H: s, W: s); return fc(u, [C, h, w] -> [K])",
     ),
     "the largest of a mix is not the mix of the largest": (
-        "m = fold(x, max: [H, W]); g = fc(m, [C] -> [K]); p = subsample(fc(x, [C] -> [K]), H: s, W: s); return mul(p, g)",
+        "m = fold(x, max: [H, W]); g = fc(m, [C] -> [K]); y = fc(x, [C] -> [K]);"
+        " return mul(subsample(y, H: s, W: s), g)",
         "g = fold(fc(x, [C] -> [K]), max: [H, W]); p = subsample(fc(x, [C] -> [K]), H: s, W: s); return mul(p, g)",
     ),
     "a bias before a window with zeros around": (
