@@ -7,9 +7,11 @@
 #include <numeric>
 
 #include "canvas/base/random.h"
+#include "canvas/ir/axis_classes.h"
 #include "canvas/ir/builder.h"
 #include "canvas/ir/labels.h"
 #include "canvas/ir/normal_order.h"
+#include "canvas/ir/renames.h"
 
 namespace canvas {
 
@@ -29,8 +31,8 @@ Attributes sorted_attributes(const Node& node) {
   return attributes;
 }
 
-// Replacement of each value by an equal one, by the identities that properties declare: f(f(x)) = f(x), f(f(x)) = x, and one value
-// for two parameterless nodes that are the same.
+// Replacement of each value by an equal one, by the identities that properties declare: f(f(x)) = f(x), f(f(x)) = x, f(x, x) = x,
+// and one value for two parameterless nodes that are the same.
 std::vector<int> simplified(const std::vector<Node>& nodes) {
   std::vector<int> same(nodes.size());
   std::iota(same.begin(), same.end(), 0);
@@ -44,7 +46,10 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
     const Node& node = nodes[i];
     const int first = same[static_cast<size_t>(node.inputs[0])];
     const Node& before = nodes[static_cast<size_t>(first)];
-    if (node.primitive == before.primitive) {
+    if (node.inputs.size() > 1) {
+      const std::vector<int> inputs = operands(node);
+      if (node.primitive->is(kIdempotent) && inputs[0] == inputs[1]) same[i] = first;
+    } else if (node.primitive == before.primitive) {
       if (node.primitive->is(kIdempotent)) same[i] = first;
       if (node.primitive->is(kInvolution)) same[i] = same[static_cast<size_t>(before.inputs[0])];
     }
@@ -77,82 +82,6 @@ Program needed(const Program& program) {
     for (int& input : kept.nodes.back().inputs) input = place[static_cast<size_t>(same[static_cast<size_t>(input)])];
   }
   return kept;
-}
-
-// Classes of axis instances that must share a name: handed on, or joined by a broadcast or a contraction.
-class AxisClasses {
- public:
-  explicit AxisClasses(const std::vector<Node>& nodes) : nodes_(nodes) {
-    for (const Node& node : nodes) {
-      first_.push_back(parent_.size());
-      for (size_t j = 0; j < node.axes.size(); ++j) parent_.push_back(parent_.size());
-    }
-    for (size_t i = 1; i < nodes.size(); ++i) {
-      for (int input : nodes[i].inputs) {
-        for (const Axis& axis : nodes[static_cast<size_t>(input)].axes) {
-          for (int other : nodes[i].inputs) join(input, axis.name, other, axis.name);
-          if (!makes(nodes[i], axis.name)) join(input, axis.name, static_cast<int>(i), axis.name);
-        }
-      }
-    }
-  }
-
-  // The class of an axis, or SIZE_MAX when the value lacks it.
-  size_t find(int value, const std::string& name) {
-    const int position = find_axis(nodes_[static_cast<size_t>(value)].axes, name);
-    return position < 0 ? SIZE_MAX : root(first_[static_cast<size_t>(value)] + static_cast<size_t>(position));
-  }
-
- private:
-  size_t root(size_t at) {
-    while (parent_[at] != at) at = parent_[at] = parent_[parent_[at]];
-    return at;
-  }
-  void join(int left, const std::string& left_name, int right, const std::string& right_name) {
-    const size_t a = find(left, left_name);
-    const size_t b = find(right, right_name);
-    if (a != SIZE_MAX && b != SIZE_MAX) parent_[a] = b;
-  }
-
-  const std::vector<Node>& nodes_;
-  std::vector<size_t> first_;
-  std::vector<size_t> parent_;
-};
-
-// The program with a name of its own for every axis that the signature does not name: a text may use one name for several.
-Program distinct_names(Program program, const Signature& signature) {
-  AxisClasses classes(program.nodes);
-  const int last = static_cast<int>(program.nodes.size()) - 1;
-  std::map<size_t, std::string> names;
-  for (const Axis& axis : signature.from) names[classes.find(0, axis.name)] = axis.name;
-  for (const Axis& axis : signature.to) names[classes.find(last, axis.name)] = axis.name;
-  const auto rename = [&](int value, std::string& name) {
-    const size_t axis_class = classes.find(value, name);
-    if (axis_class == SIZE_MAX) return false;
-    std::string& own = names[axis_class];
-    if (own.empty()) own = "." + std::to_string(names.size());
-    name = own;
-    return true;
-  };
-  std::vector<Node> renamed = program.nodes;
-  for (int value = 1; value <= last; ++value) {
-    Node& node = renamed[static_cast<size_t>(value)];
-    const auto rename_operand = [&](std::string& name) {
-      for (int input : node.inputs) {
-        if (rename(input, name)) return;
-      }
-    };
-    for (std::string& name : node.attributes.from) rename_operand(name);
-    for (std::string& name : node.attributes.per) rename_operand(name);
-    for (Axis& axis : node.attributes.to) rename(value, axis.name);
-    for (AxisItem& item : node.attributes.items) {
-      rename_operand(item.axis);
-      if (!item.made.empty()) rename(value, item.made);
-    }
-    for (Axis& axis : node.axes) rename(value, axis.name);
-  }
-  program.nodes = std::move(renamed);
-  return program;
 }
 
 // Puts nodes, operands, lists and names into canonical order and rebuilds the kernel.
@@ -234,8 +163,8 @@ class Canonicaliser {
     for (std::string& name : a.per) name = operand_name(node, name);
     for (Axis& axis : a.to) axis = {new_name(value, axis), renamed(axis.size), axis.role};
     for (AxisItem& item : a.items) {
-      if (!item.made.empty()) item.made = new_name(value, {item.made, Size(), Role::kWindow}, item.axis);
       item.axis = operand_name(node, item.axis);
+      if (!item.made.empty()) item.made = new_name(value, {item.made, Size(), Role::kWindow}, item.axis);
       item.amount = renamed(item.amount);
     }
     node.inputs = sorted_inputs(node);
@@ -299,10 +228,10 @@ Canonical canonical(const Kernel& kernel) {
   Program program{kernel.nodes(), std::vector<int>(kernel.nodes().size())};
   std::iota(program.origin.begin(), program.origin.end(), 0);
   program = needed(program);
-  if (program.nodes.size() <= kLongestOrdered) program = distinct_names(std::move(program), kernel.signature());
-  for (bool again = program.nodes.size() <= kLongestOrdered; again;) {
-    program = needed(normal_order(program, kernel.signature(), kernel.variables(), again));
-  }
+  while (drop_renames(program, kernel.signature())) program = needed(program);
+  bool again = program.nodes.size() <= kLongestOrdered;
+  if (again) program = own_names(program, kernel.signature());
+  while (again) program = needed(normal_order(program, kernel.signature(), kernel.variables(), again));
   return Canonicaliser(kernel, std::move(program)).run();
 }
 

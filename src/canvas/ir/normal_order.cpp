@@ -32,7 +32,7 @@ bool spatial(const Node& node, const Signature& signature) {
 // monomials, and H*W/s does not say which of the two it divides.
 bool commute(const Node& first, const Node& second, const Signature& signature) {
   if (meets(touched(first), touched(second))) return false;
-  if ((drops(first) && spatial(second, signature)) || (drops(second) && spatial(first, signature))) return false;
+  if ((drops(first) || drops(second)) && spatial(first, signature) && spatial(second, signature)) return false;
   if (moves(first) || moves(second) || (linear(first) && linear(second))) return true;
   return (first.primitive->is(kPads) && keeps_zero(second)) || (second.primitive->is(kPads) && keeps_zero(first));
 }

@@ -9,15 +9,9 @@
 
 #include <vector>
 
-#include "canvas/ir/kernel.h"
+#include "canvas/ir/renames.h"
 
 namespace canvas {
-
-// Nodes in topological order, the result last, and for each the value of the original kernel that it stands for.
-struct Program {
-  std::vector<Node> nodes;
-  std::vector<int> origin;
-};
 
 // The same program in normal order. `changed` tells whether it was not.
 Program normal_order(const Program& program, const Signature& signature, const Variables& variables, bool& changed);

@@ -100,6 +100,8 @@ const Primitive& fold_primitive() {
       .linear_modes = 1u << kSum | 1u << kMean,
       .modes = {"sum", "mean", "max"},
       .constraints = {{"fold C1", "at least one axis, each of the operand and named once"}},
+      .example = "fold(x, mean: [H, W])",
+      .weight = 0.5,
       .infer = infer,
       .evaluate = evaluate,
       .flops = flops,
