@@ -226,8 +226,8 @@ def test_no_layers_and_layers_of_other_dimensions_are_errors():
         with pytest.raises(Infeasible, match="layers") as caught:
             dense.bind([Layer(8, 8), layer])
     assert str(caught.value) == (
-        "kernel 'dense': bind: layers that a kernel (x[C, H, W]) -> [K, H/s, W/s] serves, got the layer 8 -> 8, 4 tokens,"
-        " which needs (x[T, C]) -> [T, K]; leave out the layers for which kernel.serves(layer) is false"
+        "kernel 'dense': bind: layers that a kernel (x[C, H, W]) -> [K, H/s, W/s] serves, got the layer 8 -> 8,"
+        " 4 tokens, which needs (x[T, C]) -> [T, K]; leave out the layers for which kernel.serves(layer) is false"
     )
 
 

@@ -1,6 +1,7 @@
-"""Linear layers, token mixers, 1-d and 3-d convolutions in networks: found, replaced, and treated as PyTorch treats any."""
+"""Linear layers, token mixers, 1-d and 3-d convolutions in networks: found, replaced, used as PyTorch's own modules."""
 
 import copy
+import json
 import subprocess
 import sys
 
@@ -9,7 +10,9 @@ import torch
 from torch import nn
 
 import canvas
+import evaluations
 from canvas import Budget, Infeasible, Layer, UserError, parse, sample
+from canvas.cli import main
 from canvas.layers import Fitted, Target, merged, replace, targets
 
 LINEAR = parse("kernel factored(x[C]) -> [K]:\n  a = fc(x, [C] -> [m = C/r])\n  return fc(gelu(a), [m] -> [K])")
@@ -27,7 +30,8 @@ LINE = parse(
     "  return fc(subsample(d, W: s), [C] -> [K])"
 )
 SOLID = parse(
-    "kernel solid(x[C, D, H, W]) -> [K, D/s, H/s, W/s]:\n  d = fc(unfold(x, D: 3, H: 3, W: 3), [d, h, w] -> [], per: [C])\n"
+    "kernel solid(x[C, D, H, W]) -> [K, D/s, H/s, W/s]:\n"
+    "  d = fc(unfold(x, D: 3, H: 3, W: 3), [d, h, w] -> [], per: [C])\n"
     "  return fc(subsample(d, D: s, H: s, W: s), [C] -> [K])"
 )
 
@@ -124,7 +128,6 @@ def test_networks_take_kernels_and_train(name, kinds, kernel, count):
     generated = [m for m in new.modules() if type(m).__module__ == "canvas.generated"]
     assert all(p.grad is not None for m in generated for p in m.parameters())
     assert any(not torch.equal(p, old) for p, old in zip(new.parameters(), before, strict=True))
-    assert torch.equal(output(model, x), output(copy.deepcopy(model), x)) or model.training
 
 
 @pytest.mark.parametrize(("name", "kinds", "kernel", "count"), REPLACED, ids=IDS)
@@ -139,7 +142,7 @@ def test_copies_state_and_precisions(name, kinds, kernel, count):
     assert not torch.equal(output(other, x), expected)
     other.load_state_dict(new.state_dict())
     assert torch.equal(output(other, x), expected)
-    wide = {key: value for key, value in x.items()} if isinstance(x, dict) else x.double()
+    wide = x if isinstance(x, dict) else x.double()
     torch.testing.assert_close(output(copy.deepcopy(new).double(), wide).float(), expected, rtol=1e-3, atol=1e-3)
     for kind in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", kind):
@@ -243,16 +246,12 @@ def test_a_linear_layer_has_tokens_where_one_axis_lies_between_batch_and_channel
 def test_kernels_and_layers_of_several_kinds():
     solid, x = Solid(), inputs("solid")
     found = targets(solid, x, kinds=("conv", "linear"))
-    with pytest.raises(
-        Infeasible, match=r"the layer 12 -> 12, .*leave out the layers for which kernel\.serves\(layer\)"
-    ):
+    with pytest.raises(Infeasible, match=r"the layer 12 -> 12, .*leave out .* kernel\.serves\(layer\)"):
         replace(solid, SOLID, found)
     assert replace(solid, SOLID, [t for t in found if SOLID.serves(t.layer)])(x).shape == (2, 4)
     new = replace(replace(solid, SOLID, example=x), LINEAR, example=x)  # by default what the kernel serves
     assert isinstance(new.twice, Fitted) and isinstance(new.hidden, Fitted) and isinstance(new.head, nn.Linear)
-    with pytest.raises(
-        UserError, match=r"the model has no layer that kernel 'line' serves; its layers are conv3d, linear"
-    ):
+    with pytest.raises(UserError, match="no layer that kernel 'line' serves; its layers are conv3d, linear"):
         replace(solid, LINE, example=x)
     with pytest.raises(UserError, match="'hidden' is no conv3d layer but Linear"):
         replace(solid, SOLID, [Target("hidden", Layer(12, 12, (5, 6, 7)))])
@@ -284,8 +283,6 @@ def test_types_and_modes_follow_the_layer():
 
 
 def test_the_command_line_knows_the_kinds(tmp_path, capsys):
-    from canvas.cli import main
-
     (tmp_path / "nets.py").write_text(
         "import torch\nfrom torch import nn\n"
         "def mlp(): return nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8), nn.LayerNorm(8))\n"
@@ -296,7 +293,7 @@ def test_the_command_line_knows_the_kinds(tmp_path, capsys):
 
     def printed(*arguments):
         assert main([*arguments, "--json"]) == 0
-        return canvas_json(capsys)
+        return json.loads(capsys.readouterr().out)
 
     rows = printed("targets", f"{net}:mlp", "--input", "5x8", "--kind", "linear")["targets"]
     assert [(row["kind"], row["c_in"], row["c_out"], row["tokens"]) for row in rows] == [
@@ -316,17 +313,9 @@ def test_the_command_line_knows_the_kinds(tmp_path, capsys):
     assert "mixer.canvas: kernel 'mixer': bind: layers that" in capsys.readouterr().err
 
 
-def canvas_json(capsys):
-    import json
-
-    return json.loads(capsys.readouterr().out)
-
-
 def test_a_study_of_linear_layers(tmp_path):
     model = nn.Sequential(nn.Flatten(2), nn.Linear(9, 12), nn.ReLU(), nn.Linear(12, 9), nn.LayerNorm(9))
     found = targets(model, torch.zeros(1, 5, 3, 3), kinds="linear")
-    import evaluations
-
     study = canvas.Study(tmp_path / "study.db", found, seed=1)
     study.run(evaluations.quick, candidates=3, workers=1, progress=False)
     again = canvas.Study.open(tmp_path / "study.db")

@@ -51,7 +51,8 @@ def targets(
     padding that keeps the resolution; any number of channels and groups. Where the padding is less (the model pads by
     itself, say), the kernel reads what lies within the margin that the window needs. Linear layers are `nn.Linear` and
     the `Conv1D` of transformers; one that is given [N, T, C] is described with T tokens, so that kernels
-    `(x[T, C]) -> [T, K]` serve it as well as `(x[C]) -> [K]`. The model is left as it is: buffers, modes, random stream.
+    `(x[T, C]) -> [T, K]` serve it as well as `(x[C]) -> [K]`. The model is left as it is: buffers, modes and random
+    stream.
 
     Args:
         model: any module; layers may be nested at will and used more than once.

@@ -79,8 +79,8 @@ def layer(text: str) -> Any:
 
 
 def example(text: str) -> Any:
-    """One input of zeros: of the shape CxHxW, or TxC, or whatever the model takes; `ids:T` are whole numbers, as language
-    models take.
+    """One input of zeros: of the shape CxHxW, or TxC, or whatever the model takes; `ids:T` are whole numbers, as
+    language models take.
 
     Raises:
         UserError: it is not of this form.

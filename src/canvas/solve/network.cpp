@@ -101,16 +101,17 @@ Signature Layer::signature() const {
 }
 
 std::optional<Fault> misfit(const Signature& signature, const Layer& layer) {
-  const Signature own = layer.signature();
-  bool fits = same_sizes(signature.from, own.from) || (layer.spatial.empty() && signature.per_position());
-  if (fits) {  // [K, H, W] serves a layer of stride 1 as [K, H/s, W/s] does
-    const Signature& wanted = signature.per_position() ? Signature::convolution(0) : own;
-    fits = signature.to.size() == wanted.to.size();
-    for (size_t i = 0; fits && i < wanted.to.size(); ++i)
-      fits = signature.to[i].role == wanted.to[i].role &&
-             signature.to[i].size.evaluate(layer.values()) == wanted.to[i].size.evaluate(layer.values());
-  }
-  if (fits) return std::nullopt;
+  const Signature own = layer.signature(), linear = Signature::convolution(0);
+  const auto fits = [&](const Signature& wanted) {
+    // With stride 1, [K, H, W] is as good as [K, H/s, W/s].
+    const Size stride = layer.stride == 1 ? Size::variable(kStride) : Size();
+    return same_sizes(signature.from, wanted.from) &&
+           std::equal(signature.to.begin(), signature.to.end(), wanted.to.begin(), wanted.to.end(),
+                      [&](const Axis& axis, const Axis& other) {
+                        return axis.size == other.size || axis.size == other.size * stride;
+                      });
+  };
+  if (fits(own) || (layer.spatial.empty() && fits(linear))) return std::nullopt;
   return Fault{"bind", "layers that a kernel " + text(signature) + " serves",
                "the layer " + layer.str() + ", which needs " + text(own),
                "leave out the layers for which kernel.serves(layer) is false"};
