@@ -22,10 +22,10 @@ std::string source(const BoundLayer& bound);
 // [(name, logical shape, shape in the module)]
 nanobind::list parameters(const BoundLayer& bound);
 
-// float64 reference result for a batch [N, c_in, *spatial]; `parameters` maps each name to an array of its logical shape.
+// float64 reference result for a batch [N, c_in, *spatial], [N, tokens, c_in] or [..., c_in]; `parameters` maps each name to an array of its logical shape.
 nanobind::object interpret(const BoundLayer& bound, const Array& x, const nanobind::dict& parameters);
 
-// Operations that the interpreter counts while it runs one image of zeros.
+// Operations that the interpreter counts while it runs one image of zeros, or all tokens.
 int64_t counted_flops(const BoundLayer& bound);
 
 }  // namespace canvas::python

@@ -144,6 +144,12 @@ void bind_kernel(nb::module_& module) {
           "Raises:\n    Infeasible: no sizes are legal or none keeps the budget; the message says which and by how "
           "much.\n")
       .def(
+          "serves", [](const Kernel& kernel, const Layer& layer) { return !misfit(kernel.signature(), layer); },
+          "layer"_a,
+          "Whether the kernel's signature is one for this layer; a linear kernel, (x[C]) -> [K], serves layers with "
+          "tokens "
+          "too.")
+      .def(
           "source", [](const Kernel& kernel, const Layer& layer) { return source(bind_layer_alone(kernel, layer)); },
           "layer"_a, "Stand-alone PyTorch source for one layer (free sizes as large as they go); needs torch alone.")
       .def(
@@ -156,10 +162,11 @@ void bind_kernel(nb::module_& module) {
             return interpret(bind_layer_alone(kernel, layer), x, given);
           },
           "layer"_a, "x"_a, "parameters"_a,
-          "The float64 reference.\n\nArgs:\n    layer: gives the sizes.\n    x: [N, c_in, *spatial].\n    parameters: "
+          "The float64 reference.\n\nArgs:\n    layer: gives the sizes.\n    x: [N, c_in, *spatial]; for a token "
+          "mixer [N, tokens, c_in], for a linear kernel [..., c_in].\n    parameters: "
           "name -> array of its logical shape.\n\n"
-          "Returns:\n    numpy.ndarray: [N, c_out, *ceil(extent / stride)].\n\nRaises:\n    ValueError: a wrong shape "
-          "or a missing parameter.\n");
+          "Returns:\n    numpy.ndarray: [N, c_out, *ceil(extent / stride)], or x's shape with c_out last.\n\n"
+          "Raises:\n    ValueError: a wrong shape or a missing parameter.\n");
 }
 
 }  // namespace canvas::python

@@ -31,6 +31,8 @@ FLAT = (
 )
 LINE = (Layer(8, 12, (9,)), Layer(12, 8, (8,), stride=2))
 SOLID = (Layer(4, 8, (3, 4, 2)), Layer(8, 4, (3, 4, 5), stride=2))
+TOKENS = (Layer(8, 12, tokens=6), Layer(12, 8, tokens=5))
+LINEAR = (Layer(8, 12, ()), Layer(12, 8, tokens=3))  # the kernels of the first kind serve both
 # name: layers, how many, limits
 SETTINGS: dict[str, tuple[tuple[Layer, ...], int, dict[str, Any]]] = {
     "default": (FLAT, 100, {}),
@@ -43,6 +45,9 @@ SETTINGS: dict[str, tuple[tuple[Layer, ...], int, dict[str, Any]]] = {
     "anything legal": (FLAT, 30, {"min_reach": 1, "full_flow": False, "trainable": False}),
     "1-d": (LINE, 30, {}),
     "3-d": (SOLID, 8, {"max_primitives": 6}),
+    "tokens": (TOKENS, 40, {}),
+    "tokens that mix": (TOKENS, 20, {"min_reach": 3}),
+    "linear": (LINEAR, 40, {}),
 }
 
 
@@ -84,9 +89,22 @@ class Case:
         return module
 
 
+def input_shape(layer: Layer, batch: int = 1) -> tuple[int, ...]:
+    """[N, c_in, *spatial], [N, tokens, c_in] or [N, c_in]."""
+    return (batch, *filter(None, [layer.tokens]), layer.c_in, *layer.spatial)
+
+
+def output_shape(layer: Layer, batch: int = 1) -> tuple[int, ...]:
+    extents = (-(-extent // layer.stride) for extent in layer.spatial)
+    return (batch, *filter(None, [layer.tokens]), layer.c_out, *extents)
+
+
 @cache
 def population() -> tuple[Sampled, ...]:
-    found = [Sampled(kernel, FLAT, f"zoo, {name}") for name, kernel in canvas.zoo().items()]
+    found = []
+    for name, kernel in canvas.zoo().items():
+        layers = next(layers for layers in (FLAT, LINE, SOLID, TOKENS, LINEAR) if kernel.serves(layers[0]))
+        found.append(Sampled(kernel, layers, f"zoo, {name}"))
     for name, (layers, count, limits) in SETTINGS.items():
         kernels = canvas.sample(list(layers), count, seed=SEED, **limits)
         found += [Sampled(kernel, layers, f"'{name}', seed {SEED}, number {i}") for i, kernel in enumerate(kernels)]
@@ -116,7 +134,7 @@ def cases() -> tuple[Case, ...]:
             layer = sampled.layers[2 * (number % half) + turn]
             bound = bound_tightly(sampled.kernel, layer)
             batch = 1 if (number // 2 + turn) % 2 else 3
-            x = rng.standard_normal((batch, layer.c_in, *layer.spatial))
+            x = rng.standard_normal(input_shape(layer, batch))
             parameters = {name: rng.standard_normal(logical) for name, logical, _ in bound.parameters()}
             for value in parameters.values():  # divided by the root of the fan-in, more or less: values stay of order 1
                 value /= max(1.0, (value.size / value.shape[0]) ** 0.5) if value.ndim else 1.0

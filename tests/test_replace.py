@@ -233,7 +233,7 @@ def test_faults_of_replace():
         replace(resnet8(), SEPARABLE)
     with pytest.raises(UserError, match=r"no module 'stages\.9'"):
         replace(resnet8(), SEPARABLE, [Target("stages.9", Layer(8, 8))])
-    with pytest.raises(UserError, match=r"'pool' is no 2-d convolution but AdaptiveAvgPool2d"):
+    with pytest.raises(UserError, match=r"'pool' is no conv2d layer but AdaptiveAvgPool2d"):
         replace(resnet8(), SEPARABLE, [Target("pool", Layer(8, 8))])
 
 

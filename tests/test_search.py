@@ -121,7 +121,7 @@ def test_misuse_is_a_value_error():
         ({"max_variables": 9}, "max_variables"),
         ({"max_weighted": 0}, "max_weighted"),
         ({"layers": []}, "at least one layer"),
-        ({"layers": [Layer(8, 8), Layer(8, 8, (4,))]}, "the same number of spatial extents"),
+        ({"layers": [Layer(8, 8), Layer(8, 8, (4,))]}, "all layers must be of one kind, got conv2d and conv1d"),
     ],
 )
 def test_bad_settings_are_value_errors(arguments, message):

@@ -21,7 +21,7 @@ from canvas.progress import Status, console_progress
 from canvas.session import Judge, Session, budget_of, layer_of, layers_of, new_search
 from canvas.store import NoStudy, Record, Store
 
-LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count")
+LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count", "tokens")
 BUDGET_FIELDS = ("flops", "params", "memory", "latency")
 # What the sampler counts, in its order.
 SAMPLED = ("tried", "illegal", "duplicate", "over_budget", "implausible", "kept")

@@ -39,8 +39,14 @@ def table(*columns: str) -> Table:
 
 def layer_fields(layer: Any) -> dict[str, Any]:
     """A layer for JSON."""
-    names = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count", "flops", "params", "memory")
+    names = ("kind", "c_in", "c_out", "spatial", "tokens", "stride", "window", "groups", "count")
+    names += ("flops", "params", "memory")
     return {name: list(value) if isinstance(value := getattr(layer, name), tuple) else value for name in names}
+
+
+def extents(layer: Any) -> str:
+    """Where a layer is applied: "32x32", "197 tokens", or nothing."""
+    return "x".join(map(str, layer.spatial)) if layer.tokens is None else f"{layer.tokens} tokens"
 
 
 def costs(binding: Any) -> dict[str, Any]:

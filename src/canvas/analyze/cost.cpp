@@ -46,7 +46,7 @@ std::vector<size_t> storage(const Kernel& kernel) {
 
 }  // namespace
 
-CostModel::CostModel(const Kernel& kernel) {
+CostModel::CostModel(const Kernel& kernel) : per_position_(kernel.signature().per_position()) {
   const auto& nodes = kernel.nodes();
   const std::vector<size_t> owner = storage(kernel);
   std::vector<size_t> last_use(nodes.size(), 0);
@@ -72,6 +72,10 @@ Cost CostModel::evaluate(const Values& values) const {
   cost.flops = total(flops_, values);
   cost.params = total(params_, values);
   for (const auto& alive : alive_) cost.memory = std::max(cost.memory, kBytes * total(alive, values));
+  if (per_position_ && values[kT] > 0) {
+    cost.flops *= static_cast<double>(values[kT]);
+    cost.memory *= static_cast<double>(values[kT]);
+  }
   return cost;
 }
 

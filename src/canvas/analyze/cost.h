@@ -9,19 +9,21 @@
 namespace canvas {
 
 struct Cost {
-  double flops = 0;   // of one image; 2 x multiply-adds for contractions
+  double flops = 0;   // of one image or sequence; 2 x multiply-adds for contractions
   double params = 0;  // trained numbers
-  double memory = 0;  // bytes of fp32 activations alive at once, at most, one image
+  double memory = 0;  // bytes of fp32 activations alive at once, at most, one image or sequence
 };
 
 // Evaluates quickly for many values: the solver asks thousands of times.
 class CostModel {
  public:
   explicit CostModel(const Kernel& kernel);
-  // Every size must be integral; infinite where a count is past 64 bits.
+  // Every size must be integral; infinite where a count is past 64 bits. A kernel that is applied to every position by itself runs
+  // as many times as `values` has tokens.
   Cost evaluate(const Values& values) const;
 
  private:
+  bool per_position_;
   std::vector<Size> flops_;
   std::vector<Size> params_;
   // Memory: for each step of the printed order, the values that are alive while it runs. A view shares its operand's bytes unless it

@@ -56,6 +56,8 @@ const TorchValue& TorchWriter::value(int id) {
 
 TorchValue TorchWriter::write(int id) {
   const CoreOp& core = op(id);
+  if (core.kind == CoreKind::kIndex || core.kind == CoreKind::kReduce || core.kind == CoreKind::kSoftmax)
+    one_batch_ = true;
   switch (core.kind) {
     case CoreKind::kInput: return input(core);
     case CoreKind::kParameter: {
@@ -112,6 +114,7 @@ TorchValue TorchWriter::view(const CoreOp& core) {
 }
 
 TorchValue TorchWriter::arranged(const TorchValue& value, const Layout& layout) {
+  one_batch_ = one_batch_ || (layout != value.layout && find_dim(value.layout, kBatch) >= 0);
   const ExtentOf extents = [&](const std::string& axis) { return extent_code(value.axes, axis); };
   return {arrange(value.code, value.layout, layout, extents), layout, value.axes};
 }

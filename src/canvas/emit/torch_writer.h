@@ -37,6 +37,8 @@ class TorchWriter {
   TorchValue arranged(const TorchValue& value, const Layout& layout);
 
   const CoreProgram& program() const { return program_; }
+  // Whether a statement counts dimensions, so that it holds for one batch dimension alone; others hold for any number of them.
+  bool one_batch() const { return one_batch_; }
   const std::vector<std::string>& statements() const { return statements_; }
   // Name of a parameter -> the dimensions that it is stored in.
   const std::map<std::string, std::vector<int64_t>>& stored() const { return stored_; }
@@ -121,6 +123,7 @@ class TorchWriter {
   std::map<int, TorchValue> written_;
   std::vector<std::string> statements_;
   std::vector<std::string> buffers_;
+  bool one_batch_ = false;
   std::set<std::string> names_;
   std::map<std::string, std::string> computed_;  // an expression -> the variable that holds it
   std::map<std::string, std::vector<int64_t>> stored_;

@@ -85,7 +85,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   };
   std::vector<std::string> all = channels;
   all.insert(all.end(), windows.begin(), windows.end());
-  const Axis& wanted = proposal.signature.to[0];
+  const Axis& wanted = proposal.signature.channel();
   const Axes made = {{proposal.fresh(), random.pick(proposal.channel_sizes), Role::kChannel}};
   if (!channels.empty()) {
     offer(all, {wanted}, {});

@@ -61,8 +61,8 @@ void propose(const Proposal& proposal, Random&, std::vector<Attributes>& found) 
       if (!size.valid()) continue;
       Attributes attributes;
       attributes.from = {first.name, second.name};
-      const Axis& wanted = proposal.signature.to[0];
-      const bool is_result = wanted.role == Role::kChannel && wanted.size == size && !has_axis(axes, wanted.name);
+      const Axis& wanted = proposal.signature.channel();
+      const bool is_result = wanted.size == size && !has_axis(axes, wanted.name);
       attributes.to = {{is_result ? wanted.name : proposal.fresh(), size, Role::kChannel}};
       found.push_back(std::move(attributes));
     }

@@ -271,7 +271,7 @@ void Growth::close_step() {
       mix.from.push_back(axis.name);
       product = product * axis.size;
     }
-    mix.to = {builder_.signature().to[0]};
+    mix.to = {builder_.signature().channel()};
     if (mix.from.size() > 1 && product == mix.to[0].size && random_.chance(0.7))
       return add(merge_primitive(), {value}, mix);
     return add(fc_primitive(), {value}, mix);

@@ -14,15 +14,22 @@ namespace canvas {
 namespace {
 
 constexpr int64_t kChannels = 8;
-constexpr int64_t kExtents[] = {7, 8};  // odd, unless the kernel halves extents
+constexpr int64_t kExtents[] = {7, 8};  // of every spatial axis, and of the tokens; odd, unless the kernel halves extents
+constexpr uint64_t kSeed = 20230407;
 constexpr double kSmallest = 0.02, kLargest = 50;  // deviation of the result for a standard normal input
 
 // The kernel on the probe layer: sizes, random parameters.
 struct Probe {
-  Layer layer;
   Values values;
   Parameters parameters;
   Tensor input;
+  std::vector<int64_t> extents;  // of the positions; none for a kernel that is applied to each by itself
+  int64_t positions = 1;
+  int64_t channel_step, position_step;  // from one channel or position to the next, in input and result both
+
+  size_t at(int64_t channel, int64_t position) const {
+    return static_cast<size_t>(channel * channel_step + position * position_step);
+  }
 };
 
 std::optional<Values> probe_values(const Kernel& kernel, const Layer& layer) {
@@ -35,13 +42,20 @@ std::optional<Values> probe_values(const Kernel& kernel, const Layer& layer) {
 }
 
 std::optional<Probe> make_probe(const Kernel& kernel, int64_t extent) {
-  Probe probe;
-  probe.layer.c_in = probe.layer.c_out = kChannels;
-  probe.layer.spatial.assign(kernel.signature().from.size() - 1, extent);
-  const auto values = probe_values(kernel, probe.layer);
+  Layer layer;
+  layer.c_in = layer.c_out = kChannels;
+  const bool tokens = kernel.signature().has_extent(kT);
+  layer.spatial.assign(tokens ? 0 : kernel.signature().from.size() - 1, extent);
+  layer.tokens = tokens ? extent : 0;
+  const auto values = probe_values(kernel, layer);
   if (!values) return std::nullopt;
+  Probe probe;
   probe.values = *values;
-  Random random(20230407);
+  probe.extents.assign(kernel.signature().from.size() - 1, extent);
+  for (int64_t each : probe.extents) probe.positions *= each;
+  probe.channel_step = tokens ? 1 : probe.positions;
+  probe.position_step = tokens ? kChannels : 1;
+  Random random(kSeed);
   const std::vector<double> scale = deviations(kernel, probe.values);
   const auto shapes = parameter_shapes(kernel, probe.values);
   size_t next = 0;
@@ -55,8 +69,8 @@ std::optional<Probe> make_probe(const Kernel& kernel, int64_t extent) {
     }
     probe.parameters[name] = std::move(parameter);
   }
-  std::vector<int64_t> shape = {kChannels};
-  shape.insert(shape.end(), probe.layer.spatial.begin(), probe.layer.spatial.end());
+  std::vector<int64_t> shape = probe.extents;
+  shape.insert(tokens ? shape.end() : shape.begin(), kChannels);
   probe.input = Tensor(shape);
   for (double& value : probe.input.data) value = random.normal();
   return probe;
@@ -66,7 +80,16 @@ std::vector<double> run(const Kernel& kernel, const Probe& probe, const Tensor& 
   return interpret(kernel, probe.values, input, probe.parameters).result.data;
 }
 
-std::optional<std::string> check_scale(const std::vector<double>& result) {
+// The result has as many numbers for a kernel that takes each position by itself as for one that takes a line of them.
+std::optional<std::string> check_scale(const Kernel& kernel, const Probe& probe) {
+  std::vector<double> result = run(kernel, probe, probe.input);
+  Random random(kSeed + 1);
+  for (int64_t more = 1; probe.extents.empty() && more < kExtents[0]; ++more) {
+    Tensor input = probe.input;
+    for (double& value : input.data) value = random.normal();
+    const std::vector<double> next = run(kernel, probe, input);
+    result.insert(result.end(), next.begin(), next.end());
+  }
   double mean = 0, square = 0;
   for (double value : result) {
     if (!std::isfinite(value)) return "its values overflow at initialisation";
@@ -84,29 +107,30 @@ std::optional<std::string> check_scale(const std::vector<double>& result) {
 // constant over positions, so that a global summary answers alike everywhere; only answers unlike the corner's count.
 int64_t reach(const Kernel& kernel, const Probe& probe) {
   Tensor flat = probe.input;
-  const int64_t positions = flat.size() / kChannels, extent = probe.layer.spatial[0];
+  const int64_t extent = probe.extents[0];
   int64_t centre = 0;
-  for (size_t axis = 0; axis < probe.layer.spatial.size(); ++axis) centre = centre * extent + extent / 2;
-  for (int64_t i = 0; i < flat.size(); ++i)
-    flat.data[static_cast<size_t>(i)] = probe.input.data[static_cast<size_t>(i / positions * positions)];
-  Tensor marked = flat;
+  for (size_t axis = 0; axis < probe.extents.size(); ++axis) centre = centre * extent + extent / 2;
   for (int64_t c = 0; c < kChannels; ++c) {
-    marked.data[static_cast<size_t>(c * positions + centre)] +=
-        probe.input.data[static_cast<size_t>(c * positions + 1)];
+    for (int64_t p = 0; p < probe.positions; ++p) flat.data[probe.at(c, p)] = probe.input.data[probe.at(c, 0)];
   }
+  Tensor marked = flat;
+  for (int64_t c = 0; c < kChannels; ++c)
+    marked.data[probe.at(c, centre)] += probe.input.data[probe.at(c, 1)];
   const std::vector<double> before = run(kernel, probe, flat), after = run(kernel, probe, marked);
-  std::vector<int64_t> least(probe.layer.spatial.size(), extent), most(probe.layer.spatial.size(), -1);
-  std::vector<int64_t> shape = {kChannels};
-  shape.insert(shape.end(), probe.layer.spatial.begin(), probe.layer.spatial.end());
-  size_t next = 0;
-  for_each_index(shape, [&](const std::vector<int64_t>& index) {
-    const auto corner = static_cast<size_t>(index[0] * positions);
-    const double answer = after[next] - before[next], far = after[corner] - before[corner];
-    ++next;
-    if (std::abs(answer - far) < 1e-9) return;
+  std::vector<int64_t> least(probe.extents.size(), extent), most(probe.extents.size(), -1);
+  int64_t position = 0;
+  for_each_index(probe.extents, [&](const std::vector<int64_t>& index) {
+    bool answers = false;
+    for (int64_t c = 0; c < kChannels; ++c) {
+      const size_t here = probe.at(c, position), corner = probe.at(c, 0);
+      const double answer = after[here] - before[here], far = after[corner] - before[corner];
+      answers = answers || std::abs(answer - far) >= 1e-9;
+    }
+    ++position;
+    if (!answers) return;
     for (size_t axis = 0; axis < least.size(); ++axis) {
-      least[axis] = std::min(least[axis], index[axis + 1]);
-      most[axis] = std::max(most[axis], index[axis + 1]);
+      least[axis] = std::min(least[axis], index[axis]);
+      most[axis] = std::max(most[axis], index[axis]);
     }
   });
   int64_t narrowest = extent;
@@ -116,16 +140,15 @@ int64_t reach(const Kernel& kernel, const Probe& probe) {
 
 // Whether every input channel reaches every output channel, directly or through two such layers.
 bool channels_mix(const Kernel& kernel, const Probe& probe) {
-  const int64_t positions = probe.input.size() / kChannels;
   std::vector<unsigned> reached(static_cast<size_t>(kChannels), 0);  // bit k of entry c: input c reaches output k
   for (int64_t c = 0; c < kChannels; ++c) {
     Tensor marked = probe.input;
-    std::fill_n(marked.data.begin() + c * positions, positions, std::numeric_limits<double>::quiet_NaN());
+    for (int64_t p = 0; p < probe.positions; ++p)
+      marked.data[probe.at(c, p)] = std::numeric_limits<double>::quiet_NaN();
     const std::vector<double> result = run(kernel, probe, marked);
     for (int64_t k = 0; k < kChannels; ++k) {
-      const auto begin = result.begin() + k * positions;
-      if (std::any_of(begin, begin + positions, [](double value) { return std::isnan(value); })) {
-        reached[static_cast<size_t>(c)] |= 1u << k;
+      for (int64_t p = 0; p < probe.positions; ++p) {
+        if (std::isnan(result[probe.at(k, p)])) reached[static_cast<size_t>(c)] |= 1u << k;
       }
     }
   }
@@ -154,9 +177,10 @@ std::optional<std::string> implausible(const Kernel& kernel, const Limits& limit
   }
   if (!probe) return "its sizes do not fit a small layer";
   if (limits.trainable) {
-    if (auto reason = check_scale(run(kernel, *probe, probe->input))) return reason;
+    if (auto reason = check_scale(kernel, *probe)) return reason;
   }
-  if (reach(kernel, *probe) < limits.min_reach) return "it sees too little of its surroundings";
+  if (!probe->extents.empty() && reach(kernel, *probe) < limits.min_reach)
+    return "it sees too little of its surroundings";
   if (limits.full_flow && !channels_mix(kernel, *probe)) return "some input channels never reach some output channels";
   return std::nullopt;
 }

@@ -348,11 +348,12 @@ void Parser::check_extents(const Call& call) const {
   for (const Axis& axis : call.attributes.to) sizes.push_back(axis.size);
   for (const AxisItem& item : call.attributes.items) sizes.push_back(item.amount);
   for (int v = kD; v <= kT; ++v) {
-    const Axes& given = builder_->signature().from;
-    if (std::any_of(given.begin(), given.end(), [&](const Axis& axis) { return axis.size.exponent(v) != 0; })) continue;
+    if (builder_->signature().has_extent(v)) continue;
     if (std::none_of(sizes.begin(), sizes.end(), [&](const Size& size) { return size.exponent(v) != 0; })) continue;
-    read_.fail(call.span, {"size", "an extent must be one of the input's " + to_string(given, builder_->variables()),
-                           builder_->variables().name(v), "a free size has another name, such as g"});
+    read_.fail(
+        call.span,
+        {"size", "an extent must be one of the input's " + to_string(builder_->signature().from, builder_->variables()),
+         builder_->variables().name(v), "a free size has another name, such as g"});
   }
 }
 
