@@ -1,4 +1,4 @@
-// Kernels from bytes through Builder: some of the primitives of a grown kernel again, others in between and in their place, with attributes
+// Kernels from bytes through Builder: those of a searched kernel again, others in between and in their place, with attributes
 // that are legal, nearly legal or none at all.
 #include <algorithm>
 
@@ -36,7 +36,8 @@ class Construction {
     std::vector<int> inputs;
     for (int input : node.inputs) inputs.push_back(place_[static_cast<size_t>(input)]);
     int made = -1;
-    if (bytes_.ConsumeIntegralInRange(0, 7) == 0) made = add(*node.primitive, inputs, arbitrary(*node.primitive, inputs));
+    if (bytes_.ConsumeIntegralInRange(0, 7) == 0)
+      made = add(*node.primitive, inputs, arbitrary(*node.primitive, inputs));
     if (made < 0) made = add(*node.primitive, inputs, node.attributes);
     place_.push_back(made);
     return made >= 0;
@@ -65,8 +66,8 @@ class Construction {
     if (made) return *made;
     const Fault& fault = made.fault();
     const auto& rules = primitive.constraints;
-    law(fault.label == primitive.name || std::any_of(rules.begin(), rules.end(),
-                                                     [&](const Constraint& rule) { return fault.label == rule.label; }),
+    law(fault.label == primitive.name ||
+            std::any_of(rules.begin(), rules.end(), [&](const Constraint& rule) { return fault.label == rule.label; }),
         "a refusal names a rule of the primitive", std::string(primitive.name) + ": " + fault.str());
     law(!fault.required.empty(), "a refusal says what is required", fault.str());
     return -1;
@@ -90,7 +91,7 @@ class Construction {
   Attributes arbitrary(const Primitive& primitive, const std::vector<int>& inputs) {
     const Axes& operand = builder_.axes(inputs[0]);
     const auto takes = [&](unsigned part) {
-      return (primitive.grammar & part) != 0 || bytes_.ConsumeIntegralInRange(0, 63) == 63;
+      return (primitive.grammar & part) != 0 || bytes_.ConsumeIntegralInRange(0, 15) == 15;
     };
     Attributes attributes;
     if (takes(kFrom | kArrow)) attributes.from = names(operand);
@@ -190,7 +191,7 @@ std::optional<Kernel> built(Bytes& bytes) {
     for (int i = bytes.ConsumeIntegralInRange(1, 24); i > 0; --i) construction.attempt();
     return construction.finish();
   }
-  const Kernel model = grown(bytes);
+  const Kernel model = searched(bytes);
   Construction construction(bytes, model.signature(), model.variables());
   for (size_t i = 1; i < model.nodes().size(); ++i) {
     if (!construction.repeat(model.nodes()[i])) return std::nullopt;

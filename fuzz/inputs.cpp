@@ -45,6 +45,11 @@ Limits limits_of(Bytes& bytes) {
     for (const Primitive* primitive : primitives())
       limits.weights[primitive->name] = bytes.ConsumeIntegralInRange(0, 4);
   }
+  try {
+    limits.check();
+  } catch (const ArgumentError&) {
+    limits.weights.clear();  // all of them 0
+  }
   return limits;
 }
 
@@ -68,30 +73,24 @@ Input::Input(const uint8_t* data, size_t size)
       bytes(data + std::min(size, text.size() + !text.empty()), size - std::min(size, text.size() + !text.empty())) {}
 
 std::optional<Kernel> kernel_of(Input& input) {
-  std::optional<Kernel> kernel;
+  if (input.text.empty()) return input.bytes.ConsumeBool() ? std::optional(searched(input.bytes)) : built(input.bytes);
   try {
-    kernel = !input.text.empty()           ? parse(input.text)
-             : input.bytes.ConsumeBool() ? std::optional(grown(input.bytes))
-                                         : built(input.bytes);
+    return parse(input.text);
   } catch (const KernelError&) {
-  } catch (const ArgumentError&) {
+    return std::nullopt;
   }
-  if (!kernel || !is_convolution(kernel->signature())) return kernel;
-  const Limits limits = limits_of(input.bytes);
-  Random random(input.bytes.ConsumeIntegral<uint64_t>());
-  for (int turn = input.bytes.ConsumeIntegralInRange(0, 3); turn > 0; --turn) {
-    if (auto child = mutated(*kernel, limits, random)) kernel = std::move(*child);
-  }
-  return kernel;
 }
 
-Kernel grown(Bytes& bytes) {
+Kernel searched(Bytes& bytes) {
   const Limits limits = limits_of(bytes);
-  limits.check();
   Random random(bytes.ConsumeIntegral<uint64_t>());
   Growth growth(Builder(Signature::convolution(bytes.ConsumeIntegralInRange(1, 3))), limits, random);
   law(growth.can_close(), "a kernel can be grown from nothing");
-  return growth.grow(bytes.ConsumeIntegralInRange(3, limits.max_primitives), "grown");
+  Kernel kernel = growth.grow(bytes.ConsumeIntegralInRange(3, limits.max_primitives), "searched");
+  for (int turn = bytes.ConsumeIntegralInRange(0, 3); turn > 0; --turn) {
+    if (auto child = mutated(kernel, limits, random)) kernel = std::move(*child);
+  }
+  return kernel;
 }
 
 Layer small_layer(Bytes& bytes, size_t dimensions) {

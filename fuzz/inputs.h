@@ -26,15 +26,14 @@ struct Input {
   Bytes bytes;
 };
 
-// The kernel of an input: its text parsed, or one grown or built from its bytes; then perhaps mutated a few times. Nothing where the
-// text or the choices make no legal kernel.
+// The kernel of an input: its text parsed, or one searched or built from its bytes. Nothing where they make no legal kernel.
 std::optional<Kernel> kernel_of(Input& input);
 
-// Whether the kernel replaces a convolution: the sampler grows and mutates no others.
+// Whether the signature is a convolution's: the search mutates no others.
 bool is_convolution(const Signature& signature);
 
-// What the sampler grows from nothing, under limits drawn from the bytes.
-Kernel grown(Bytes& bytes);
+// What the sampler grows from nothing and then mutates, under limits drawn from the bytes.
+Kernel searched(Bytes& bytes);
 
 // What Builder makes of primitives and attributes drawn from the bytes, most of them legal; checks every refusal.
 std::optional<Kernel> built(Bytes& bytes);

@@ -88,7 +88,8 @@ class Editor {
       case 2: words_.erase(place, place + static_cast<std::ptrdiff_t>(length_from(at))); break;
       case 3: {  // some words again elsewhere
         const Words copy(place, place + static_cast<std::ptrdiff_t>(length_from(at)));
-        words_.insert(words_.begin() + static_cast<std::ptrdiff_t>(random_.below(words_.size())), copy.begin(), copy.end());
+        words_.insert(words_.begin() + static_cast<std::ptrdiff_t>(random_.below(words_.size())), copy.begin(),
+                      copy.end());
         break;
       }
       case 4: std::swap(words_[at], words_[random_.below(words_.size())]); break;
@@ -112,7 +113,9 @@ class Editor {
 
   std::string another_name(const std::string&) { return random_.pick(names_); }
   std::string another_primitive(const std::string&) { return random_.pick(primitives())->name; }
-  std::string list() { return "[" + random_.pick(names_) + (random_.chance(0.3) ? ", " + random_.pick(names_) : "") + "]"; }
+  std::string list() {
+    return "[" + random_.pick(names_) + (random_.chance(0.3) ? ", " + random_.pick(names_) : "") + "]";
+  }
 
   // A value as the operand of a call that its primitive's grammar allows.
   std::string wrapped(const std::string& value) {

@@ -23,7 +23,6 @@ CORPUS = ROOT / "fuzz" / "corpus"
 TARGETS = ["parser", "printer", "verifier", "interpreter", "emitter"]
 BYTES_ALONE = {"verifier"}  # the others read kernel texts
 LONGEST = 4096  # bytes of an input
-EMPTY = 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char *, unsigned long) { return 0; }'
 
 
 @dataclass
@@ -56,7 +55,10 @@ def main(arguments: list[str]) -> int:
     options.add_argument("--jobs", type=int, default=2, help="targets at a time")
     options.add_argument("--target", action="append", choices=TARGETS, help="run this one alone; may be repeated")
     options.add_argument("--keep", action="store_true", help="make fuzz/corpus anew from it and what was found so far")
+    options.add_argument("--probe", action="store_true", help="only say by the exit status whether libFuzzer is here")
     asked = options.parse_args(arguments)
+    if asked.probe:
+        return 0 if has_libfuzzer() else 1
     if not has_libfuzzer():
         print("fuzz: no clang++ with libFuzzer here, skipped; on Debian: apt-get install clang libclang-rt-dev")
         return 0
@@ -76,12 +78,14 @@ def main(arguments: list[str]) -> int:
 
 
 def has_libfuzzer() -> bool:
-    """Whether clang++ is here and links a fuzz target with the sanitizers."""
+    """Whether clang++ is here with the libraries that a fuzz target links; they may be packages of their own."""
     if not shutil.which("clang++"):
         return False
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["clang++", "-fsanitize=fuzzer,address,undefined", "-x", "c++", "-", "-o", f"{folder}/empty"]
-        return subprocess.run(command, input=EMPTY, text=True, capture_output=True, check=False).returncode == 0
+    # With -### clang says what it would run.
+    command = ["clang++", "-fsanitize=fuzzer,address,undefined", "-###", "-x", "c++", os.devnull]
+    planned = subprocess.run(command, text=True, capture_output=True, check=False).stderr
+    libraries = re.findall(r'"([^"]*libclang_rt\.(?:fuzzer|asan)[^"]*\.(?:a|dylib))"', planned)
+    return bool(libraries) and all(Path(library).exists() for library in libraries)
 
 
 def build() -> None:
