@@ -10,6 +10,7 @@ namespace canvas {
 namespace {
 
 constexpr int kLargestOffset = 1024;
+constexpr int64_t kMostNeighbours = 63 * 63 * 63;  // evaluate() multiplies by their number
 
 Result<Axes> infer(Inference& in) {
   const Attributes& attributes = in.attributes;
@@ -34,6 +35,14 @@ Result<Axes> infer(Inference& in) {
     if (!window.is_constant() || window.denominator() != 1 || window.numerator() % 2 == 0 || window.numerator() > 63) {
       return Fault{"shift C4", "the neighbourhood must be odd and at most 63", to_string(window, in.variables),
                    "use 3 or 5"};
+    }
+  }
+  int64_t neighbours = 1;
+  for (size_t i = 0; neighbourhood && i < attributes.items.size(); ++i) {
+    neighbours *= attributes.items[i].amount.numerator();
+    if (neighbours > kMostNeighbours) {
+      return Fault{"shift C4", "a neighbourhood of at most " + std::to_string(kMostNeighbours) + " positions in all",
+                   std::to_string(neighbours), "use 3 or 5"};
     }
   }
   return in.operand();
@@ -110,7 +119,7 @@ const Primitive& shift_primitive() {
       .constraints = {{"shift C1", "every axis is one of the operand, named once"},
                       {"shift C2", "an offset is not 0 and at most 1024"},
                       {"shift C3", "`over` names one axis of the operand that is not shifted"},
-                      {"shift C4", "a neighbourhood is odd and at most 63"}},
+                      {"shift C4", "a neighbourhood is odd and at most 63 along an axis, 250047 in all"}},
       .example = "shift(x, H: 3, W: 3, over: [C])",
       .weight = 0.7,
       .infer = infer,

@@ -93,6 +93,11 @@ void Limits::check() const {
     if (!find_primitive(name)) throw ArgumentError("no primitive is called '" + name + "'; see docs/language.md");
     if (!(weight >= 0) || !std::isfinite(weight)) throw ArgumentError("the weight of " + name + " must be 0 or more");
   }
+  const bool any = std::any_of(primitives().begin(), primitives().end(), [&](const Primitive* primitive) {
+    const auto asked = weights.find(primitive->name);
+    return asked == weights.end() || asked->second > 0;
+  });
+  if (!any) throw ArgumentError("the weights forbid every primitive; give at least one a weight above 0");
 }
 
 int closing_steps(const Builder& builder) {
