@@ -15,6 +15,9 @@ Result<Axes> infer(Inference& in) {
   const Attributes& attributes = in.attributes;
   if (attributes.items.empty()) return Fault{"shift C1", "at least one axis", "none", "write shift(x, H: 1)"};
   const bool neighbourhood = !attributes.per.empty();
+  if (neighbourhood && attributes.items.size() > 3) {
+    return Fault{"shift C4", "a neighbourhood along at most three axes", std::to_string(attributes.items.size()), ""};
+  }
   if (attributes.per.size() > 1)
     return Fault{"shift C3", "one axis to spread over", std::to_string(attributes.per.size()), ""};
   if (neighbourhood && !has_axis(in.operand(), attributes.per[0])) {
@@ -109,7 +112,7 @@ const Primitive& shift_primitive() {
       .constraints = {{"shift C1", "every axis is one of the operand, named once"},
                       {"shift C2", "an offset is not 0 and at most 1024"},
                       {"shift C3", "`over` names one axis of the operand that is not shifted"},
-                      {"shift C4", "a neighbourhood is odd and at most 63"}},
+                      {"shift C4", "a neighbourhood is odd and at most 63, along at most three axes"}},
       .example = "shift(x, H: 3, W: 3, over: [C])",
       .weight = 0.7,
       .infer = infer,
