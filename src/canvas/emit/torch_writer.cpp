@@ -9,8 +9,6 @@ namespace canvas {
 
 namespace {
 
-constexpr size_t kMostStoredDims = 4;  // module.to(memory_format=torch.channels_last) refuses parameters of five
-
 // "(H + 1) // 2" for H/s at s = 2: extents take the stride's divisions first, rounding up, as Size::evaluate() does.
 std::string runtime_code(const Size& size, const Values& values) {
   const int64_t stride = values[kStride];

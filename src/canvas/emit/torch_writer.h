@@ -15,6 +15,9 @@
 
 namespace canvas {
 
+// Of parameters and buffers: module.to(memory_format=torch.channels_last) refuses five.
+constexpr size_t kMostStoredDims = 4;
+
 // A written value: a Python expression (mostly a variable), how it lies in memory, and its axes.
 struct TorchValue {
   std::string code;

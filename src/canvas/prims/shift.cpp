@@ -10,12 +10,14 @@ namespace canvas {
 namespace {
 
 constexpr int kLargestOffset = 1024;
-constexpr int64_t kMostNeighbours = 63 * 63 * 63;  // evaluate() multiplies by their number
 
 Result<Axes> infer(Inference& in) {
   const Attributes& attributes = in.attributes;
   if (attributes.items.empty()) return Fault{"shift C1", "at least one axis", "none", "write shift(x, H: 1)"};
   const bool neighbourhood = !attributes.per.empty();
+  if (neighbourhood && attributes.items.size() > 3) {
+    return Fault{"shift C4", "a neighbourhood along at most three axes", std::to_string(attributes.items.size()), ""};
+  }
   if (attributes.per.size() > 1)
     return Fault{"shift C3", "one axis to spread over", std::to_string(attributes.per.size()), ""};
   if (neighbourhood && !has_axis(in.operand(), attributes.per[0])) {
@@ -35,14 +37,6 @@ Result<Axes> infer(Inference& in) {
     if (!window.is_constant() || window.denominator() != 1 || window.numerator() % 2 == 0 || window.numerator() > 63) {
       return Fault{"shift C4", "the neighbourhood must be odd and at most 63", to_string(window, in.variables),
                    "use 3 or 5"};
-    }
-  }
-  int64_t neighbours = 1;
-  for (size_t i = 0; neighbourhood && i < attributes.items.size(); ++i) {
-    neighbours *= attributes.items[i].amount.numerator();
-    if (neighbours > kMostNeighbours) {
-      return Fault{"shift C4", "a neighbourhood of at most " + std::to_string(kMostNeighbours) + " positions in all",
-                   std::to_string(neighbours), "use 3 or 5"};
     }
   }
   return in.operand();
@@ -119,7 +113,7 @@ const Primitive& shift_primitive() {
       .constraints = {{"shift C1", "every axis is one of the operand, named once"},
                       {"shift C2", "an offset is not 0 and at most 1024"},
                       {"shift C3", "`over` names one axis of the operand that is not shifted"},
-                      {"shift C4", "a neighbourhood is odd and at most 63 along an axis, 250047 in all"}},
+                      {"shift C4", "a neighbourhood is odd and at most 63, along at most three axes"}},
       .example = "shift(x, H: 3, W: 3, over: [C])",
       .weight = 0.7,
       .infer = infer,
