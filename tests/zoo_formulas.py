@@ -1,4 +1,4 @@
-"""What the references of attentions and token mixers share: PyTorch's functions on the layouts of papers, and counts."""
+"""What references of attentions and token mixers share: PyTorch's functions on the layouts of papers, and counts."""
 
 from __future__ import annotations
 

@@ -6,7 +6,22 @@ import torch
 import torch.nn.functional as F
 
 from canvas import Layer
-from zoo_formulas import QKV, affine, attend, collector, every, exponentials, heads, image, layer_norm, linear, normalised, products, unit, windows
+from zoo_formulas import (
+    QKV,
+    affine,
+    attend,
+    collector,
+    every,
+    exponentials,
+    heads,
+    image,
+    layer_norm,
+    linear,
+    normalised,
+    products,
+    unit,
+    windows,
+)
 from zoo_reference import Reference, conv, depthwise, each
 
 REFERENCES: dict[str, Reference] = {}
@@ -16,14 +31,16 @@ reference = collector(REFERENCES)
 
 @reference(
     lambda n: [
-        *(conv(n.C, n.K, 1, at, groups=n.g) for at in (n.Q, n.P, n.P)),
-        products(49 * n.K * n.Q),
-        (2 * 7 * n.K * n.Q, 7 * n.K),
+        *(conv(n.C, 2 * n.g * n.C // n.r, 1, at, groups=n.g) for at in (n.Q, n.P)),
+        conv(n.C, n.K, 1, n.P, groups=n.g),
+        products(49 * 2 * n.g * n.C // n.r * n.Q),
+        *((2 * 7 * n.g * n.C // n.r * n.Q, 7 * n.g * n.C // n.r) for _ in "hw"),
         each(2 * 49 * n.g * n.Q, 49 * n.g * n.Q),
         exponentials(49 * n.g * n.Q),
         products(49 * n.K * n.Q),
     ],
     g=2,
+    r=4,
 )
 def stand_alone_attention(x, p, n):
     x = x.unflatten(1, (n.g, -1))
@@ -203,8 +220,13 @@ def outlook_attention(x, p, n):
     return every(linear(p["result"], F.fold(y.flatten(1, 3), x.shape[2:], 3, padding=1)), n.s)
 
 
+def _strip(n):
+    """Positions when the rows alone are strided."""
+    return -(-n.H // n.s) * n.W
+
+
 def _axis(n, channels, at_keys, at_queries):
-    m = n.K // 2
+    m = n.g * n.C // n.r
     return [
         conv(channels, m, 1, at_queries),
         conv(channels, m, 1, at_keys),
@@ -230,8 +252,9 @@ def _along(x, p, n, axis, names, suffix=""):
 
 
 @reference(
-    lambda n: _axis(n, n.C, n.P, n.rows * n.W) + _axis(n, n.K, n.rows * n.W, n.Q),
+    lambda n: _axis(n, n.C, n.P, _strip(n)) + _axis(n, n.K, _strip(n), n.Q),
     g=2,
+    r=4,
 )
 def axial_deeplab(x, p, n):
     return every(_along(_along(x, p, n, 2, QKV), p, n, 3, ("q2", "k2", "v2"), "2"), n.s)
@@ -249,7 +272,9 @@ def axial_deeplab(x, p, n):
     g=2,
 )
 def cross_covariance_attention(x, p, n):
-    q, k, v = (linear(p[name], x).flatten(2).unflatten(1, (n.g, -1)) for name in QKV)  # [batch, head, channel, position]
+    q, k, v = (
+        linear(p[name], x).flatten(2).unflatten(1, (n.g, -1)) for name in QKV
+    )  # [batch, head, channel, position]
     a = F.normalize(q, dim=3) @ F.normalize(k, dim=3).transpose(2, 3) * p["t"][:, None, None]
     return every(linear(p["result"], (a.softmax(3) @ v).flatten(1, 2).unflatten(2, x.shape[2:])), n.s)
 
@@ -289,9 +314,7 @@ def _columns(x, weights, n):
 
 
 @reference(
-    lambda n: (
-        _line(n, n.C, n.P, n.rows * n.W, n.H) + _line(n, n.K, n.rows * n.W, n.Q, n.W)
-    ),
+    lambda n: _line(n, n.C, n.P, _strip(n), n.H) + _line(n, n.K, _strip(n), n.Q, n.W),
     g=2,
 )
 def axial_attention(x, p, n):

@@ -48,11 +48,9 @@ def sparse_mlp(x, p, n):
     p=2,
 )
 def permute_mlp(x, p, n):
-    part = n.C // n.p
-    h = x.reshape(-1, n.p, part, n.H, n.W).permute(0, 1, 4, 3, 2).flatten(3)  # [batch, segment, width, height channel]
-    h = F.linear(h, p["h"].transpose(2, 3).reshape(n.H * part, -1)).unflatten(3, (n.H, part)).permute(0, 1, 4, 3, 2).flatten(1, 2)
-    w = x.reshape(-1, n.p, part, n.H, n.W).permute(0, 1, 3, 4, 2).flatten(3)  # [batch, segment, height, width channel]
-    w = F.linear(w, p["w"].transpose(2, 3).reshape(n.W * part, -1)).unflatten(3, (n.W, part)).permute(0, 1, 4, 2, 3).flatten(1, 2)
+    y = x.unflatten(1, (n.p, -1))  # [batch, segment, channel, height, width]
+    h = torch.einsum("jdch,bgchw->bgdjw", p["h"], y).flatten(1, 2)
+    w = torch.einsum("jdcw,bgchw->bgdhj", p["w"], y).flatten(1, 2)
     return every(linear(p["result"], h + w + linear(p["z"], x)), n.s)
 
 
@@ -78,7 +76,7 @@ def as_mlp(x, p, n):
     return every(linear(p["result"], y), n.s)
 
 
-@reference(lambda n: [*(conv(n.C, n.K, 1, n.Q) for _ in "hwc"), each(2 * n.K * n.Q)], SEVENS)
+@reference(lambda n: [*(conv(n.C, n.K, 1, n.Q) for _ in "hwc"), each(2 * n.K * n.Q)], SEVENS, n=7)
 def cycle_fc(x, p, n):
     def cycle(weight, axis):
         return sum(
