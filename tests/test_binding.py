@@ -14,6 +14,13 @@ from shuffling import entries, taken_apart
 
 COSTS = ("flops", "params", "memory")
 VARIABLE = r"[A-Za-z_]\w*"
+PARTS = {
+    "fire",
+    "ghost",
+    "inception_next",
+    "mixconv",
+    "octave",
+}  # of the zoo; take channels that have two parts or three
 MOST = 12  # channels in the oracle's networks, hence the largest value of a variable
 
 
@@ -172,6 +179,8 @@ def test_the_reason_names_the_layer_or_variable_when_sizes_cannot_be_whole():
 def test_prime_channels_bind_with_what_divides_them(channels):
     layer = Layer(*channels, (5, 3))
     for name, kernel in canvas.zoo().items():
+        if name in PARTS:
+            continue
         bound = kernel.bind([layer])[0]
         assert bound.params > 0, name
         assert bound.counted_flops() == bound.flops
