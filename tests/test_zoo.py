@@ -1,7 +1,10 @@
-"""Every kernel of the zoo is what its paper says: equal to a reference that was written from the paper's formula, in the
-interpreter and as a PyTorch module, at the operations and parameters that the formula has."""
+"""Every kernel of the zoo is what its paper says: equal to a reference that was written from the paper's formula, in
+the interpreter and as a PyTorch module, at the operations and parameters that the formula has."""
 
 import importlib
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,9 @@ import torch
 
 import canvas
 from canvas import Layer
+from canvas.hand_designed import entries, read_entry
 from canvas.kernel import module_from_source
+from sampled import input_shape
 from test_binding import substituted
 from zoo_reference import Reference, dimensions
 
@@ -31,6 +36,35 @@ def test_every_kernel_has_a_reference():
     assert set(REFERENCES) == set(canvas.zoo())
 
 
+def test_every_kernel_names_its_paper():
+    for entry in entries():
+        assert entry.name == entry.kernel.name
+        assert 1980 <= entry.year <= 2030
+        assert entry.summary.endswith(".")
+        if identifier := re.fullmatch(r"arXiv (\d\d)(\d\d)\.\d{4,5}", entry.source):
+            assert entry.year == 2000 + int(identifier[1])
+            assert 1 <= int(identifier[2]) <= 12
+
+
+def test_no_two_kernels_are_the_same():
+    hashes = [entry.kernel.hash for entry in entries()]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_a_file_without_a_paper_is_refused():
+    with pytest.raises(ValueError) as caught:
+        read_entry("# Mixes.\nkernel mix(x[C]) -> [K]:\n  return fc(x, [C] -> [K])\n", "mix")
+    assert str(caught.value) == (
+        "mix.canvas: its first line must be `# title; authors; year; source`, the next one a summary"
+    )
+
+
+def test_the_page_lists_the_zoo():
+    root = Path(__file__).parents[1]
+    run = subprocess.run([sys.executable, root / "tools" / "zoo_table.py", "--check"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize(("name", "layer"), CASES, ids=[f"{name}-{layer.c_in}-{layer.c_out}" for name, layer in CASES])
 def test_a_kernel_is_what_its_paper_says(name: str, layer: Layer):
     reference = REFERENCES[name]
@@ -38,7 +72,7 @@ def test_a_kernel_is_what_its_paper_says(name: str, layer: Layer):
     bound = kernel.bind([layer])[0]
     assert bound.sizes == {}, "the reference gives every dynamic variable a value"
     rng = np.random.default_rng(len(name))
-    x = rng.standard_normal((2, layer.c_in, *layer.spatial))
+    x = rng.standard_normal(input_shape(layer, batch=2))
     shapes = {name: logical for name, logical, _ in bound.parameters()}
     parameters = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
     for value in parameters.values():  # divided by the root of the fan-in, more or less: values stay of order 1

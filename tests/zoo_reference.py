@@ -1,4 +1,4 @@
-"""What a reference of a zoo kernel is, and how its costs are counted by hand; used by the `zoo_references_*` modules.
+"""What a reference of a zoo kernel is, and what the `zoo_references_*` modules are written with.
 
 A reference is written from the paper's formula, with PyTorch's own functions: it never looks at what Canvas emits.
 """
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from canvas import Layer
@@ -41,17 +42,32 @@ class Reference:
 def dimensions(layer: Layer, sizes: dict[str, int]) -> SimpleNamespace:
     """A layer's numbers under the names of the language, and the dynamic variables'.
 
-    P and Q are the positions in and out.
+    P and Q are the positions in and out, rows the rows out, T the tokens.
 
     Example:
         >>> dimensions(Layer(8, 12, (7, 5), stride=2), {"g": 2}).Q
         12
     """
     extents = dict(zip(("D", "H", "W")[3 - len(layer.spatial) :], layer.spatial, strict=True))
-    out = math.prod(-(-extent // layer.stride) for extent in layer.spatial)
-    return SimpleNamespace(
-        C=layer.c_in, K=layer.c_out, s=layer.stride, P=math.prod(layer.spatial), Q=out, **extents, **sizes
-    )
+    out = [-(-extent // layer.stride) for extent in layer.spatial]
+    positions = {"P": math.prod(layer.spatial), "Q": math.prod(out), "rows": out[0] if out else 1, "T": layer.tokens}
+    return SimpleNamespace(C=layer.c_in, K=layer.c_out, s=layer.stride, **positions, **extents, **sizes)
+
+
+def conv2d(x: Tensor, weight: Tensor, s: int = 1, dilation: int = 1, groups: int = 1) -> Tensor:
+    """A convolution padded by zeros so that only the stride changes the extents."""
+    padding = [dilation * (window // 2) for window in weight.shape[2:]]
+    return F.conv2d(x, weight, stride=s, padding=padding, dilation=dilation, groups=groups)
+
+
+def point(x: Tensor, weight: Tensor, s: int = 1, groups: int = 1) -> Tensor:
+    """A 1 x 1 convolution; weight [out, in / groups]."""
+    return F.conv2d(x, weight[:, :, None, None], stride=s, groups=groups)
+
+
+def filters(x: Tensor, weight: Tensor, s: int = 1, dilation: int = 1) -> Tensor:
+    """A depthwise convolution; weight [channels, h, w]."""
+    return conv2d(x, weight[:, None], s, dilation, groups=len(weight))
 
 
 def conv(c: int, k: int, window: int, at: int, groups: int = 1) -> Cost:

@@ -54,7 +54,8 @@ def read_entry(text: str, name: str) -> Entry:
         ValueError: the head lacks the paper or the summary.
 
     Example:
-        >>> read_entry("# A; B; 2020; arXiv 1.2\\n# Nothing.\\nkernel n(x[C]) -> [K]:\\n  return fc(x, [C] -> [K])", "n").year
+        >>> text = "# Title; Authors; 2020; arXiv 2001.1\\n# Mixes.\\nkernel mix(x[C]) -> [K]:\\n  return fc(x, [C] -> [K])"
+        >>> read_entry(text, "mix").year
         2020
     """
     head = _HEAD.match(text)
