@@ -14,7 +14,7 @@ namespace canvas {
 namespace {
 
 constexpr int64_t kChannels = 8;
-constexpr int64_t kExtent = 7;  // of every spatial axis, and of the tokens
+constexpr int64_t kExtents[] = {7, 8};  // of every spatial axis, and of the tokens: odd, unless the kernel halves extents
 constexpr uint64_t kSeed = 20230407;
 constexpr double kSmallest = 0.02, kLargest = 50;  // deviation of the result for a standard normal input
 
@@ -41,18 +41,18 @@ std::optional<Values> probe_values(const Kernel& kernel, const Layer& layer) {
   return std::nullopt;
 }
 
-std::optional<Probe> make_probe(const Kernel& kernel) {
+std::optional<Probe> make_probe(const Kernel& kernel, int64_t extent) {
   Layer layer;
   layer.c_in = layer.c_out = kChannels;
   const bool tokens = kernel.signature().has_extent(kT);
-  layer.spatial.assign(tokens ? 0 : kernel.signature().from.size() - 1, kExtent);
-  layer.tokens = tokens ? kExtent : 0;
+  layer.spatial.assign(tokens ? 0 : kernel.signature().from.size() - 1, extent);
+  layer.tokens = tokens ? extent : 0;
   const auto values = probe_values(kernel, layer);
   if (!values) return std::nullopt;
   Probe probe;
   probe.values = *values;
-  probe.extents.assign(kernel.signature().from.size() - 1, kExtent);
-  for (int64_t extent : probe.extents) probe.positions *= extent;
+  probe.extents.assign(kernel.signature().from.size() - 1, extent);
+  for (int64_t along : probe.extents) probe.positions *= along;
   probe.channel_step = tokens ? 1 : probe.positions;
   probe.position_step = tokens ? kChannels : 1;
   Random random(kSeed);
@@ -84,7 +84,7 @@ std::vector<double> run(const Kernel& kernel, const Probe& probe, const Tensor& 
 std::optional<std::string> check_scale(const Kernel& kernel, const Probe& probe) {
   std::vector<double> result = run(kernel, probe, probe.input);
   Random random(kSeed + 1);
-  for (int64_t more = 1; probe.extents.empty() && more < kExtent; ++more) {
+  for (int64_t more = 1; probe.extents.empty() && more < kExtents[0]; ++more) {
     Tensor input = probe.input;
     for (double& value : input.data) value = random.normal();
     const std::vector<double> next = run(kernel, probe, input);
@@ -107,14 +107,16 @@ std::optional<std::string> check_scale(const Kernel& kernel, const Probe& probe)
 // constant over positions, so that a global summary answers alike everywhere; only answers unlike the corner's count.
 int64_t reach(const Kernel& kernel, const Probe& probe) {
   Tensor flat = probe.input;
+  int64_t centre = 0;
+  for (int64_t extent : probe.extents) centre = centre * extent + extent / 2;
   for (int64_t c = 0; c < kChannels; ++c) {
     for (int64_t p = 0; p < probe.positions; ++p) flat.data[probe.at(c, p)] = probe.input.data[probe.at(c, 0)];
   }
   Tensor marked = flat;
   for (int64_t c = 0; c < kChannels; ++c)
-    marked.data[probe.at(c, probe.positions / 2)] += probe.input.data[probe.at(c, 1)];
+    marked.data[probe.at(c, centre)] += probe.input.data[probe.at(c, 1)];
   const std::vector<double> before = run(kernel, probe, flat), after = run(kernel, probe, marked);
-  std::vector<int64_t> least(probe.extents.size(), kExtent), most(probe.extents.size(), -1);
+  std::vector<int64_t> least = probe.extents, most(probe.extents.size(), -1);
   int64_t position = 0;
   for_each_index(probe.extents, [&](const std::vector<int64_t>& index) {
     bool answers = false;
@@ -130,7 +132,7 @@ int64_t reach(const Kernel& kernel, const Probe& probe) {
       most[axis] = std::max(most[axis], index[axis]);
     }
   });
-  int64_t narrowest = kExtent;
+  int64_t narrowest = probe.extents[0];
   for (size_t axis = 0; axis < least.size(); ++axis) narrowest = std::min(narrowest, most[axis] - least[axis] + 1);
   return narrowest;
 }
@@ -198,7 +200,10 @@ std::optional<std::string> implausible(const Kernel& kernel, const Limits& limit
     if (undone(kernel, node)) return "a merge undoes a split";
   }
   if (!limits.trainable && !limits.full_flow && limits.min_reach <= 1) return std::nullopt;
-  const auto probe = make_probe(kernel);
+  std::optional<Probe> probe;
+  for (int64_t extent : kExtents) {
+    if (!probe) probe = make_probe(kernel, extent);
+  }
   if (!probe) return "its sizes do not fit a small layer";
   if (limits.trainable) {
     if (auto reason = check_scale(kernel, *probe)) return reason;
