@@ -110,8 +110,7 @@ def s2_mlp(x, p, n):
 @reference(
     lambda n: [
         *(conv(n.C, n.C, 1, n.P) for _ in range(5)),
-        each(2 * 7 * n.C * n.P),  # of each wave: sin, square, two products, sum, difference, sum, sin less one
-        each(2 * n.C * n.P),
+        each(2 * 8 * n.C * n.P),  # of each wave: the cosine part takes 5 steps, the sine part 3
         *(depthwise(n.C, 7, n.P) for _ in range(4)),
         each(2 * n.C * n.P),
         each(4 * n.C * n.P),

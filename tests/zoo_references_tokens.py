@@ -82,7 +82,7 @@ def talking_heads_attention(x, p, n):
 @reference(
     lambda n: [
         *qkv(n),
-        each(2 * 5 * n.K * n.T),  # elu + 1: twice relu, difference, exponential, sum
+        each(2 * 4 * n.K * n.T),  # elu + 1: relu, difference, exponential, sum
         products(2 * n.K * n.K // n.g * n.T, n.K * n.T),
         each(n.K * n.T, n.K * n.T),
         conv(n.K, n.K, 1, n.T),
