@@ -15,13 +15,7 @@ from shuffling import entries, taken_apart
 
 COSTS = ("flops", "params", "memory")
 VARIABLE = r"[A-Za-z_]\w*"
-PARTS = {
-    "fire",
-    "ghost",
-    "inception_next",
-    "mixconv",
-    "octave",
-}  # of the zoo; take channels that have two parts or three
+PARTS = {"fire", "ghost", "inception_next", "mixconv", "octave"}  # of the zoo; need two parts of channels, or three
 MOST = 12  # channels in the oracle's networks, hence the largest value of a variable
 
 

@@ -54,7 +54,7 @@ def read_entry(text: str, name: str) -> Entry:
         ValueError: the head lacks the paper or the summary.
 
     Example:
-        >>> text = "# Title; Authors; 2020; arXiv 2001.1\\n# Mixes.\\nkernel mix(x[C]) -> [K]:\\n  return fc(x, [C] -> [K])"
+        >>> text = "# Mix; A; 2020; arXiv 2001.1\\n# Mixes.\\nkernel mix(x[C]) -> [K]:\\n  return fc(x, [C] -> [K])"
         >>> read_entry(text, "mix").year
         2020
     """
