@@ -8,8 +8,10 @@
 #include "canvas/emit/dot.h"
 #include "canvas/ir/canonical.h"
 #include "canvas/prims/registry.h"
+#include "canvas/prims/safe.h"
 #include "canvas/text/parser.h"
 #include "canvas/text/printer.h"
+#include "canvas/text/usage.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -26,6 +28,16 @@ nb::dict primitive_facts(const Primitive& primitive) {
   nb::dict constraints;
   for (const Constraint& constraint : primitive.constraints) constraints[constraint.label] = constraint.text;
   facts["constraints"] = constraints;
+  facts["usage"] = usage(primitive);
+  facts["example"] = primitive.example;
+  facts["modes"] = primitive.modes;
+  nb::list properties;
+  for (const auto& [property, name] : kPropertyNames) {
+    if (primitive.is(property)) properties.append(name);
+  }
+  facts["properties"] = properties;
+  facts["weighted"] = primitive.weighted();
+  facts["weight"] = primitive.weight;
   return facts;
 }
 
@@ -75,7 +87,22 @@ void bind_kernel(nb::module_& module) {
         for (const Primitive* primitive : primitives()) all.append(primitive_facts(*primitive));
         return all;
       },
-      "What Canvas knows of each primitive: name, summary, formula, constraints.");
+      "What Canvas knows of each primitive: name, summary, formula, usage, example, constraints, modes, properties, whether it "
+      "has a parameter (weighted), and how often the sampler draws it (weight).");
+  module.def(
+      "safe_definitions",
+      [] {
+        nb::list all;
+        for (const safe::Definition* definition : safe::kAll) {
+          nb::dict facts;
+          facts["name"] = definition->name;
+          facts["formula"] = definition->formula;
+          facts["reason"] = definition->reason;
+          all.append(facts);
+        }
+        return all;
+      },
+      "What functions with a numeric hazard compute: name, formula, reason.");
   nb::class_<Kernel>(
       module, "Kernel", nb::dynamic_attr(),
       "A kernel: an immutable graph of primitives over values with named axes. Made by parse() or sample().")

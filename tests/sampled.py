@@ -36,6 +36,9 @@ SOLID = (Layer(4, 8, (3, 4, 2)), Layer(8, 4, (3, 4, 5), stride=2))
 SETTINGS: dict[str, tuple[tuple[Layer, ...], int, dict[str, Any]]] = {
     "default": (FLAT, 100, {}),
     "rare primitives": (FLAT, 100, {"weights": dict.fromkeys(RARE, 1.0)}),
+    "norms and extrema": (FLAT, 30, {"weights": dict.fromkeys(("norm", "div", "max", "min"), 1.5)}),
+    "parts": (FLAT, 60, {"weights": {"split": 6.0, "select": 3.0, "update": 30.0, "stack": 2.0, "rename": 1.0}}),
+    "scales": (FLAT[:2], 20, {"weights": {"subsample": 6.0, "upsample": 3.0}}),
     "groups": (FLAT, 50, {"weights": {"split": 8.0, "merge": 4.0}, "max_variables": 3}),
     "large": (FLAT, 50, {"max_primitives": 14, "max_width": 5, "max_weighted": 6, "max_variables": 3}),
     "anything legal": (FLAT, 30, {"min_reach": 1, "full_flow": False, "trainable": False}),

@@ -69,6 +69,8 @@ TorchValue TorchWriter::write(int id) {
     case CoreKind::kContract: return contract(core);
     case CoreKind::kReduce: return reduce(core);
     case CoreKind::kSoftmax: return softmax(core);
+    case CoreKind::kPick: return pick(core);
+    case CoreKind::kPut: return put(core);
   }
   throw InternalError("unknown core form");
 }

@@ -99,6 +99,21 @@ class TorchWriter {
   TorchValue softmax(const CoreOp& op);
   std::optional<TorchValue> pool(const CoreOp& op);
 
+  // torch_slice.cpp
+  TorchValue pick(const CoreOp& op);
+  TorchValue repeated(const CoreOp& op, const TorchValue& base);
+  TorchValue put(const CoreOp& op);
+  TorchValue stacked(const CoreOp& op);
+  // Where an axis lies so that one of its positions can be sliced: `layout` with the axis in front of dimension `dim`, and how many
+  // elements of that dimension (of the axes `rest`) one position takes.
+  struct Slot {
+    Layout layout;
+    size_t dim;
+    Dim rest;
+    int64_t unit;
+  };
+  Slot slot(const TorchValue& base, const std::string& axis) const;
+
   int64_t stride(const IndexItem& item) const;
 
   CoreProgram program_;

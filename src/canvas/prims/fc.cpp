@@ -153,6 +153,8 @@ const Primitive& fc_primitive() {
       .properties = kLinear,
       .constraints = {{"fc C1", "at least one axis of the operand is contracted, each named once"},
                       {"fc C2", "the axes in `per` are axes of the operand that are not contracted"}},
+      .example = "fc(y, [c] -> [k = K/g], per: [g])",
+      .weight = 3.0,
       .initial = Initial::kNormal,
       .infer = infer,
       .evaluate = evaluate,

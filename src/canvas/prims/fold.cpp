@@ -98,6 +98,8 @@ const Primitive& fold_primitive() {
       .grammar = kFrom | kModes,
       .modes = {"sum", "mean", "max"},
       .constraints = {{"fold C1", "at least one axis, each of the operand and named once"}},
+      .example = "fold(x, mean: [H, W])",
+      .weight = 0.5,
       .infer = infer,
       .evaluate = evaluate,
       .flops = flops,

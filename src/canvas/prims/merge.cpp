@@ -81,6 +81,8 @@ const Primitive& merge_primitive() {
       .constraints = {{"merge C1", "at least two different axes of the operand stand on the left"},
                       {"merge C2", "one axis stands on the right"},
                       {"merge C3", "the new size is the product of the old sizes"}},
+      .example = "merge(y, [c, g] -> [C])",
+      .weight = 1.0,
       .infer = infer,
       .evaluate = evaluate,
       .moments = same_moments,

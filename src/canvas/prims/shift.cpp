@@ -20,11 +20,8 @@ Result<Axes> infer(Inference& in) {
   if (neighbourhood && !has_axis(in.operand(), attributes.per[0])) {
     return missing_axis("shift C3", attributes.per[0], in.operand(), in.variables);
   }
-  std::vector<std::string> seen;
+  if (auto fault = check_items(attributes.items, in.operand(), "shift C1", in.variables)) return *fault;
   for (const AxisItem& item : attributes.items) {
-    if (!has_axis(in.operand(), item.axis)) return missing_axis("shift C1", item.axis, in.operand(), in.variables);
-    if (contains(seen, item.axis)) return Fault{"shift C1", "each axis once", item.axis + " twice", ""};
-    seen.push_back(item.axis);
     if (!neighbourhood && (item.offset == 0 || std::abs(item.offset) > kLargestOffset)) {
       return Fault{"shift C2", "an offset other than 0, at most " + std::to_string(kLargestOffset),
                    std::to_string(item.offset), ""};
@@ -113,6 +110,8 @@ const Primitive& shift_primitive() {
                       {"shift C2", "an offset is not 0 and at most 1024"},
                       {"shift C3", "`over` names one axis of the operand that is not shifted"},
                       {"shift C4", "a neighbourhood is odd and at most 63"}},
+      .example = "shift(x, H: 3, W: 3, over: [C])",
+      .weight = 0.7,
       .infer = infer,
       .evaluate = evaluate,
       .moments = same_moments,

@@ -62,6 +62,8 @@ const Primitive& split_primitive() {
       .constraints = {{"split C1", "one axis of the operand stands on the left"},
                       {"split C2", "at least two axes stand on the right"},
                       {"split C3", "the product of the new sizes is the old size"}},
+      .example = "split(x, [C] -> [g, c = C/g])",
+      .weight = 1.0,
       .infer = infer,
       .evaluate = evaluate,
       .moments = same_moments,

@@ -14,7 +14,7 @@ namespace canvas {
 namespace {
 
 constexpr int64_t kChannels = 8;
-constexpr int64_t kExtent = 7;
+constexpr int64_t kExtents[] = {7, 8};  // odd, unless the kernel halves extents
 constexpr double kSmallest = 0.02, kLargest = 50;  // deviation of the result for a standard normal input
 
 // The kernel on the probe layer: sizes, random parameters.
@@ -34,10 +34,10 @@ std::optional<Values> probe_values(const Kernel& kernel, const Layer& layer) {
   return std::nullopt;
 }
 
-std::optional<Probe> make_probe(const Kernel& kernel) {
+std::optional<Probe> make_probe(const Kernel& kernel, int64_t extent) {
   Probe probe;
   probe.layer.c_in = probe.layer.c_out = kChannels;
-  probe.layer.spatial.assign(kernel.signature().from.size() - 1, kExtent);
+  probe.layer.spatial.assign(kernel.signature().from.size() - 1, extent);
   const auto values = probe_values(kernel, probe.layer);
   if (!values) return std::nullopt;
   probe.values = *values;
@@ -84,16 +84,18 @@ std::optional<std::string> check_scale(const std::vector<double>& result) {
 // constant over positions, so that a global summary answers alike everywhere; only answers unlike the corner's count.
 int64_t reach(const Kernel& kernel, const Probe& probe) {
   Tensor flat = probe.input;
-  const int64_t positions = flat.size() / kChannels;
+  const int64_t positions = flat.size() / kChannels, extent = probe.layer.spatial[0];
+  int64_t centre = 0;
+  for (size_t axis = 0; axis < probe.layer.spatial.size(); ++axis) centre = centre * extent + extent / 2;
   for (int64_t i = 0; i < flat.size(); ++i)
     flat.data[static_cast<size_t>(i)] = probe.input.data[static_cast<size_t>(i / positions * positions)];
   Tensor marked = flat;
   for (int64_t c = 0; c < kChannels; ++c) {
-    marked.data[static_cast<size_t>(c * positions + positions / 2)] +=
+    marked.data[static_cast<size_t>(c * positions + centre)] +=
         probe.input.data[static_cast<size_t>(c * positions + 1)];
   }
   const std::vector<double> before = run(kernel, probe, flat), after = run(kernel, probe, marked);
-  std::vector<int64_t> least(probe.layer.spatial.size(), kExtent), most(probe.layer.spatial.size(), -1);
+  std::vector<int64_t> least(probe.layer.spatial.size(), extent), most(probe.layer.spatial.size(), -1);
   std::vector<int64_t> shape = {kChannels};
   shape.insert(shape.end(), probe.layer.spatial.begin(), probe.layer.spatial.end());
   size_t next = 0;
@@ -107,7 +109,7 @@ int64_t reach(const Kernel& kernel, const Probe& probe) {
       most[axis] = std::max(most[axis], index[axis + 1]);
     }
   });
-  int64_t narrowest = kExtent;
+  int64_t narrowest = extent;
   for (size_t axis = 0; axis < least.size(); ++axis) narrowest = std::min(narrowest, most[axis] - least[axis] + 1);
   return narrowest;
 }
@@ -176,7 +178,10 @@ std::optional<std::string> implausible(const Kernel& kernel, const Limits& limit
     if (undone(kernel, node)) return "a merge undoes a split";
   }
   if (!limits.trainable && !limits.full_flow && limits.min_reach <= 1) return std::nullopt;
-  const auto probe = make_probe(kernel);
+  std::optional<Probe> probe;
+  for (int64_t extent : kExtents) {
+    if (!probe) probe = make_probe(kernel, extent);
+  }
   if (!probe) return "its sizes do not fit a small layer";
   if (limits.trainable) {
     if (auto reason = check_scale(run(kernel, *probe, probe->input))) return reason;

@@ -215,6 +215,11 @@ std::optional<Fault> check_sizes(const Kernel& kernel, const Layer& layer, const
       return Fault{"bind", "axis " + axis.name + " of value " + node.name + " a positive integer on every layer",
                    to_string(axis.size, kernel.variables()) + " on the layer " + layer.str(), ""};
     }
+    if (node.primitive && node.primitive->misfit) {
+      if (auto fault = node.primitive->misfit(node, kernel.operands(node), values)) {
+        return Fault{"bind", fault->required, fault->got + " on the layer " + layer.str(), fault->hint};
+      }
+    }
     if (node.primitive && node.primitive->is(kBijective) &&
         whole(node.axes) != whole(kernel.node(node.inputs[0]).axes)) {
       return Fault{
