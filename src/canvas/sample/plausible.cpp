@@ -14,7 +14,7 @@ namespace canvas {
 namespace {
 
 constexpr int64_t kChannels = 8;
-constexpr int64_t kExtents[] = {7, 8};  // of every spatial axis, and of the tokens; odd, unless the kernel halves extents
+constexpr int64_t kExtents[] = {7, 8};  // of every spatial axis, and of the tokens: odd, unless the kernel halves extents
 constexpr uint64_t kSeed = 20230407;
 constexpr double kSmallest = 0.02, kLargest = 50;  // deviation of the result for a standard normal input
 
@@ -52,7 +52,7 @@ std::optional<Probe> make_probe(const Kernel& kernel, int64_t extent) {
   Probe probe;
   probe.values = *values;
   probe.extents.assign(kernel.signature().from.size() - 1, extent);
-  for (int64_t each : probe.extents) probe.positions *= each;
+  for (int64_t along : probe.extents) probe.positions *= along;
   probe.channel_step = tokens ? 1 : probe.positions;
   probe.position_step = tokens ? kChannels : 1;
   Random random(kSeed);
@@ -107,9 +107,8 @@ std::optional<std::string> check_scale(const Kernel& kernel, const Probe& probe)
 // constant over positions, so that a global summary answers alike everywhere; only answers unlike the corner's count.
 int64_t reach(const Kernel& kernel, const Probe& probe) {
   Tensor flat = probe.input;
-  const int64_t extent = probe.extents[0];
   int64_t centre = 0;
-  for (size_t axis = 0; axis < probe.extents.size(); ++axis) centre = centre * extent + extent / 2;
+  for (int64_t extent : probe.extents) centre = centre * extent + extent / 2;
   for (int64_t c = 0; c < kChannels; ++c) {
     for (int64_t p = 0; p < probe.positions; ++p) flat.data[probe.at(c, p)] = probe.input.data[probe.at(c, 0)];
   }
@@ -117,7 +116,7 @@ int64_t reach(const Kernel& kernel, const Probe& probe) {
   for (int64_t c = 0; c < kChannels; ++c)
     marked.data[probe.at(c, centre)] += probe.input.data[probe.at(c, 1)];
   const std::vector<double> before = run(kernel, probe, flat), after = run(kernel, probe, marked);
-  std::vector<int64_t> least(probe.extents.size(), extent), most(probe.extents.size(), -1);
+  std::vector<int64_t> least = probe.extents, most(probe.extents.size(), -1);
   int64_t position = 0;
   for_each_index(probe.extents, [&](const std::vector<int64_t>& index) {
     bool answers = false;
@@ -133,7 +132,7 @@ int64_t reach(const Kernel& kernel, const Probe& probe) {
       most[axis] = std::max(most[axis], index[axis]);
     }
   });
-  int64_t narrowest = extent;
+  int64_t narrowest = probe.extents[0];
   for (size_t axis = 0; axis < least.size(); ++axis) narrowest = std::min(narrowest, most[axis] - least[axis] + 1);
   return narrowest;
 }

@@ -85,7 +85,7 @@ Size Size::substitute(int variable, const Size& value) const {
 
 std::optional<int64_t> Size::evaluate(const Values& values) const {
   if (!valid()) return std::nullopt;
-  // Extents take the stride's divisions first, in turn, each rounding up.
+  // Extents take the stride's divisions first, each extent one before any takes a second, rounding up: H*H*W*W/s/s is H (H/s) W (W/s).
   std::array<int64_t, kMaxVariables> base = values;
   std::array<int, kMaxVariables> powers{};
   for (int v = 0; v < kMaxVariables; ++v) {
@@ -94,11 +94,16 @@ std::optional<int64_t> Size::evaluate(const Values& values) const {
   }
   int64_t top = numerator_;
   int64_t bottom = denominator_;
-  for (int v = kD; v <= kT; ++v) {
-    const auto i = static_cast<size_t>(v);
-    for (; powers[i] > 0 && powers[kStride] < 0; --powers[i], ++powers[kStride]) {
+  for (bool divided = true; divided;) {
+    divided = false;
+    for (int v = kD; v <= kT; ++v) {
+      const auto i = static_cast<size_t>(v);
+      if (powers[i] <= 0 || powers[kStride] >= 0) continue;
       const int64_t extent = values[i] / values[kStride] + (values[i] % values[kStride] != 0);
       if (__builtin_mul_overflow(top, extent, &top)) return std::nullopt;
+      --powers[i];
+      ++powers[kStride];
+      divided = true;
     }
   }
   for (size_t i = 0; i < powers.size(); ++i) {
