@@ -46,14 +46,14 @@ std::optional<Fault> check_result(const Axes& axes, const char* primitive, const
 std::optional<Fault> check_attributes(const Primitive& primitive, const Attributes& attributes) {
   const auto takes = [&](unsigned part) { return (primitive.grammar & part) != 0; };
   const Fault fault{primitive.name, "attributes that the primitive takes", "others", ""};
-  if ((!takes(kFrom | kArrow) && !attributes.from.empty()) || (!takes(kArrow) && !attributes.to.empty()) ||
+  if ((!takes(kFrom | kArrow) && !attributes.from.empty()) || (!takes(kArrow | kNew) && !attributes.to.empty()) ||
       (!takes(kPer) && !attributes.per.empty()) || (!takes(kItems) && !attributes.items.empty()) ||
       (!takes(kDilation) && attributes.dilation != 1)) {
     return fault;
   }
   const int modes = takes(kModes) ? static_cast<int>(primitive.modes.size()) : 1;
   if (attributes.mode < 0 || attributes.mode >= modes) return fault;
-  const bool offsets = takes(kOffsets) && attributes.per.empty();
+  const bool offsets = takes(kIndices) || (takes(kOffsets) && attributes.per.empty());
   for (const AxisItem& item : attributes.items) {
     if (item.made.empty() == takes(kMade) || (offsets ? item.amount != Size() : item.offset != 0)) return fault;
   }
