@@ -221,8 +221,8 @@ def test_a_position_must_exist_on_every_layer():
 
 def test_a_stride_that_does_not_divide_merged_positions_is_refused():
     kernel = canvas.parse(
-        "kernel flat(x[C, H, W]) -> [K, H/s, W]:\n  t = merge(x, [H, W] -> [t = H*W])\n"
-        "  return fc(split(subsample(t, t: s), [t] -> [H/s, W]), [C] -> [K])"
+        "kernel flat(x[C, H, W]) -> [K, H/s, W/s]:\n  t = merge(x, [H, W] -> [t = H*W])\n"
+        "  y = split(subsample(t, t: s), [t] -> [H/s, W])\n  return fc(subsample(y, W: s), [C] -> [K])"
     )
     kernel.bind([Layer(4, 4, (4, 5), stride=2)])
     with pytest.raises(canvas.Infeasible, match="a factor that divides axis t"):

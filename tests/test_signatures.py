@@ -162,7 +162,7 @@ def test_the_interpreter_names_the_shape_that_it_needs(layer, shape, needed):
 def reach(made, layer):
     """How many tokens the middle one is seen by."""
     module, _ = module_and_arrays(made, layer)
-    x = torch.randn(input_shape(layer), dtype=torch.float64)
+    x = torch.randn(input_shape(layer, batch=20), dtype=torch.float64)  # a relu may hide a change in a few
     moved = x.clone()
     moved[:, layer.tokens // 2] += 1
     return int(((module(x) - module(moved)).abs().amax((0, 2)) > 1e-9).sum())

@@ -54,8 +54,9 @@ const TorchValue& TorchWriter::value(int id) {
 
 TorchValue TorchWriter::write(int id) {
   const CoreOp& core = op(id);
-  if (core.kind == CoreKind::kIndex || core.kind == CoreKind::kReduce || core.kind == CoreKind::kSoftmax)
-    one_batch_ = true;
+  const CoreKind counting[] = {CoreKind::kIndex, CoreKind::kPick, CoreKind::kPut, CoreKind::kReduce,
+                               CoreKind::kSoftmax};
+  one_batch_ = one_batch_ || std::count(std::begin(counting), std::end(counting), core.kind) > 0;
   switch (core.kind) {
     case CoreKind::kInput: return input(core);
     case CoreKind::kParameter: {
