@@ -160,12 +160,13 @@ def test_the_interpreter_names_the_shape_that_it_needs(layer, shape, needed):
 
 
 def reach(made, layer):
-    """How many tokens the middle one is seen by."""
+    """From the first to the last token that sees the middle one."""
     module, _ = module_and_arrays(made, layer)
     x = torch.randn(input_shape(layer, batch=20), dtype=torch.float64)  # a relu may hide a change in a few
     moved = x.clone()
     moved[:, layer.tokens // 2] += 1
-    return int(((module(x) - module(moved)).abs().amax((0, 2)) > 1e-9).sum())
+    seen = ((module(x) - module(moved)).abs().amax((0, 2)) > 1e-9).nonzero()
+    return int(seen.max() - seen.min()) + 1 if len(seen) else 0
 
 
 def test_the_signature_follows_from_the_layers():

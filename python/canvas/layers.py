@@ -326,8 +326,8 @@ def _leave_fast_paths(model: nn.Module, new: set[nn.Module]) -> None:
 
 
 # What a model may read of its layers (MobileNetV2 of transformers pads by it).
-GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
-GEOMETRY += ("in_features", "out_features", "nx", "nf")
+CONVOLUTION = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+GEOMETRY = (*CONVOLUTION, "in_features", "out_features", "nx", "nf")
 
 
 class Fitted(nn.Module):
@@ -340,7 +340,8 @@ class Fitted(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.margin:
-            x = x[(slice(None), slice(None), *[slice(self.margin, -self.margin)] * self.dims)]
+            inner = (slice(None), slice(None), *[slice(self.margin, -self.margin)] * self.dims)
+            x = x[inner]
         y = self.body(x)
         return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *[1] * self.dims)
 

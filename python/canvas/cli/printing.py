@@ -43,8 +43,8 @@ def table(*columns: str, words: Collection[str] = ()) -> Table:
 
 def layer_fields(layer: Any) -> dict[str, Any]:
     """A layer for JSON."""
-    names = ("kind", "c_in", "c_out", "spatial", "tokens", "stride", "window", "groups", "count")
-    names += ("flops", "params", "memory")
+    sizes = ("kind", "c_in", "c_out", "spatial", "tokens", "stride", "window", "groups", "count")
+    names = (*sizes, "flops", "params", "memory")
     return {name: list(value) if isinstance(value := getattr(layer, name), tuple) else value for name in names}
 
 
