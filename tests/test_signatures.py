@@ -164,7 +164,7 @@ def reach(made, layer):
     module, _ = module_and_arrays(made, layer)
     x = torch.randn(input_shape(layer, batch=20), dtype=torch.float64)  # a relu may hide a change in a few
     moved = x.clone()
-    moved[:, layer.tokens // 2] += 1
+    moved[:, layer.tokens // 2] += torch.randn(layer.c_in)
     seen = ((module(x) - module(moved)).abs().amax((0, 2)) > 1e-9).nonzero()
     return int(seen.max() - seen.min()) + 1 if len(seen) else 0
 
