@@ -46,14 +46,15 @@ std::vector<size_t> storage(const Kernel& kernel) {
 
 }  // namespace
 
-CostModel::CostModel(const Kernel& kernel) : per_position_(kernel.signature().per_position()) {
+CostModel::CostModel(const Kernel& kernel) {
   const auto& nodes = kernel.nodes();
+  const Size times = kernel.signature().per_position() ? Size::variable(kT) : Size();
   const std::vector<size_t> owner = storage(kernel);
   std::vector<size_t> last_use(nodes.size(), 0);
   for (size_t i = 1; i < nodes.size(); ++i) {
     const Node& node = nodes[i];
     const auto operands = kernel.operands(node);
-    if (node.primitive->flops) flops_.push_back(node.primitive->flops(operands, node));
+    if (node.primitive->flops) flops_.push_back(times * node.primitive->flops(operands, node));
     if (node.primitive->weighted()) params_.push_back(volume(node.primitive->parameter(*operands[0], node.attributes)));
     for (int input : node.inputs) last_use[owner[static_cast<size_t>(input)]] = i;
   }
@@ -61,7 +62,7 @@ CostModel::CostModel(const Kernel& kernel) : per_position_(kernel.signature().pe
   for (size_t step = 1; step < nodes.size(); ++step) {
     std::vector<Size> alive;
     for (size_t value = 0; value <= step; ++value) {
-      if (owner[value] == value && last_use[value] >= step) alive.push_back(volume(nodes[value].axes));
+      if (owner[value] == value && last_use[value] >= step) alive.push_back(times * volume(nodes[value].axes));
     }
     alive_.push_back(std::move(alive));
   }
@@ -72,10 +73,6 @@ Cost CostModel::evaluate(const Values& values) const {
   cost.flops = total(flops_, values);
   cost.params = total(params_, values);
   for (const auto& alive : alive_) cost.memory = std::max(cost.memory, kBytes * total(alive, values));
-  if (per_position_ && values[kT] > 0) {
-    cost.flops *= static_cast<double>(values[kT]);
-    cost.memory *= static_cast<double>(values[kT]);
-  }
   return cost;
 }
 

@@ -19,11 +19,10 @@ class CostModel {
  public:
   explicit CostModel(const Kernel& kernel);
   // Every size must be integral; infinite where a count is past 64 bits. A kernel that is applied to every position by itself runs
-  // as many times as `values` has tokens.
+  // T times.
   Cost evaluate(const Values& values) const;
 
  private:
-  bool per_position_;
   std::vector<Size> flops_;
   std::vector<Size> params_;
   // Memory: for each step of the printed order, the values that are alive while it runs. A view shares its operand's bytes unless it

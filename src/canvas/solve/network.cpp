@@ -59,7 +59,7 @@ Values Layer::values() const {
   values[kC] = c_in;
   values[kK] = c_out;
   values[kStride] = stride;
-  values[kT] = tokens;
+  if (spatial.empty()) values[kT] = std::max<int64_t>(tokens, 1);
   for (size_t i = 0; i < spatial.size(); ++i) values[static_cast<size_t>(kW) - spatial.size() + 1 + i] = spatial[i];
   return values;
 }
