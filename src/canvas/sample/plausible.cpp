@@ -14,7 +14,9 @@ namespace canvas {
 namespace {
 
 constexpr int64_t kChannels = 8;
-constexpr int64_t kExtents[] = {7, 8};  // of every spatial axis, and of the tokens: odd, unless the kernel halves extents
+constexpr int64_t kExtents[] = {7,
+                                8};  // of every spatial axis, and of the tokens: odd, unless the kernel halves extents
+constexpr int64_t kImages = 7;       // of a kernel that takes every position by itself
 constexpr uint64_t kSeed = 20230407;
 constexpr double kSmallest = 0.02, kLargest = 50;  // deviation of the result for a standard normal input
 
@@ -25,6 +27,7 @@ struct Probe {
   Tensor input;
   std::vector<int64_t> extents;  // of the positions; none for a kernel that is applied to each by itself
   int64_t positions = 1;
+  int64_t centre = 0;                   // one of the positions
   int64_t channel_step, position_step;  // from one channel or position to the next, in input and result both
 
   size_t at(int64_t channel, int64_t position) const {
@@ -52,7 +55,10 @@ std::optional<Probe> make_probe(const Kernel& kernel, int64_t extent) {
   Probe probe;
   probe.values = *values;
   probe.extents.assign(kernel.signature().from.size() - 1, extent);
-  for (int64_t along : probe.extents) probe.positions *= along;
+  for (int64_t along : probe.extents) {
+    probe.centre = probe.centre * along + along / 2;
+    probe.positions *= along;
+  }
   probe.channel_step = tokens ? 1 : probe.positions;
   probe.position_step = tokens ? kChannels : 1;
   Random random(kSeed);
@@ -84,7 +90,7 @@ std::vector<double> run(const Kernel& kernel, const Probe& probe, const Tensor& 
 std::optional<std::string> check_scale(const Kernel& kernel, const Probe& probe) {
   std::vector<double> result = run(kernel, probe, probe.input);
   Random random(kSeed + 1);
-  for (int64_t more = 1; probe.extents.empty() && more < kExtents[0]; ++more) {
+  for (int64_t more = 1; probe.extents.empty() && more < kImages; ++more) {
     Tensor input = probe.input;
     for (double& value : input.data) value = random.normal();
     const std::vector<double> next = run(kernel, probe, input);
@@ -107,14 +113,11 @@ std::optional<std::string> check_scale(const Kernel& kernel, const Probe& probe)
 // constant over positions, so that a global summary answers alike everywhere; only answers unlike the corner's count.
 int64_t reach(const Kernel& kernel, const Probe& probe) {
   Tensor flat = probe.input;
-  int64_t centre = 0;
-  for (int64_t extent : probe.extents) centre = centre * extent + extent / 2;
   for (int64_t c = 0; c < kChannels; ++c) {
     for (int64_t p = 0; p < probe.positions; ++p) flat.data[probe.at(c, p)] = probe.input.data[probe.at(c, 0)];
   }
   Tensor marked = flat;
-  for (int64_t c = 0; c < kChannels; ++c)
-    marked.data[probe.at(c, centre)] += probe.input.data[probe.at(c, 1)];
+  for (int64_t c = 0; c < kChannels; ++c) marked.data[probe.at(c, probe.centre)] += probe.input.data[probe.at(c, 1)];
   const std::vector<double> before = run(kernel, probe, flat), after = run(kernel, probe, marked);
   std::vector<int64_t> least = probe.extents, most(probe.extents.size(), -1);
   int64_t position = 0;
