@@ -140,8 +140,10 @@ def test_training_steps_run_under_autocast():
 
 
 def test_other_resolutions_run_and_are_right():
-    """No sampled kernel has a parameter along a spatial axis or the tokens, so each takes any number of positions; of the
-    hand-designed ones those that have say so."""
+    """No sampled kernel has a parameter along a spatial axis or the tokens, so each takes any number of positions.
+
+    Hand-designed ones that have such parameters say so.
+    """
     same = 0
 
     def check(case: Case) -> None:
