@@ -107,17 +107,24 @@ def texts(folder: Path) -> list[Path]:
 
 
 def seeds(target: str) -> list[Path]:
-    """The folders that a target's inputs come from, besides its corpus."""
+    """The folders of a target's inputs: the one that new ones go to, its corpus, those of kernel texts."""
     own = BUILD / "found" / target
-    own.mkdir(parents=True, exist_ok=True)
+    for folder in (own, CORPUS / target):
+        folder.mkdir(parents=True, exist_ok=True)
     shared = [] if target in BYTES_ALONE else texts(BUILD / "language" / target)
-    return [own, *(path for path in shared if path.is_dir())]
+    return [own, CORPUS / target, *(path for path in shared if path.is_dir())]
 
 
 def run(target: str, arguments: list[str], log: Path) -> int:
     """Runs a target with libFuzzer's `arguments`, what it says in `log`; returns its exit status."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [str(BUILD / "fuzz" / f"fuzz_{target}"), f"-max_len={LONGEST}", "-timeout=10", "-rss_limit_mb=2048"]
+    command = [
+        str(BUILD / "fuzz" / f"fuzz_{target}"),
+        f"-max_len={LONGEST}",
+        "-len_control=0",
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+    ]
     with log.open("w", encoding="utf-8") as words:
         return subprocess.run(command + arguments, stdout=words, stderr=subprocess.STDOUT, check=False).returncode
 
@@ -127,9 +134,8 @@ def fuzz(target: str, seconds: int, seed: int) -> Outcome:
     broken = BUILD / "broken" / target
     broken.mkdir(parents=True, exist_ok=True)
     log = BUILD / "logs" / f"{target}.log"
-    own, *others = seeds(target)
     arguments = [f"-max_total_time={seconds}", f"-seed={seed}", "-print_final_stats=1", f"-artifact_prefix={broken}/"]
-    status = run(target, [*arguments, str(own), str(CORPUS / target), *map(str, others)], log)
+    status = run(target, [*arguments, *map(str, seeds(target))], log)
     words = log.read_text(encoding="utf-8", errors="replace")
     counts = dict(re.findall(r"^stat::(\w+):\s+(\d+)$", words, re.MULTILINE))
     covered = re.findall(r"cov: (\d+) ft: (\d+)", words)
@@ -144,15 +150,13 @@ def fuzz(target: str, seconds: int, seed: int) -> Outcome:
 
 def keep(target: str) -> str:
     """Makes a target's corpus anew: few inputs that cover, with the shared texts, what all inputs so far cover."""
-    own, *shared = seeds(target)
+    own, corpus, *shared = seeds(target)
     with tempfile.TemporaryDirectory() as folder:
         best = Path(folder) / "best"
         best.mkdir()
         given = set()
         for path in (path for other in shared for path in other.iterdir()):
             given.add(shutil.copy(path, best / f"{path.parent.name}-{path.name}"))
-        corpus = CORPUS / target
-        corpus.mkdir(parents=True, exist_ok=True)
         run(target, ["-merge=1", "-use_cmp=0", "-use_counters=0", *map(str, (best, corpus, own))], BUILD / "merge.log")
         kept = [path for path in best.iterdir() if path not in given]
         shutil.rmtree(corpus)

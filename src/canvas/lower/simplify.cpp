@@ -58,8 +58,9 @@ class Simplifier {
       ops_ = sorted.ops;
       result_ = static_cast<int>(ops_.size()) - 1;
       count_uses();
-      for (int id = 0; id <= result_; ++id) {
+      for (int id = 0; id < static_cast<int>(ops_.size()); ++id) {  // those too that rules add on the way
         for (Rule rule : rules) {
+          if (id != result_ && uses_[static_cast<size_t>(id)] == 0) break;  // nothing reads it any more
           if (!(this->*rule)(id)) continue;
           changed = true;
           count_uses();
