@@ -195,6 +195,9 @@ Result<Kernel> Builder::finish(const std::string& name) const {
     if (auto fault = equations.equate(result[static_cast<size_t>(found)].size, wanted.size, "verify", variables_))
       return *fault;
   }
+  if (nodes_.size() == 1) {
+    return Fault{"verify", "a kernel has at least one primitive", "its input alone", "apply a primitive to it"};
+  }
   if (!equations.empty()) {
     for (Node& node : kernel.nodes_) {
       for (Axis& axis : node.axes) axis.size = equations.resolve(axis.size);

@@ -59,6 +59,7 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
       if (sorted_attributes(nodes[j]) == sorted_attributes(node)) same[i] = same[j];
     }
   }
+  if (same.back() == 0) same.back() = static_cast<int>(nodes.size()) - 1;  // a kernel has at least one primitive
   return same;
 }
 
