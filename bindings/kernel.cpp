@@ -87,7 +87,8 @@ void bind_kernel(nb::module_& module) {
         for (const Primitive* primitive : primitives()) all.append(primitive_facts(*primitive));
         return all;
       },
-      "What Canvas knows of each primitive: name, summary, formula, usage, example, constraints, modes, properties, whether it "
+      "What Canvas knows of each primitive: name, summary, formula, usage, example, constraints, modes, properties, "
+      "whether it "
       "has a parameter (weighted), and how often the sampler draws it (weight).");
   module.def(
       "safe_definitions",

@@ -1,4 +1,4 @@
-"""The meaning of single primitives: against PyTorch's own functions, at the edges of their definitions, in unusual uses."""
+"""The meaning of single primitives: against PyTorch, at the edges of their definitions, in unusual uses."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,9 @@ UNUSUAL = {
   b = rename(a, [c] -> [d = C/2])
   w = contract(a, b, [H, W])
   y = merge(contract(w, b, [d]), [g, c] -> [C])""",
-    "contract_per_row": "  a = contract(x, rename(x, [C] -> [d = C]), [W])\n  y = contract(a, rename(x, [C] -> [d = C]), [d])",
+    "contract_per_row": """
+  a = contract(x, rename(x, [C] -> [d = C]), [W])
+  y = contract(a, rename(x, [C] -> [d = C]), [d])""",
     "select_of_groups": """
   a = split(x, [C] -> [g = 4, c = C/4])
   b = stack(select(a, g: 3), select(a, g: 1), relu(select(a, g: 0)), select(a, g: 3), [g])
@@ -211,7 +213,8 @@ def test_the_quotient_goes_to_zero_with_the_divisor():
 
 def test_a_position_must_exist_on_every_layer():
     text = HEAD.format("parts") + (
-        "  a = split(x, [C] -> [g, c = C/g])\n  b = select(a, g: 3)\n  return fc(subsample(b, H: s, W: s), [c] -> [K])\n"
+        "  a = split(x, [C] -> [g, c = C/g])\n  b = select(a, g: 3)\n"
+        "  return fc(subsample(b, H: s, W: s), [c] -> [K])\n"
     )
     kernel = canvas.parse(text)
     assert kernel.bind([Layer(8, 8, (4, 4))])[0].sizes["g"] in (4, 8)

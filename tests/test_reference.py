@@ -1,4 +1,4 @@
-"""The documents on primitives are what the code says: the reference is up to date, the walk-through quotes real files."""
+"""The documents on primitives say what the code says: the reference is up to date, the guide quotes real files."""
 
 import importlib.util
 import re
@@ -10,7 +10,9 @@ from canvas import _core
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "add_a_primitive.md").read_text(encoding="utf-8")
-SOURCES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "src" / "canvas" / "prims").iterdir())}
+SOURCES = {
+    path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "src" / "canvas" / "prims").iterdir())
+}
 
 spec = importlib.util.spec_from_file_location("language_reference", ROOT / "tools" / "language_reference.py")
 assert spec and spec.loader
@@ -45,7 +47,7 @@ def test_the_guide_quotes_the_files_that_it_names(file, block):
 
 
 def test_adding_a_primitive_touches_one_file_and_one_line():
-    """No file outside prims/ names a primitive, but for the sampler's closing steps and mutation's list of cheap insertions."""
+    """No file outside prims/ names one, but for the sampler's closing steps and mutation's cheap insertions."""
     names = {primitive["name"] for primitive in _core.primitives()}
     allowed = {"growth.cpp": {"add", "mul", "fc", "merge", "subsample", "upsample"}, "mutation.cpp": None}
     for path in sorted((ROOT / "src" / "canvas").rglob("*.cpp")):

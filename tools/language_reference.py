@@ -1,7 +1,7 @@
-"""Writes docs/primitives.md, the reference of the language's primitives, from the table that the core itself works with.
+"""Writes docs/primitives.md, the reference of the language's primitives, from the core's own table.
 
-Run it after a primitive was added or changed; tests/test_reference.py fails where the page is out of date. Every example on the
-page is executed: its result is what the parser says of it.
+Run it after a primitive was added or changed; tests/test_reference.py fails where the page is out of date. Every
+example on the page is executed: its result is what the parser says of it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "primitives.md"
 
 HEAD = """# The primitives
 
-Written by `tools/language_reference.py` from the primitives' own table; do not edit. [language.md](language.md) tells how kernels are
-written.
+Written by `tools/language_reference.py` from the primitives' own table; do not edit. [language.md](language.md) tells
+how kernels are written.
 
-In the examples `x` is `[C, H, W]`, `u` is `unfold(x, H: 3, W: 3)` and `y` is `split(x, [C] -> [g, c = C/g])`. Formulas leave out the axes that
-pass through as they are; `|c|` is the size of axis c. *Sampled* is the weight with which the sampler draws a primitive unless told otherwise.
+In the examples `x` is `[C, H, W]`, `u` is `unfold(x, H: 3, W: 3)` and `y` is `split(x, [C] -> [g, c = C/g])`. Formulas
+leave out the axes that pass through as they are; `|c|` is the size of axis c. *Sampled* is the weight with which the
+sampler draws a primitive unless told otherwise.
 """
 
 SAFE = """## Safe definitions
 
-What could overflow, or has no finite slope somewhere, has a definition of its own, the same in the interpreter and in every emitter.
+What could overflow, or has no finite slope somewhere, has a definition of its own, the same in the interpreter and in
+every emitter.
 
 | function | definition | |
 |---|---|---|

@@ -26,7 +26,8 @@ TorchWriter::Slot TorchWriter::slot(const TorchValue& base, const std::string& a
   const Dim& dim = base.layout[found.dim];
   const bool leads = dim[0] == axis;
   found.rest.assign(dim.begin() + (leads ? 1 : 0), dim.end());
-  if (leads && std::all_of(found.rest.begin(), found.rest.end(), [&](const auto& name) { return fixed(base.axes, name); })) {
+  if (leads &&
+      std::all_of(found.rest.begin(), found.rest.end(), [&](const auto& name) { return fixed(base.axes, name); })) {
     found.unit = extent(base.axes, found.rest);
     return found;
   }
@@ -69,8 +70,8 @@ TorchValue TorchWriter::repeated(const CoreOp& core, const TorchValue& base) {
   const bool interpolates = layout.size() > 2 && layout.size() <= 5 && factors[1] == 1 &&
                             *std::max_element(factors.begin(), factors.end()) <= kMostInterpolated;
   if (interpolates) {
-    code = "F.interpolate(" + code + ", scale_factor=" +
-           one_or_tuple(std::vector<int64_t>(factors.begin() + 2, factors.end())) + ")";
+    code = "F.interpolate(" + code +
+           ", scale_factor=" + one_or_tuple(std::vector<int64_t>(factors.begin() + 2, factors.end())) + ")";
   } else {
     for (size_t i = 0; i < factors.size(); ++i) {
       if (factors[i] > 1) code += ".repeat_interleave(" + std::to_string(factors[i]) + ", " + std::to_string(i) + ")";

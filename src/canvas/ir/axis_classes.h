@@ -21,7 +21,7 @@ class AxisClasses {
 
  private:
   const std::vector<Node>* nodes_;
-  std::vector<size_t> first_;   // of each value's axes, in parent_
+  std::vector<size_t> first_;  // of each value's axes, in parent_
   std::vector<size_t> parent_;
 };
 

@@ -127,7 +127,8 @@ Builder::Builder(const Kernel& kernel, int length)
 Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes,
                          const std::string& name) {
   const int count = static_cast<int>(inputs.size());
-  require(count >= primitive.arity && count <= primitive.widest(), "a primitive was given the wrong number of operands");
+  require(count >= primitive.arity && count <= primitive.widest(),
+          "a primitive was given the wrong number of operands");
   if (nodes_.size() > kMostNodes) {
     return Fault{primitive.name, "a kernel has at most " + std::to_string(kMostNodes) + " primitives", "more", ""};
   }

@@ -19,10 +19,10 @@ enum class CoreKind {
   kContract,  // product of the operands (broadcast by axis name), summed over all axes that the result lacks
   kReduce,    // `function` (sum, mean, max) over `from`
   kSoftmax,   // over `from`
-  kPick,      // along each item's axis: element i / stride, rounded down (every element `stride` times); where the result
-              // lacks the axis, its element `offset`
-  kPut,       // slices along an axis put together. items[0].made: a new axis whose i-th slice is operand i. items[0].axis: an
-              // axis of operand 0 whose slice `offset` becomes operand 1
+  kPick,  // along each item's axis: element i / stride, rounded down (every element `stride` times); where the result
+          // lacks the axis, its element `offset`
+  kPut,  // slices along an axis put together. items[0].made: a new axis whose i-th slice is operand i. items[0].axis: an
+         // axis of operand 0 whose slice `offset` becomes operand 1
 };
 
 // A function of numbers, as a kMap applies it element by element.

@@ -51,10 +51,9 @@ enum Property : unsigned {
 };
 
 inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
-    {kLinear, "linear"},         {kPointwise, "pointwise"},   {kCommutative, "commutative"},
-    {kView, "view"},             {kBijective, "bijective"},   {kIdempotent, "idempotent"},
-    {kInvolution, "involution"}, {kOrdered, "ordered lists"}, {kKeepsZero, "keeps zero"},
-    {kPads, "pads with zeros"},
+    {kLinear, "linear"},        {kPointwise, "pointwise"},   {kCommutative, "commutative"}, {kView, "view"},
+    {kBijective, "bijective"},  {kIdempotent, "idempotent"}, {kInvolution, "involution"},   {kOrdered, "ordered lists"},
+    {kKeepsZero, "keeps zero"}, {kPads, "pads with zeros"},
 };
 
 // Where the normal order puts a step among those that it commutes with: smaller is nearer to the input.

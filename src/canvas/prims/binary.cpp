@@ -91,18 +91,17 @@ Primitive binary(const char* name, const char* summary, const char* formula, con
 }  // namespace
 
 // Name, function, summary, formula, example, how often it is sampled, PyTorch, properties.
-#define CANVAS_BINARY(name, function, summary, formula, ...)                                        \
-  const Primitive& name##_primitive() {                                                             \
-    static const Primitive primitive = binary<function, moments_##name>(                            \
-        #name, summary, formula, #name " C1", [](Inference& in) { return broadcast(in, #name " C1"); }, \
-        __VA_ARGS__);                                                                               \
-    return primitive;                                                                               \
+#define CANVAS_BINARY(name, function, summary, formula, ...)                                                          \
+  const Primitive& name##_primitive() {                                                                               \
+    static const Primitive primitive = binary<function, moments_##name>(                                              \
+        #name, summary, formula, #name " C1", [](Inference& in) { return broadcast(in, #name " C1"); }, __VA_ARGS__); \
+    return primitive;                                                                                                 \
   }
 
 CANVAS_BINARY(add, add, "the sum of two values", "z = x + y", "add(x, fold(x, mean: [H, W]))", 1.5, "{0} + {1}",
               kLinear | kCommutative)
-CANVAS_BINARY(sub, subtract, "the difference of two values", "z = x - y", "sub(x, fold(x, max: [C]))", 0.2,
-              "{0} - {1}", kLinear)
+CANVAS_BINARY(sub, subtract, "the difference of two values", "z = x - y", "sub(x, fold(x, max: [C]))", 0.2, "{0} - {1}",
+              kLinear)
 CANVAS_BINARY(mul, multiply, "the product of two values", "z = x * y", "mul(x, sigmoid(fold(x, mean: [H, W])))", 0.8,
               "{0} * {1}", kCommutative)
 CANVAS_BINARY(div, safe::div, "the quotient of two values", safe::kDiv.formula, "div(x, exp(fold(x, mean: [C])))", 0.05,

@@ -149,8 +149,9 @@ std::optional<Fault> misfit_indices(const Node& node, const std::vector<const Ax
   for (const AxisItem& item : node.attributes.items) {
     const auto extent = (*operands[0])[static_cast<size_t>(find_axis(*operands[0], item.axis))].size.evaluate(values);
     if (item.offset < extent.value_or(0)) continue;
-    return Fault{"", "an axis " + item.axis + " longer than the position " + std::to_string(item.offset) + " of " + node.name,
-                 std::to_string(extent.value_or(0)), ""};
+    return Fault{
+        "", "an axis " + item.axis + " longer than the position " + std::to_string(item.offset) + " of " + node.name,
+        std::to_string(extent.value_or(0)), ""};
   }
   return std::nullopt;
 }

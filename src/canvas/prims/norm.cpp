@@ -107,8 +107,9 @@ const Primitive& norm_primitive() {
   static const Primitive primitive{
       .name = "norm",
       .summary = "brings a value to a standard scale along axes",
-      .formula = "y = x / sqrt(v + 0.000001); layer: x less its mean, v the mean of squares; rms: v the mean of squares; "
-                 "l1: v the squared sum of |x|; l2: v the sum of squares",
+      .formula =
+          "y = x / sqrt(v + 0.000001); layer: x less its mean, v the mean of squares; rms: v the mean of squares; "
+          "l1: v the squared sum of |x|; l2: v the sum of squares",
       .grammar = kFrom | kModes,
       .modes = {"layer", "rms", "l1", "l2"},
       .constraints = {{"norm C1", "at least one axis, each of the operand and named once"}},

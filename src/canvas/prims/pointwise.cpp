@@ -59,10 +59,10 @@ Primitive pointwise(const char* name, const char* formula, const char* example, 
 }  // namespace
 
 // Name, function, formula, how often it is sampled, PyTorch, properties.
-#define CANVAS_POINTWISE(name, function, formula, ...)                                               \
-  const Primitive& name##_primitive() {                                                              \
+#define CANVAS_POINTWISE(name, function, formula, ...)                                                \
+  const Primitive& name##_primitive() {                                                               \
     static const Primitive primitive = pointwise<function>(#name, formula, #name "(x)", __VA_ARGS__); \
-    return primitive;                                                                                \
+    return primitive;                                                                                 \
   }
 
 CANVAS_POINTWISE(relu, relu, "y = max(x, 0)", 1.0, "F.relu({0})", kKeepsZero | kIdempotent)

@@ -242,7 +242,8 @@ void Parser::argument(Call& call, int depth) {
 
 void Parser::list(Call& call) {
   if (call.primitive.takes(kNew)) {
-    for (std::string& name : read_.axis_names()) call.attributes.to.push_back({std::move(name), Size(), Role::kChannel});
+    for (std::string& name : read_.axis_names())
+      call.attributes.to.push_back({std::move(name), Size(), Role::kChannel});
     return;
   }
   call.attributes.from = read_.axis_names();
