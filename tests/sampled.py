@@ -17,6 +17,7 @@ import torch
 import canvas
 from canvas import Budget, Infeasible, Kernel, Layer
 from canvas.kernel import module_from_source
+from unusual import UNUSUAL, parsed
 
 torch.set_num_threads(1)
 
@@ -43,7 +44,7 @@ SETTINGS: dict[str, tuple[tuple[Layer, ...], int, dict[str, Any]]] = {
     "rare primitives": (FLAT, 100, {"weights": dict.fromkeys(RARE, 1.0)}),
     "norms and extrema": (FLAT, 30, {"weights": dict.fromkeys(("norm", "div", "max", "min"), 1.5)}),
     "parts": (FLAT, 60, {"weights": {"split": 6.0, "select": 3.0, "update": 30.0, "stack": 2.0, "rename": 1.0}}),
-    "scales": (FLAT[:2], 20, {"weights": {"subsample": 6.0, "upsample": 3.0}}),
+    "scales": (EVEN, 20, {"weights": {"subsample": 6.0, "upsample": 3.0}}),
     "groups": (FLAT, 50, {"weights": {"split": 8.0, "merge": 4.0}, "max_variables": 3}),
     "large": (FLAT, 50, {"max_primitives": 14, "max_width": 5, "max_weighted": 6, "max_variables": 3}),
     "anything legal": (FLAT, 30, {"min_reach": 1, "full_flow": False, "trainable": False}),
@@ -120,6 +121,7 @@ def population() -> tuple[Sampled, ...]:
     for name, (layers, count, limits) in SETTINGS.items():
         kernels = canvas.sample(list(layers), count, seed=SEED, **limits)
         found += [Sampled(kernel, layers, f"'{name}', seed {SEED}, number {i}") for i, kernel in enumerate(kernels)]
+    found += [Sampled(parsed(name, body), FLAT, f"unusual, {name}") for name, body in UNUSUAL.items()]
     found += [Sampled(kernel, fitting(kernel), f"zoo, {name}") for name, kernel in canvas.zoo().items()]
     return tuple(found)
 

@@ -10,11 +10,11 @@ from canvas.kernel import module_from_source
 from sampled import EVEN, SEED, TIED, Case, Sampled, cases, each, input_shape, one_each, output_shape, population
 
 # These have kinks, or slopes that change by orders of magnitude within a step.
-KINKED = {"relu", "abs", "sqrt", "exp", "fold"}
+KINKED = {"relu", "abs", "sqrt", "exp", "fold", "norm", "div", "max", "min"}
 
 
 # Their variance hangs on more than their operands' mean and variance: on tails, or on how alike two operands are.
-WILD = {"softmax", "exp", "square", "contract", "mul"}
+WILD = {"softmax", "exp", "square", "contract", "mul", "div"}
 
 
 def scale(values: np.ndarray) -> float:
@@ -185,7 +185,7 @@ def start(sampled: Sampled, layer: Layer) -> float:
 def test_variance_is_kept_at_initialisation():
     """Among kernels without WILD primitives at least 92 % keep the output's deviation within 0.5 to 2, of all 80 %."""
     layers = [Layer(32, 32, (12, 12)), Layer(32, 64, (12, 12), stride=2)]
-    flat = [sampled for sampled in population() if len(sampled.layers[0].spatial) == 2]
+    flat = [s for s in population() if len(s.layers[0].spatial) == 2 and not s.origin.startswith("unusual")]
     kept = {sampled: 0.5 <= start(sampled, layers[number % 2]) <= 2 for number, sampled in enumerate(flat)}
     tame = [sampled for sampled in flat if not WILD & set(sampled.kernel.primitives)]
     shares = [sum(kept[sampled] for sampled in group) / len(group) for group in (tame, flat)]

@@ -105,7 +105,25 @@ bool mentions(const std::vector<std::string>& lines, const std::string& word) {
                      [&](const std::string& line) { return std::regex_search(line, pattern); });
 }
 
-// "H, W = x.shape[2:]" where the statements need them, and a check of the extents that a parameter fixes.
+// Checks that the extents give whole sizes: "if H % 2: raise ValueError(...)".
+std::vector<std::string> divisibility(const Kernel& kernel, const Values& values) {
+  const std::string x = python_name(kernel.signature().input);
+  std::vector<std::string> lines;
+  for (const Node& node : kernel.nodes()) {
+    for (const Axis& axis : node.axes) {
+      const auto divisor = runtime_divisor(axis.size, values);
+      if (!divisor) continue;
+      const std::string test = "if " + divisor->product + " % " + divisor->divisor + ":";
+      if (std::find(lines.begin(), lines.end(), test) != lines.end()) continue;
+      lines.push_back(test);
+      lines.push_back("    raise ValueError(f\"" + class_name(kernel.name()) + " needs a multiple of " +
+                      divisor->divisor + " as " + divisor->product + ", got an input of {tuple(" + x + ".shape)}\")");
+    }
+  }
+  return lines;
+}
+
+// "H, W = x.shape[2:]" where the statements need them, and checks of the extents.
 std::vector<std::string> preamble(const Kernel& kernel, const Values& values,
                                   const std::vector<std::string>& statements) {
   const std::string x = python_name(kernel.signature().input);
@@ -113,6 +131,7 @@ std::vector<std::string> preamble(const Kernel& kernel, const Values& values,
   size_t first = 0;
   bool needed = false;
   const Axes& axes = kernel.signature().from;
+  const std::vector<std::string> checks = divisibility(kernel, values);
   for (size_t i = 0; i < axes.size(); ++i) {
     for (int v = kD; v <= kT; ++v) {
       if (axes[i].size != Size::variable(v)) continue;
@@ -120,7 +139,7 @@ std::vector<std::string> preamble(const Kernel& kernel, const Values& values,
       const std::string place = x + ".shape[" + std::to_string(i + 1) + "]";
       if (names.empty()) first = i + 1;
       names.push_back(name);
-      needed = needed || mentions(statements, name);
+      needed = needed || mentions(statements, name) || mentions(checks, name);
       const bool bound = std::any_of(kernel.nodes().begin(), kernel.nodes().end(), [&](const Node& node) {
         if (!node.primitive || !node.primitive->weighted()) return false;
         return volume(node.primitive->parameter(*kernel.operands(node)[0], node.attributes)).exponent(v) != 0;
@@ -140,6 +159,7 @@ std::vector<std::string> preamble(const Kernel& kernel, const Values& values,
              : ":" + (first + names.size() == axes.size() + 1 ? "" : std::to_string(first + names.size())));
     lines.push_back(join(names) + " = " + x + ".shape[" + range + "]");
   }
+  lines.insert(lines.end(), checks.begin(), checks.end());
   return lines;
 }
 

@@ -1,6 +1,7 @@
 #include "canvas/emit/torch_writer.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "canvas/base/error.h"
 #include "canvas/emit/python.h"
@@ -9,38 +10,65 @@ namespace canvas {
 
 namespace {
 
-// "(H + 1) // 2" for H/s at s = 2: extents take the stride's divisions first, rounding up, as Size::evaluate() does.
-std::string runtime_code(const Size& size, const Values& values) {
+// A size that is known only at run time: the product of `factors` and `top`, over `bottom`.
+struct Runtime {
+  std::vector<std::string>
+      factors;  // "H", "(H + 1) // 2": extents take the stride's divisions first, as Size::evaluate() does
+  int64_t top;
+  int64_t bottom;
+};
+
+Runtime runtime(const Size& size, const Values& values) {
   const int64_t stride = values[kStride];
   int strides = size.exponent(kStride);
-  int64_t top = size.numerator();
-  int64_t bottom = size.denominator();
-  std::vector<std::string> factors;
+  Runtime made{{}, size.numerator(), size.denominator()};
   for (int v = 0; v < kMaxVariables; ++v) {
     for (int power = size.exponent(v); v != kStride && power != 0; power += power > 0 ? -1 : 1) {
       if (!is_extent(v)) {
-        (power > 0 ? top : bottom) *= values[static_cast<size_t>(v)];
+        (power > 0 ? made.top : made.bottom) *= values[static_cast<size_t>(v)];
         continue;
       }
       require(power > 0, "an axis whose size falls as an extent grows");
       const std::string name = kStaticNames[static_cast<size_t>(v)];
       const bool divided = strides < 0 && stride > 1;
-      factors.push_back(!divided ? name
-                                 : "(" + name + " + " + std::to_string(stride - 1) + ") // " + std::to_string(stride));
+      made.factors.push_back(
+          !divided ? name : "(" + name + " + " + std::to_string(stride - 1) + ") // " + std::to_string(stride));
       if (strides < 0) ++strides;
     }
   }
-  for (; strides > 0; --strides) top *= stride;
-  for (; strides < 0; ++strides) bottom *= stride;
-  if (factors.size() == 1 && top == bottom) return factors[0];
-  for (std::string& factor : factors) {
+  for (; strides > 0; --strides) made.top *= stride;
+  for (; strides < 0; ++strides) made.bottom *= stride;
+  const int64_t common = std::gcd(made.top, made.bottom);
+  made.top /= common;
+  made.bottom /= common;
+  return made;
+}
+
+// "(H + 1) // 2", "3 * H * W".
+std::string product_code(Runtime size) {
+  if (size.factors.size() == 1 && size.top == 1 && size.bottom == 1) return size.factors[0];
+  for (std::string& factor : size.factors) {
     if (factor.size() > 1) factor = "(" + factor + ")";
   }
-  if (top != 1) factors.insert(factors.begin(), std::to_string(top));
-  return join(factors, " * ") + (bottom != 1 ? " // " + std::to_string(bottom) : "");
+  if (size.top != 1) size.factors.insert(size.factors.begin(), std::to_string(size.top));
+  return join(size.factors, " * ");
+}
+
+std::string runtime_code(const Size& size, const Values& values) {
+  const Runtime made = runtime(size, values);
+  return product_code(made) + (made.bottom != 1 ? " // " + std::to_string(made.bottom) : "");
 }
 
 }  // namespace
+
+std::optional<Divisor> runtime_divisor(const Size& size, const Values& values) {
+  bool is_fixed = true;
+  for (int v = kD; v <= kT; ++v) is_fixed = is_fixed && size.exponent(v) == 0;
+  if (is_fixed) return std::nullopt;
+  const Runtime made = runtime(size, values);
+  if (made.bottom == 1) return std::nullopt;
+  return Divisor{product_code(made), std::to_string(made.bottom)};
+}
 
 TorchWriter::TorchWriter(CoreProgram program, const Values& values) : program_(std::move(program)), values_(values) {}
 

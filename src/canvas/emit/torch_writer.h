@@ -25,6 +25,13 @@ struct TorchValue {
   Axes axes;
 };
 
+// What must be a multiple of what at run time for a size to be whole: "H * W" and "7" for H*W/7; nothing where any extents do.
+struct Divisor {
+  std::string product;
+  std::string divisor;
+};
+std::optional<Divisor> runtime_divisor(const Size& size, const Values& values);
+
 // The item that reads along the axis, or null.
 const IndexItem* item_along(const std::vector<IndexItem>& items, const std::string& axis);
 // `layout` with every axis that the items read along in a dimension of its own.

@@ -90,6 +90,8 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   if (!channels.empty()) {
     offer(all, {wanted}, {});
     offer(all, made, {});
+    const Axis& own = proposal.operand()[static_cast<size_t>(find_axis(proposal.operand(), channels[0]))];
+    if (channels.size() == 1 && own != wanted && random.chance(0.3)) offer(all, {own}, {});  // to be put back or added
     if (!proposal.partners.empty()) {  // weights for another value: exactly the axes that this one lacks
       Axes to;
       for (const Axis& axis : proposal.partners) {

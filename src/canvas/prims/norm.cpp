@@ -111,6 +111,7 @@ const Primitive& norm_primitive() {
           "y = x / sqrt(v + 0.000001); layer: x less its mean, v the mean of squares; rms: v the mean of squares; "
           "l1: v the squared sum of |x|; l2: v the sum of squares",
       .grammar = kFrom | kModes,
+      .properties = kKeepsZero,
       .modes = {"layer", "rms", "l1", "l2"},
       .constraints = {{"norm C1", "at least one axis, each of the operand and named once"}},
       .example = "norm(x, layer: [C])",

@@ -191,10 +191,19 @@ bool Growth::try_unary(const Primitive& primitive, int remaining) {
 bool Growth::try_join(const Primitive& primitive, int remaining) {
   const std::vector<int> loose = builder_.loose();
   const int left = random_.pick(loose);
+  const auto offers = [&](std::vector<int> operands) {
+    std::vector<Attributes> found;
+    primitive.propose(proposal(std::move(operands)), random_, found);
+    return found;
+  };
+  // Of what stacks or updates few pairs fit, so those are looked for.
+  const bool choosy = !primitive.is(kPointwise) && !primitive.is(kCommutative);
   std::vector<int> partners;
   for (int value = 0; value < static_cast<int>(builder_.nodes().size()); ++value) {
     if (value == left) continue;
-    const bool fits = primitive.is(kPointwise) ? joinable(builder_.axes(left), builder_.axes(value)) : true;
+    const bool fits = primitive.is(kPointwise)
+                          ? joinable(builder_.axes(left), builder_.axes(value))
+                          : !choosy || !offers({left, value}).empty() || !offers({value, left}).empty();
     if (fits) partners.push_back(value);
     if (fits && std::count(loose.begin(), loose.end(), value))
       partners.insert(partners.end(), 2, value);  // joining is worth more
@@ -204,8 +213,11 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
   if (random_.chance(0.5)) std::swap(operands[0], operands[1]);
   while (static_cast<int>(operands.size()) < primitive.most && random_.chance(0.3))
     operands.push_back(random_.pick(partners));
-  std::vector<Attributes> found;
-  primitive.propose(proposal(operands), random_, found);
+  std::vector<Attributes> found = offers(operands);
+  if (found.empty() && choosy) {
+    std::swap(operands[0], operands[1]);
+    found = offers(operands);
+  }
   if (found.empty()) return false;
   if (!builder_.add(primitive, operands, random_.pick(found))) return false;
   if (builder_.axes(static_cast<int>(builder_.nodes().size()) - 1).size() > 7) {
