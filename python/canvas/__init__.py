@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import canvas.kernel  # noqa: F401  (attaches Kernel.module and Kernel.draw)
-from canvas._core import Binding, Budget, Infeasible, Kernel, KernelError, Layer, parse, primitives, sample
+from canvas._core import Amount, Binding, Budget, Infeasible, Kernel, KernelError, Layer, parse, primitives, sample
 from canvas.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Amount",
     "Binding",
     "Budget",
     "Infeasible",

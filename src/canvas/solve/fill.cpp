@@ -1,0 +1,362 @@
+#include "canvas/solve/fill.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+namespace canvas {
+
+namespace {
+
+constexpr double kRounding = 1e-11;  // relative; sums of doubles are not finer
+constexpr double kGoodEnough = 1e-6;  // of the geometric mean, where exactness costs too much
+constexpr size_t kPasses[] = {512, 512, 4096, 4096, 32768, 200000};  // states listed on one side
+constexpr size_t kFewPasses = 4;                                        // where any choice will do
+constexpr int64_t kMostPairs = 50'000'000;                              // looked at in a pass
+constexpr double kLossWeight = 100;  // a layer's move by 1 % is tried as early as one that loses 0.01 %
+
+// A choice for some of the items, its costs counted above the least that these items can cost.
+struct State {
+  double flops, params, loss;
+  uint32_t parent, pick;  // in the list before, and of the item that this list added
+};
+
+bool by_costs(const State& a, const State& b) {
+  if (a.flops != b.flops) return a.flops < b.flops;
+  if (a.params != b.params) return a.params < b.params;
+  return a.parent != b.parent ? a.parent < b.parent : a.pick < b.pick;
+}
+
+struct Level {
+  size_t item;
+  std::vector<State> states;
+};
+
+// One half of the items, listed.
+struct Half {
+  std::vector<State> states = {{0, 0, 0, 0, 0}};
+  std::vector<Level> levels;
+  Point span;  // what the items of this half can cost above their least
+};
+
+class Filler {
+ public:
+  Filler(const std::vector<Group>& groups, const Box& box, Aim aim) : groups_(groups), box_(box), aim_(aim) {}
+
+  Filling run() {
+    relaxed_ = relax(groups_, box_);
+    if (!relaxed_.feasible) {
+      result_.proven = true;
+      return result_;
+    }
+    result_.bound = capacity(relaxed_.best) * (1 + kRounding);
+    measure();
+    choose_base();
+    consider(base_);
+    sort_items();
+    const size_t passes = aim_ == Aim::kAny ? kFewPasses : std::size(kPasses);
+    for (size_t pass = 0; pass < passes && !done(); ++pass) {
+      if (pass % 2 == 1) std::rotate(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(listed_), order_.end());
+      result_.proven = list_and_join(kPasses[pass]);
+      if (pass % 2 == 1) sort_items();
+    }
+    if (result_.proven) result_.bound = result_.found ? capacity(result_.total) : 0;
+    if (result_.found) gather();
+    return result_;
+  }
+
+ private:
+  struct Item {  // one copy of a group
+    size_t group;
+    double reach = 0;  // how soon it is listed
+  };
+
+  bool done() const {
+    if (result_.proven) return true;
+    if (!result_.found) return false;
+    return aim_ == Aim::kAny || std::sqrt(result_.bound / capacity(result_.total)) - 1 <= kGoodEnough;
+  }
+
+  double loss(size_t group, const Point& point) const {
+    const Point& normal = relaxed_.normal;
+    return std::max(0.0, top_[group] - normal.flops * point.flops - normal.params * point.params);
+  }
+
+  // Relative size of a difference in costs.
+  double distance(double flops, double params) const {
+    return std::abs(flops) / scale_.flops + std::abs(params) / scale_.params;
+  }
+
+  void measure() {
+    scale_ = {std::max(relaxed_.best.flops, 0.5), std::max(relaxed_.best.params, 0.5)};
+    if (relaxed_.most.flops < 0.5 || relaxed_.most.params < 0.5) relaxed_.normal = {};
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      Point least{HUGE_VAL, HUGE_VAL}, most{0, 0};
+      double top = -HUGE_VAL;
+      for (const Point& point : groups_[g].points) {
+        least = {std::min(least.flops, point.flops), std::min(least.params, point.params)};
+        most = {std::max(most.flops, point.flops), std::max(most.params, point.params)};
+        top = std::max(top, relaxed_.normal.flops * point.flops + relaxed_.normal.params * point.params);
+      }
+      const auto copies = static_cast<double>(groups_[g].copies);
+      least_.push_back(least);
+      spans_.push_back({most.flops - least.flops, most.params - least.params});
+      top_.push_back(top);
+      least_total_ = {least_total_.flops + copies * least.flops, least_total_.params + copies * least.params};
+      span_total_ = {span_total_.flops + copies * spans_[g].flops, span_total_.params + copies * spans_[g].params};
+      top_total_ += copies * top;
+      for (int copy = 0; copy < groups_[g].copies; ++copy) items_.push_back({g});
+    }
+  }
+
+  // A choice near the relaxation's mixture: large items first, each making good what the ones before it missed.
+  void choose_base() {
+    std::vector<size_t> order(items_.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    const auto size = [&](size_t i) { return distance(spans_[items_[i].group].flops, spans_[items_[i].group].params); };
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return size(a) > size(b); });
+    base_.assign(items_.size(), 0);
+    Point owed;
+    for (size_t i : order) {
+      const size_t g = items_[i].group;
+      const Point want{relaxed_.shares[g].flops + owed.flops, relaxed_.shares[g].params + owed.params};
+      double nearest = HUGE_VAL;
+      for (size_t k = 0; k < groups_[g].points.size(); ++k) {
+        const Point& point = groups_[g].points[k];
+        const double off = distance(point.flops - want.flops, point.params - want.params) + 4 * loss(g, point);
+        if (off < nearest) nearest = off, base_[i] = static_cast<int>(k);
+      }
+      const Point& taken = groups_[g].points[static_cast<size_t>(base_[i])];
+      owed = {want.flops - taken.flops, want.params - taken.params};
+    }
+  }
+
+  const Point& taken(const std::vector<int>& picks, size_t item) const {
+    return groups_[items_[item].group].points[static_cast<size_t>(picks[item])];
+  }
+
+  void consider(const std::vector<int>& picks) {
+    Point total;
+    for (size_t i = 0; i < items_.size(); ++i) {
+      total = {total.flops + taken(picks, i).flops, total.params + taken(picks, i).params};
+    }
+    if (!within(total) || (result_.found && capacity(total) <= capacity(result_.total))) return;
+    result_.found = true;
+    result_.total = total;
+    base_ = picks;
+    if (capacity(total) * (1 + 2 * kRounding) >= result_.bound) result_.proven = true;
+  }
+
+  bool within(const Point& total) const {
+    const double f = 1 + kRounding;
+    return total.flops <= box_.flops.high * f && total.flops * f >= box_.flops.low &&
+           total.params <= box_.params.high * f && total.params * f >= box_.params.low;
+  }
+
+  // First those that have somewhere near to go.
+  void sort_items() {
+    order_.resize(items_.size());
+    for (size_t i = 0; i < items_.size(); ++i) {
+      order_[i] = i;
+      const size_t g = items_[i].group;
+      const Point& here = taken(base_, i);
+      items_[i].reach = HUGE_VAL;
+      for (const Point& point : groups_[g].points) {
+        if (point == here) continue;
+        const double move = distance(point.flops - here.flops, point.params - here.params);
+        items_[i].reach = std::min(items_[i].reach, move + kLossWeight * loss(g, point));
+      }
+    }
+    std::stable_sort(order_.begin(), order_.end(), [&](size_t a, size_t b) { return items_[a].reach < items_[b].reach; });
+  }
+
+  // The most that a choice better than the best so far can lose against the relaxation along its normal; negative: there is none.
+  double allowed_loss() const {
+    const Point& normal = relaxed_.normal;
+    if (normal == Point{}) return HUGE_VAL;
+    const double worth = result_.found ? capacity(result_.total) : 0;
+    const Interval f{std::max(box_.flops.low, 0.5), std::min(box_.flops.high, relaxed_.most.flops)};
+    const Interval p{std::max(box_.params.low, 0.5), std::min(box_.params.high, relaxed_.most.params)};
+    double least = HUGE_VAL;
+    const auto look = [&](double flops, double params) {
+      constexpr double kSlack = 1 + 1e-9;
+      const bool inside = flops * kSlack >= f.low && flops <= f.high * kSlack && params * kSlack >= p.low &&
+                          params <= p.high * kSlack && flops * params * kSlack >= worth;
+      if (inside) least = std::min(least, normal.flops * flops + normal.params * params);
+    };
+    for (double flops : {f.low, f.high}) {
+      look(flops, worth / flops);
+      for (double params : {p.low, p.high}) look(flops, params), look(worth / params, params);
+    }
+    if (normal.flops > 0 && normal.params > 0) {
+      const double flops = std::sqrt(worth * normal.params / normal.flops);
+      look(flops, worth / flops);
+    }
+    return least == HUGE_VAL ? -1 : top_total_ - least + kRounding * 10;
+  }
+
+  // The FLOPs of a better choice lie here: its parameters are at most what the relaxation leaves for them.
+  Interval better_flops() const {
+    const double worth = result_.found ? capacity(result_.total) : 0;
+    const double most = std::min(box_.params.high, relaxed_.most.params);
+    Interval range{std::max(box_.flops.low, most > 0.5 ? worth / most : 0), box_.flops.high};
+    const Point& n = relaxed_.normal;
+    if (n.params > 0) {  // n.flops F^2 - top F + n.params worth <= 0
+      const double under = top_total_ * top_total_ - 4 * n.flops * n.params * worth;
+      if (under >= 0) {
+        const double root = std::sqrt(under);
+        range.low = std::max(range.low, 2 * n.params * worth / (top_total_ + root));
+        if (n.flops > 0) range.high = std::min(range.high, (top_total_ + root) / (2 * n.flops));
+      }
+    }
+    return {range.low * (1 - kRounding), range.high * (1 + kRounding)};
+  }
+
+  // Lists items into two halves while they fit, the rest as in the base, and joins the halves. Whether all was listed, so that what is
+  // found is the best.
+  bool list_and_join(size_t most) {
+    const double allowed = allowed_loss();
+    if (allowed < 0) return true;
+    bool complete = true;
+    Half halves[2];
+    picks_ = base_;
+    fixed_ = {};
+    fixed_loss_ = 0;
+    listed_ = 0;
+    std::vector<size_t> options;
+    for (size_t place = 0; place < order_.size(); ++place) {
+      const size_t item = order_[place], g = items_[item].group;
+      options.clear();
+      for (size_t k = 0; k < groups_[g].points.size(); ++k) {
+        if (loss(g, groups_[g].points[k]) <= allowed) options.push_back(k);
+      }
+      if (options.empty()) return true;
+      Half& half = halves[halves[0].states.size() > halves[1].states.size()];
+      if (options.size() > 1 && half.states.size() * options.size() <= most) {
+        extend(half, item, options, allowed);
+        listed_ = place + 1;
+        if (half.states.empty()) return complete;
+        continue;
+      }
+      complete = complete && options.size() == 1;
+      if (std::find(options.begin(), options.end(), static_cast<size_t>(picks_[item])) == options.end())
+        picks_[item] = static_cast<int>(options[0]);
+      const Point& point = taken(picks_, item);
+      fixed_ = {fixed_.flops + point.flops - least_[g].flops, fixed_.params + point.params - least_[g].params};
+      fixed_loss_ += loss(g, point);
+    }
+    const bool joined = join(halves, allowed);
+    return result_.proven || (joined && complete);
+  }
+
+  void extend(Half& half, size_t item, const std::vector<size_t>& options, double allowed) {
+    const size_t g = items_[item].group;
+    const double f = 1 + kRounding;
+    half.span = {half.span.flops + spans_[g].flops, half.span.params + spans_[g].params};
+    const Interval flops = better_flops();
+    const double most_flops = flops.high * f - least_total_.flops, most_params = box_.params.high * f - least_total_.params;
+    const double least_flops = flops.low - least_total_.flops - (span_total_.flops - half.span.flops);
+    const double least_params =
+        box_.params.low * (1 - kRounding) - least_total_.params - (span_total_.params - half.span.params);
+    std::vector<State> steps, next;
+    for (size_t k : options) {
+      const Point& point = groups_[g].points[k];
+      steps.push_back({point.flops - least_[g].flops, point.params - least_[g].params, loss(g, point), 0,
+                       static_cast<uint32_t>(k)});
+    }
+    next.reserve(half.states.size() * steps.size());
+    for (uint32_t parent = 0; parent < half.states.size(); ++parent) {
+      const State& state = half.states[parent];
+      for (const State& step : steps) {
+        const State made{state.flops + step.flops, state.params + step.params, state.loss + step.loss, parent, step.pick};
+        if (made.flops <= most_flops && made.params <= most_params && made.loss <= allowed &&
+            made.flops >= least_flops && made.params >= least_params)
+          next.push_back(made);
+      }
+    }
+    std::sort(next.begin(), next.end(), by_costs);
+    const auto same = [](const State& a, const State& b) { return a.flops == b.flops && a.params == b.params; };
+    next.erase(std::unique(next.begin(), next.end(), same), next.end());
+    half.levels.push_back({item, std::move(half.states)});
+    half.states = std::move(next);
+  }
+
+  // The best pair, one of each half; false where there were too many to look at all.
+  bool join(const Half (&halves)[2], double allowed) {
+    const std::vector<State>&left = halves[0].states, &right = halves[1].states;
+    const Point ground{least_total_.flops + fixed_.flops, least_total_.params + fixed_.params};
+    std::optional<std::pair<size_t, size_t>> best;
+    double worth = result_.found ? capacity(result_.total) : -1;
+    int64_t looked = 0;
+    size_t end = right.size();
+    Interval range = better_flops();
+    for (size_t i = 0; i < left.size(); ++i) {
+      const Point sum{ground.flops + left[i].flops, ground.params + left[i].params};
+      while (end > 0 && sum.flops + right[end - 1].flops > range.high) --end;
+      for (size_t k = end; k-- > 0;) {
+        const Point total{sum.flops + right[k].flops, sum.params + right[k].params};
+        if (total.flops < range.low) break;
+        if (++looked > kMostPairs) break;
+        if (left[i].loss + right[k].loss + fixed_loss_ > allowed) continue;
+        if (capacity(total) <= worth || !within(total)) continue;
+        best = {i, k};
+        worth = capacity(total);
+        result_.found = true;
+        result_.total = total;
+        range = better_flops();
+        if (aim_ == Aim::kAny) break;
+      }
+      if (best && aim_ == Aim::kAny) break;
+    }
+    if (best) {
+      trace(halves[0], best->first);
+      trace(halves[1], best->second);
+      base_ = picks_;
+      Point total;
+      for (size_t i = 0; i < items_.size(); ++i)
+        total = {total.flops + taken(base_, i).flops, total.params + taken(base_, i).params};
+      result_.total = total;
+      if (worth * (1 + 2 * kRounding) >= result_.bound) result_.proven = true;
+    }
+    return looked <= kMostPairs;
+  }
+
+  void trace(const Half& half, size_t at) {
+    const std::vector<State>* states = &half.states;
+    for (size_t level = half.levels.size(); level-- > 0;) {
+      const State& state = (*states)[at];
+      picks_[half.levels[level].item] = static_cast<int>(state.pick);
+      at = state.parent;
+      states = &half.levels[level].states;
+    }
+  }
+
+  void gather() {
+    result_.picks.resize(groups_.size());
+    for (size_t i = 0; i < items_.size(); ++i) result_.picks[items_[i].group].push_back(base_[i]);
+    for (std::vector<int>& picks : result_.picks) std::sort(picks.begin(), picks.end());
+  }
+
+  const std::vector<Group>& groups_;
+  const Box& box_;
+  const Aim aim_;
+  Relaxation relaxed_;
+  Filling result_;
+  Point scale_, least_total_, span_total_;
+  double top_total_ = 0;
+  std::vector<Point> least_, spans_;  // by group: least costs, and how far above these it goes
+  std::vector<double> top_;           // by group: the most of normal . point
+  std::vector<Item> items_;
+  std::vector<size_t> order_;
+  size_t listed_ = 0;      // of `order_`, in the last pass
+  std::vector<int> base_;  // by item: the best choice so far, or one near the relaxation
+  std::vector<int> picks_;  // of the pass under way
+  Point fixed_;             // what items not listed cost above their least
+  double fixed_loss_ = 0;
+};
+
+}  // namespace
+
+Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim) { return Filler(groups, box, aim).run(); }
+
+}  // namespace canvas
