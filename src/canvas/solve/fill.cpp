@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <numeric>
 #include <optional>
+
+#include "canvas/base/random.h"
 
 namespace canvas {
 
@@ -10,9 +14,23 @@ namespace {
 
 constexpr double kRounding = 1e-11;  // relative; sums of doubles are not finer
 constexpr double kGoodEnough = 1e-6;  // of the geometric mean, where exactness costs too much
-constexpr size_t kPasses[] = {512, 512, 4096, 4096, 32768, 200000};  // states listed on one side
-constexpr size_t kFewPasses = 4;                                        // where any choice will do
+// Which items a pass lists first: those that have somewhere near to go, those with a step of the size that is missing to the bound, any.
+enum class Order { kNear, kFitting, kMixed };
+
+// A pass makes so many states at a time, equal ones not yet merged.
+struct Pass {
+  size_t most;
+  Order order;
+};
+constexpr Pass kPasses[] = {
+    {1024, Order::kNear},    {1024, Order::kFitting}, {1024, Order::kMixed}, {1024, Order::kMixed},  {4096, Order::kNear},
+    {4096, Order::kFitting}, {4096, Order::kMixed},   {4096, Order::kMixed}, {4096, Order::kMixed},  {4096, Order::kMixed},
+    {65536, Order::kNear},   {65536, Order::kMixed},  {65536, Order::kMixed}, {400000, Order::kNear},
+};
+constexpr size_t kFewPasses = 6;                                        // where any choice will do
 constexpr int64_t kMostPairs = 50'000'000;                              // looked at in a pass
+constexpr double kLargestWhole = 9007199254740992.0;                    // doubles count no further
+constexpr int kRetreats = 8;                                            // from the limits, for a first choice within them
 constexpr double kLossWeight = 100;  // a layer's move by 1 % is tried as early as one that loses 0.01 %
 
 // A choice for some of the items, its costs counted above the least that these items can cost.
@@ -32,6 +50,28 @@ struct Level {
   std::vector<State> states;
 };
 
+// The limits moved to where totals can be: all totals differ by multiples of the greatest common divisor of the points' differences.
+template <class Cost>
+Interval on_grid(const std::vector<Group>& groups, const Interval& interval, const Cost& cost) {
+  int64_t grid = 0;
+  double ground = 0;
+  for (const Group& group : groups) {
+    const double first = cost(group.points[0]);
+    for (const Point& point : group.points) {
+      if (cost(point) > kLargestWhole || grid == 1) return interval;
+      grid = std::gcd(grid, std::abs(static_cast<int64_t>(cost(point)) - static_cast<int64_t>(first)));
+    }
+    ground += first * group.copies;
+  }
+  if (grid == 0 || ground > kLargestWhole) return interval;
+  const auto unit = static_cast<double>(grid);
+  Interval moved = interval;
+  if (interval.high < kLargestWhole)
+    moved.high = ground + std::floor((interval.high * (1 + kRounding) - ground) / unit) * unit;
+  if (interval.low > 0) moved.low = ground + std::ceil((interval.low * (1 - kRounding) - ground) / unit) * unit;
+  return moved;
+}
+
 // One half of the items, listed.
 struct Half {
   std::vector<State> states = {{0, 0, 0, 0, 0}};
@@ -41,24 +81,29 @@ struct Half {
 
 class Filler {
  public:
-  Filler(const std::vector<Group>& groups, const Box& box, Aim aim) : groups_(groups), box_(box), aim_(aim) {}
+  Filler(const std::vector<Group>& groups, const Box& box, Aim aim) : groups_(groups), aim_(aim) {
+    box_.flops = on_grid(groups, box.flops, [](const Point& point) { return point.flops; });
+    box_.params = on_grid(groups, box.params, [](const Point& point) { return point.params; });
+  }
 
   Filling run() {
-    relaxed_ = relax(groups_, box_);
+    if (box_.flops.low <= box_.flops.high && box_.params.low <= box_.params.high) relaxed_ = relax(groups_, box_);
     if (!relaxed_.feasible) {
       result_.proven = true;
       return result_;
     }
     result_.bound = capacity(relaxed_.best) * (1 + kRounding);
     measure();
-    choose_base();
-    consider(base_);
-    sort_items();
+    choose_base(relaxed_.shares);
+    consider_base();
+    near_ = base_;
+    retreat();
     const size_t passes = aim_ == Aim::kAny ? kFewPasses : std::size(kPasses);
     for (size_t pass = 0; pass < passes && !done(); ++pass) {
-      if (pass % 2 == 1) std::rotate(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(listed_), order_.end());
-      result_.proven = list_and_join(kPasses[pass]);
-      if (pass % 2 == 1) sort_items();
+      if (pass == 0) std::swap(base_, near_);
+      sort_items(kPasses[pass].order, pass);
+      result_.proven = list_and_join(kPasses[pass].most);
+      if (pass == 0 && !improved_) std::swap(base_, near_);
     }
     if (result_.proven) result_.bound = result_.found ? capacity(result_.total) : 0;
     if (result_.found) gather();
@@ -110,7 +155,7 @@ class Filler {
   }
 
   // A choice near the relaxation's mixture: large items first, each making good what the ones before it missed.
-  void choose_base() {
+  void choose_base(const std::vector<Point>& shares) {
     std::vector<size_t> order(items_.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     const auto size = [&](size_t i) { return distance(spans_[items_[i].group].flops, spans_[items_[i].group].params); };
@@ -119,7 +164,7 @@ class Filler {
     Point owed;
     for (size_t i : order) {
       const size_t g = items_[i].group;
-      const Point want{relaxed_.shares[g].flops + owed.flops, relaxed_.shares[g].params + owed.params};
+      const Point want{shares[g].flops + owed.flops, shares[g].params + owed.params};
       double nearest = HUGE_VAL;
       for (size_t k = 0; k < groups_[g].points.size(); ++k) {
         const Point& point = groups_[g].points[k];
@@ -135,16 +180,20 @@ class Filler {
     return groups_[items_[item].group].points[static_cast<size_t>(picks[item])];
   }
 
-  void consider(const std::vector<int>& picks) {
-    Point total;
-    for (size_t i = 0; i < items_.size(); ++i) {
-      total = {total.flops + taken(picks, i).flops, total.params + taken(picks, i).params};
-    }
-    if (!within(total) || (result_.found && capacity(total) <= capacity(result_.total))) return;
+  Point total(const std::vector<int>& picks) const {
+    Point sum;
+    for (size_t i = 0; i < items_.size(); ++i)
+      sum = {sum.flops + taken(picks, i).flops, sum.params + taken(picks, i).params};
+    return sum;
+  }
+
+  // Takes the base as the best choice so far if it is in the box.
+  void consider_base() {
+    const Point sum = total(base_);
+    if (!within(sum)) return;
     result_.found = true;
-    result_.total = total;
-    base_ = picks;
-    if (capacity(total) * (1 + 2 * kRounding) >= result_.bound) result_.proven = true;
+    result_.total = sum;
+    result_.proven = capacity(sum) * (1 + 2 * kRounding) >= result_.bound;
   }
 
   bool within(const Point& total) const {
@@ -153,18 +202,41 @@ class Filler {
            total.params <= box_.params.high * f && total.params * f >= box_.params.low;
   }
 
-  // First those that have somewhere near to go.
-  void sort_items() {
+  // Where the base is outside the box: bases for smaller boxes.
+  void retreat() {
+    double part = 0;
+    for (int i = 0; i < kRetreats && !result_.found; ++i) {
+      const Point now = total(base_);
+      part = i > 0 ? 4 * part : std::max({now.flops / box_.flops.high, now.params / box_.params.high, 1 + 1e-9}) - 1;
+      if (part >= 1) return;
+      const auto lower = [&](const Interval& side) { return Interval{side.low, std::max(side.low, side.high * (1 - part))}; };
+      const Relaxation inside = relax(groups_, {lower(box_.flops), lower(box_.params)});
+      if (!inside.feasible) return;
+      std::vector<int> before = base_;
+      choose_base(inside.shares);
+      consider_base();
+      if (!result_.found) base_ = std::move(before);
+    }
+  }
+
+  void sort_items(Order order, uint64_t seed) {
+    const Point now = total(base_);
+    const double missing =
+        distance(relaxed_.best.flops - now.flops, relaxed_.best.params - now.params) + kRounding;
+    Random random(seed);
     order_.resize(items_.size());
     for (size_t i = 0; i < items_.size(); ++i) {
       order_[i] = i;
       const size_t g = items_[i].group;
       const Point& here = taken(base_, i);
-      items_[i].reach = HUGE_VAL;
-      for (const Point& point : groups_[g].points) {
+      double& reach = items_[i].reach;
+      reach = order == Order::kMixed ? random.uniform() : HUGE_VAL;
+      for (size_t k = 0; order != Order::kMixed && k < groups_[g].points.size(); ++k) {
+        const Point& point = groups_[g].points[k];
         if (point == here) continue;
-        const double move = distance(point.flops - here.flops, point.params - here.params);
-        items_[i].reach = std::min(items_[i].reach, move + kLossWeight * loss(g, point));
+        const double move = distance(point.flops - here.flops, point.params - here.params), lost = loss(g, point);
+        reach = std::min(reach, order == Order::kNear ? move + kLossWeight * lost
+                                                      : std::abs(std::log(move / missing)) + 3 * lost / missing);
       }
     }
     std::stable_sort(order_.begin(), order_.end(), [&](size_t a, size_t b) { return items_[a].reach < items_[b].reach; });
@@ -218,14 +290,14 @@ class Filler {
     const double allowed = allowed_loss();
     if (allowed < 0) return true;
     bool complete = true;
+    improved_ = false;
     Half halves[2];
     picks_ = base_;
     fixed_ = {};
     fixed_loss_ = 0;
-    listed_ = 0;
     std::vector<size_t> options;
-    for (size_t place = 0; place < order_.size(); ++place) {
-      const size_t item = order_[place], g = items_[item].group;
+    for (size_t item : order_) {
+      const size_t g = items_[item].group;
       options.clear();
       for (size_t k = 0; k < groups_[g].points.size(); ++k) {
         if (loss(g, groups_[g].points[k]) <= allowed) options.push_back(k);
@@ -234,7 +306,6 @@ class Filler {
       Half& half = halves[halves[0].states.size() > halves[1].states.size()];
       if (options.size() > 1 && half.states.size() * options.size() <= most) {
         extend(half, item, options, allowed);
-        listed_ = place + 1;
         if (half.states.empty()) return complete;
         continue;
       }
@@ -294,28 +365,26 @@ class Filler {
       const Point sum{ground.flops + left[i].flops, ground.params + left[i].params};
       while (end > 0 && sum.flops + right[end - 1].flops > range.high) --end;
       for (size_t k = end; k-- > 0;) {
-        const Point total{sum.flops + right[k].flops, sum.params + right[k].params};
-        if (total.flops < range.low) break;
+        const Point both{sum.flops + right[k].flops, sum.params + right[k].params};
+        if (both.flops < range.low) break;
         if (++looked > kMostPairs) break;
         if (left[i].loss + right[k].loss + fixed_loss_ > allowed) continue;
-        if (capacity(total) <= worth || !within(total)) continue;
+        if (capacity(both) <= worth || !within(both)) continue;
         best = {i, k};
-        worth = capacity(total);
+        worth = capacity(both);
         result_.found = true;
-        result_.total = total;
+        result_.total = both;
         range = better_flops();
         if (aim_ == Aim::kAny) break;
       }
       if (best && aim_ == Aim::kAny) break;
     }
+    improved_ = best.has_value();
     if (best) {
       trace(halves[0], best->first);
       trace(halves[1], best->second);
       base_ = picks_;
-      Point total;
-      for (size_t i = 0; i < items_.size(); ++i)
-        total = {total.flops + taken(base_, i).flops, total.params + taken(base_, i).params};
-      result_.total = total;
+      result_.total = total(base_);
       if (worth * (1 + 2 * kRounding) >= result_.bound) result_.proven = true;
     }
     return looked <= kMostPairs;
@@ -338,7 +407,7 @@ class Filler {
   }
 
   const std::vector<Group>& groups_;
-  const Box& box_;
+  Box box_;
   const Aim aim_;
   Relaxation relaxed_;
   Filling result_;
@@ -348,9 +417,10 @@ class Filler {
   std::vector<double> top_;           // by group: the most of normal . point
   std::vector<Item> items_;
   std::vector<size_t> order_;
-  size_t listed_ = 0;      // of `order_`, in the last pass
   std::vector<int> base_;  // by item: the best choice so far, or one near the relaxation
+  std::vector<int> near_;  // the first base, nearest to the relaxation but maybe outside the box
   std::vector<int> picks_;  // of the pass under way
+  bool improved_ = false;   // by the last pass
   Point fixed_;             // what items not listed cost above their least
   double fixed_loss_ = 0;
 };
