@@ -95,7 +95,7 @@ def check_against_oracle(kernel: Kernel, layers: list[Layer], budget: Budget, fo
     """Whether it binds; fails where it is not what the oracle says."""
     legal = [use for use in found.values() if max(misses(use, budget).values()) <= 1]
     try:
-        binding = kernel.bind(layers, budget)
+        binding = kernel.bind(layers, budget, share="network")
     except Infeasible as error:
         assert not legal, f"{error}, but these fit: {legal}"
         if not found:

@@ -60,9 +60,9 @@ CostModel::CostModel(const Kernel& kernel) {
 }
 
 size_t CostModel::index(const Size& monomial) {
-  const auto at = std::find(monomials_.begin(), monomials_.end(), monomial);
-  if (at == monomials_.end()) monomials_.push_back(monomial);
-  return static_cast<size_t>(at - monomials_.begin());
+  const auto at = static_cast<size_t>(std::find(monomials_.begin(), monomials_.end(), monomial) - monomials_.begin());
+  if (at == monomials_.size()) monomials_.push_back(monomial);
+  return at;
 }
 
 Cost CostModel::evaluate(const Values& values) const {

@@ -113,12 +113,12 @@ void Problem::price(Unit& unit) const {
   unit.totals.resize(count);
   unit.missed.assign(count, 1);
   const size_t priced = unit.copies > 1 ? 1 : unit.layers.size();  // equal decisions are priced once
-  const Options* listed_for = unit.options;
+  const Values listed_for = layers_[unit.layers[0]].values();
   for (size_t i = 0; i < priced; ++i) {
     const Layer& layer = layers_[unit.layers[i]];
-    const bool own = shapes_.at(layer.values()).costs.data() == listed_for->costs.data();
+    const bool own = i == 0 || layer.values() == listed_for;
     const std::vector<Cost> other = own ? std::vector<Cost>() : sizing_.costs(*unit.options, layer);
-    const std::vector<Cost>& costs = own ? listed_for->costs : other;
+    const std::vector<Cost>& costs = own ? unit.options->costs : other;
     const auto times = static_cast<double>(layer.count);
     const std::vector<Limit> limits = limits_on(layer);
     for (size_t k = 0; k < count; ++k) {
