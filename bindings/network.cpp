@@ -21,8 +21,8 @@ namespace {
 
 // An absolute limit, as Python sees it.
 struct Amount {
-  double low = 0;
   double high = 0;
+  double low = 0;
 };
 
 using Limit = std::optional<std::variant<double, std::pair<double, double>, Amount>>;
@@ -37,7 +37,7 @@ std::optional<Range> range(const Limit& limit) {
 
 nb::object limit(const std::optional<Range>& range) {
   if (!range) return nb::none();
-  if (range->absolute) return nb::cast(Amount{range->low, range->high});
+  if (range->absolute) return nb::cast(Amount{range->high, range->low});
   return nb::make_tuple(range->low, range->high);
 }
 

@@ -10,26 +10,10 @@ import pytest
 import canvas
 from canvas import Budget, Infeasible, Kernel, Layer
 from sampled import SEED, population
-from shuffling import entries, taken_apart
+from shuffling import substituted
 
 COSTS = ("flops", "params", "memory")
-VARIABLE = r"[A-Za-z_]\w*"
 MOST = 12  # channels in the oracle's networks, hence the largest value of a variable
-
-
-def substituted(kernel: Kernel, values: dict[str, int]) -> str:
-    """The kernel's text with its dynamic variables written as numbers."""
-    text = taken_apart(str(kernel))
-    for line in text.lines:
-        for i, argument in enumerate(line.arguments):
-            if " -> " in argument:
-                old, new = argument.split(" -> ")
-                made = [entry.split(" = ") for entry in entries(new)]
-                made = [
-                    f"{name} = {re.sub(VARIABLE, lambda m: str(values.get(m[0], m[0])), size)}" for name, size in made
-                ]
-                line.arguments[i] = f"{old} -> [{', '.join(made)}]"
-    return str(text)
 
 
 def total(layers: list[Layer]) -> dict[str, float]:
