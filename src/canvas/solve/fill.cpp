@@ -3,33 +3,37 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <numeric>
 #include <optional>
+#include <tuple>
 
 #include "canvas/base/random.h"
+#include "canvas/solve/lattice.h"
 
 namespace canvas {
 
 namespace {
 
 constexpr double kRounding = 1e-11;  // relative; sums of doubles are not finer
+constexpr double kFair = 1e-5, kPoor = 1e-3;  // the same after so many passes, for a dense problem (done() says what that is)
+constexpr size_t kFewItems = 16, kFirstPasses = 6, kMorePasses = 12;
 constexpr double kGoodEnough = 1e-6;  // of the geometric mean, where exactness costs too much
-// Which items a pass lists first: those that have somewhere near to go, those with a step of the size that is missing to the bound, any.
-enum class Order { kNear, kFitting, kMixed };
-
-// A pass makes so many states at a time, equal ones not yet merged.
+// One pass: how many states it makes at a time, equal ones not yet merged, and of what. kAll takes whole items, those that have somewhere
+// near to go first; it is what can prove a choice the best. The others take the steps from the base whose size is next to what is missing to
+// the bound, of all items or of a random half: so the states lie close together, and one of them close to the bound.
+enum class Steps { kAll, kFitting, kFittingOfHalf };
 struct Pass {
   size_t most;
-  Order order;
+  Steps steps;
 };
 constexpr Pass kPasses[] = {
-    {1024, Order::kNear},    {1024, Order::kFitting}, {1024, Order::kMixed}, {1024, Order::kMixed},  {4096, Order::kNear},
-    {4096, Order::kFitting}, {4096, Order::kMixed},   {4096, Order::kMixed}, {4096, Order::kMixed},  {4096, Order::kMixed},
-    {65536, Order::kNear},   {65536, Order::kMixed},  {65536, Order::kMixed}, {400000, Order::kNear},
+    {1024, Steps::kAll},          {1024, Steps::kFitting},        {1024, Steps::kFittingOfHalf},  {1024, Steps::kFittingOfHalf},
+    {1024, Steps::kFittingOfHalf},  {1024, Steps::kFittingOfHalf},  {4096, Steps::kAll},          {4096, Steps::kFitting},
+    {4096, Steps::kFittingOfHalf},  {4096, Steps::kFittingOfHalf},  {4096, Steps::kFittingOfHalf},  {4096, Steps::kFittingOfHalf},
+    {16384, Steps::kFittingOfHalf}, {16384, Steps::kFittingOfHalf}, {65536, Steps::kAll},         {65536, Steps::kFittingOfHalf},
+    {400000, Steps::kAll},
 };
 constexpr size_t kFewPasses = 6;                                        // where any choice will do
 constexpr int64_t kMostPairs = 50'000'000;                              // looked at in a pass
-constexpr double kLargestWhole = 9007199254740992.0;                    // doubles count no further
 constexpr int kRetreats = 8;                                            // from the limits, for a first choice within them
 constexpr double kLossWeight = 100;  // a layer's move by 1 % is tried as early as one that loses 0.01 %
 
@@ -50,28 +54,6 @@ struct Level {
   std::vector<State> states;
 };
 
-// The limits moved to where totals can be: all totals differ by multiples of the greatest common divisor of the points' differences.
-template <class Cost>
-Interval on_grid(const std::vector<Group>& groups, const Interval& interval, const Cost& cost) {
-  int64_t grid = 0;
-  double ground = 0;
-  for (const Group& group : groups) {
-    const double first = cost(group.points[0]);
-    for (const Point& point : group.points) {
-      if (cost(point) > kLargestWhole || grid == 1) return interval;
-      grid = std::gcd(grid, std::abs(static_cast<int64_t>(cost(point)) - static_cast<int64_t>(first)));
-    }
-    ground += first * group.copies;
-  }
-  if (grid == 0 || ground > kLargestWhole) return interval;
-  const auto unit = static_cast<double>(grid);
-  Interval moved = interval;
-  if (interval.high < kLargestWhole)
-    moved.high = ground + std::floor((interval.high * (1 + kRounding) - ground) / unit) * unit;
-  if (interval.low > 0) moved.low = ground + std::ceil((interval.low * (1 - kRounding) - ground) / unit) * unit;
-  return moved;
-}
-
 // One half of the items, listed.
 struct Half {
   std::vector<State> states = {{0, 0, 0, 0, 0}};
@@ -81,10 +63,8 @@ struct Half {
 
 class Filler {
  public:
-  Filler(const std::vector<Group>& groups, const Box& box, Aim aim) : groups_(groups), aim_(aim) {
-    box_.flops = on_grid(groups, box.flops, [](const Point& point) { return point.flops; });
-    box_.params = on_grid(groups, box.params, [](const Point& point) { return point.params; });
-  }
+  Filler(const std::vector<Group>& groups, const Box& box, Aim aim)
+      : groups_(groups), lattice_(groups), box_(lattice_.shrink(box)), aim_(aim) {}
 
   Filling run() {
     if (box_.flops.low <= box_.flops.high && box_.params.low <= box_.params.high) relaxed_ = relax(groups_, box_);
@@ -92,16 +72,18 @@ class Filler {
       result_.proven = true;
       return result_;
     }
-    result_.bound = capacity(relaxed_.best) * (1 + kRounding);
+    const Box within{{box_.flops.low, std::min(box_.flops.high, relaxed_.most.flops)},
+                     {box_.params.low, std::min(box_.params.high, relaxed_.most.params)}};
+    result_.bound = lattice_.bound(within, capacity(relaxed_.best)) * (1 + kRounding);
     measure();
     choose_base(relaxed_.shares);
     consider_base();
     near_ = base_;
     retreat();
     const size_t passes = aim_ == Aim::kAny ? kFewPasses : std::size(kPasses);
-    for (size_t pass = 0; pass < passes && !done(); ++pass) {
+    for (size_t pass = 0; pass < passes && !done(pass); ++pass) {
       if (pass == 0) std::swap(base_, near_);
-      sort_items(kPasses[pass].order, pass);
+      choose_steps(kPasses[pass], pass);
       result_.proven = list_and_join(kPasses[pass].most);
       if (pass == 0 && !improved_) std::swap(base_, near_);
     }
@@ -113,13 +95,18 @@ class Filler {
  private:
   struct Item {  // one copy of a group
     size_t group;
-    double reach = 0;  // how soon it is listed
+    double nearest = 0;  // the smallest step from its base
   };
 
-  bool done() const {
+  // Whether the passes so far suffice. With many items and both limits binding there is no listing all, and the bound itself is often out of
+  // reach by some 1e-6: then less and less is asked for.
+  bool done(size_t passes) const {
     if (result_.proven) return true;
     if (!result_.found) return false;
-    return aim_ == Aim::kAny || std::sqrt(result_.bound / capacity(result_.total)) - 1 <= kGoodEnough;
+    if (aim_ == Aim::kAny) return true;
+    const double gap = std::sqrt(result_.bound / capacity(result_.total)) - 1;
+    const bool dense = relaxed_.normal == Point{} && items_.size() > kFewItems;
+    return gap <= (!dense || passes < kFirstPasses ? kGoodEnough : passes < kMorePasses ? kFair : kPoor);
   }
 
   double loss(size_t group, const Point& point) const {
@@ -219,27 +206,49 @@ class Filler {
     }
   }
 
-  void sort_items(Order order, uint64_t seed) {
+  // How far a point is from the base, in costs and in what it loses.
+  double step(size_t item, const Point& point) const {
+    const Point& here = taken(base_, item);
+    return distance(point.flops - here.flops, point.params - here.params) + kLossWeight * loss(items_[item].group, point);
+  }
+
+  // Which options the pass lists, and the order of its items.
+  void choose_steps(const Pass& pass, uint64_t seed) {
+    struct Step {
+      double measure;
+      size_t item, option;
+      bool operator<(const Step& other) const {
+        return std::tie(measure, item, option) < std::tie(other.measure, other.item, other.option);
+      }
+    };
     const Point now = total(base_);
-    const double missing =
-        distance(relaxed_.best.flops - now.flops, relaxed_.best.params - now.params) + kRounding;
+    const double missing = distance(relaxed_.best.flops - now.flops, relaxed_.best.params - now.params) + kRounding;
     Random random(seed);
-    order_.resize(items_.size());
+    std::vector<Step> steps;
+    listed_.assign(items_.size(), {});
+    order_.clear();
     for (size_t i = 0; i < items_.size(); ++i) {
-      order_[i] = i;
-      const size_t g = items_[i].group;
-      const Point& here = taken(base_, i);
-      double& reach = items_[i].reach;
-      reach = order == Order::kMixed ? random.uniform() : HUGE_VAL;
-      for (size_t k = 0; order != Order::kMixed && k < groups_[g].points.size(); ++k) {
-        const Point& point = groups_[g].points[k];
-        if (point == here) continue;
-        const double move = distance(point.flops - here.flops, point.params - here.params), lost = loss(g, point);
-        reach = std::min(reach, order == Order::kNear ? move + kLossWeight * lost
-                                                      : std::abs(std::log(move / missing)) + 3 * lost / missing);
+      order_.push_back(i);
+      items_[i].nearest = HUGE_VAL;
+      if (pass.steps == Steps::kFittingOfHalf && random.chance(0.5)) continue;
+      const std::vector<Point>& points = groups_[items_[i].group].points;
+      for (size_t k = 0; k < points.size(); ++k) {
+        if (static_cast<int>(k) == base_[i]) continue;
+        const double size = step(i, points[k]);
+        items_[i].nearest = std::min(items_[i].nearest, size);
+        if (pass.steps != Steps::kAll) steps.push_back({std::abs(std::log(size / missing)), i, k});
       }
     }
-    std::stable_sort(order_.begin(), order_.end(), [&](size_t a, size_t b) { return items_[a].reach < items_[b].reach; });
+    std::sort(steps.begin(), steps.end());
+    const double room = 2 * std::log(static_cast<double>(pass.most));
+    double used = 0;
+    for (const Step& step : steps) {
+      used += std::log1p(1.0 / static_cast<double>(1 + listed_[step.item].size()));
+      if (used > room) break;
+      listed_[step.item].push_back(step.option);
+    }
+    whole_items_ = pass.steps == Steps::kAll;
+    std::stable_sort(order_.begin(), order_.end(), [&](size_t a, size_t b) { return items_[a].nearest < items_[b].nearest; });
   }
 
   // The most that a choice better than the best so far can lose against the relaxation along its normal; negative: there is none.
@@ -300,17 +309,25 @@ class Filler {
       const size_t g = items_[item].group;
       options.clear();
       for (size_t k = 0; k < groups_[g].points.size(); ++k) {
-        if (loss(g, groups_[g].points[k]) <= allowed) options.push_back(k);
+        const Point& point = groups_[g].points[k];
+        if (loss(g, point) > allowed) continue;
+        const std::vector<size_t>& listed = listed_[item];
+        if (!whole_items_ && static_cast<int>(k) != base_[item] && std::find(listed.begin(), listed.end(), k) == listed.end()) {
+          complete = false;
+          continue;
+        }
+        options.push_back(k);
       }
-      if (options.empty()) return true;
+      if (options.empty() && whole_items_) return true;
       Half& half = halves[halves[0].states.size() > halves[1].states.size()];
-      if (options.size() > 1 && half.states.size() * options.size() <= most) {
+      if (options.size() > 1 && half.states.size() * options.size() <= 2 * most) {
         extend(half, item, options, allowed);
         if (half.states.empty()) return complete;
         continue;
       }
       complete = complete && options.size() == 1;
-      if (std::find(options.begin(), options.end(), static_cast<size_t>(picks_[item])) == options.end())
+      if (!options.empty() &&
+          std::find(options.begin(), options.end(), static_cast<size_t>(picks_[item])) == options.end())
         picks_[item] = static_cast<int>(options[0]);
       const Point& point = taken(picks_, item);
       fixed_ = {fixed_.flops + point.flops - least_[g].flops, fixed_.params + point.params - least_[g].params};
@@ -407,7 +424,8 @@ class Filler {
   }
 
   const std::vector<Group>& groups_;
-  Box box_;
+  const Lattice lattice_;
+  const Box box_;
   const Aim aim_;
   Relaxation relaxed_;
   Filling result_;
@@ -420,6 +438,8 @@ class Filler {
   std::vector<int> base_;  // by item: the best choice so far, or one near the relaxation
   std::vector<int> near_;  // the first base, nearest to the relaxation but maybe outside the box
   std::vector<int> picks_;  // of the pass under way
+  std::vector<std::vector<size_t>> listed_;  // by item: the options that the pass takes besides the base's
+  bool whole_items_ = false;                 // the pass takes all
   bool improved_ = false;   // by the last pass
   Point fixed_;             // what items not listed cost above their least
   double fixed_loss_ = 0;
