@@ -1,16 +1,17 @@
 # The commands of this repository; `make help` lists them. Each sets up first what it needs, so any of them works in a fresh clone.
 # Variables: PYTHON (interpreter for .venv, 3.10 or newer), CXX (compiler of the extension), JOBS (test processes),
-# ARGS (handed to pytest or to the demo), CANVAS_DATA (a folder that holds data already).
+# ARGS (handed to pytest or to the demo), CANVAS_DATA (a folder that holds data already), FUZZ_SECONDS (a fuzz target's time).
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup test check lint types layers core sanitize format demo clean
+.PHONY: help setup test check lint types layers core sanitize fuzz format demo clean
 
 JOBS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS ?= 1
-CXX_FILES = $$(find src bindings -name '*.h' -o -name '*.cpp')
+FUZZ_SECONDS ?= 30
+CXX_FILES = $$(find src bindings fuzz -name '*.h' -o -name '*.cpp')
 PYTEST = python -m pytest -n $(JOBS) --dist worksteal
 
 help: ## this list
@@ -22,7 +23,7 @@ setup: ## .venv, dependencies, the C++ core, the demo's data; quick when all is 
 test: setup ## the tests (ARGS="tests/test_x.py -k name" for some of them)
 	@$(PYTEST) $(ARGS)
 
-check: setup lint types layers core test ## all that a change must pass: lint, types, layers, core alone, tests
+check: setup lint types layers core fuzz test ## all that a change must pass: lint, types, layers, core alone, fuzzing, tests
 
 lint: setup ## ruff, and clang-format where it could be installed
 	@echo "== lint"
@@ -56,6 +57,10 @@ sanitize: setup ## the tests with the core under the address and undefined-behav
 	@LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	  PYTHONPATH='$(CURDIR)/build/asan/python' $(PYTEST) $(ARGS)
+
+fuzz: setup ## the core under libFuzzer, FUZZ_SECONDS a target (30), where clang has it
+	@echo "== fuzz"
+	@python tools/fuzz.py --seconds $(FUZZ_SECONDS)
 
 format: setup ## rewrites all sources as lint wants them
 	@ruff check --fix-only && ruff format

@@ -2,6 +2,7 @@
 
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 
@@ -21,9 +22,15 @@ nb::tuple tuple(const std::vector<int64_t>& values) {
   return nb::tuple(list);
 }
 
-Tensor tensor(const Array& array, size_t skip = 0, size_t index = 0) {
+std::vector<int64_t> shape_of(const Array& array, size_t skip = 0) {
   std::vector<int64_t> shape;
   for (size_t i = skip; i < array.ndim(); ++i) shape.push_back(static_cast<int64_t>(array.shape(i)));
+  return shape;
+}
+
+// The part number `index` of those that the first `skip` axes count.
+Tensor tensor(const Array& array, size_t skip = 0, size_t index = 0) {
+  const std::vector<int64_t> shape = shape_of(array, skip);
   Tensor result(shape);
   if (!result.data.empty())
     std::memcpy(result.data.data(), array.data() + index * result.data.size(), result.data.size() * sizeof(double));
@@ -61,7 +68,14 @@ nb::list parameters(const BoundLayer& bound) {
 }
 
 nb::object interpret(const BoundLayer& bound, const Array& x, const nb::dict& given) {
-  if (x.ndim() < 2) throw ArgumentError("the input must have the shape [N, c_in, *spatial]");
+  // One batch axis; for a kernel that takes every position by itself any number of axes before the channels.
+  const size_t axes = bound.kernel->signature().from.size();
+  const size_t leading = axes > 1 ? 1 : x.ndim() - std::min<size_t>(x.ndim(), 1);
+  if (x.ndim() != leading + axes) {
+    throw ArgumentError(std::string("the input must have the shape ") + (axes == 1            ? "[..., c_in]"
+                                                                         : bound.layer.tokens ? "[N, tokens, c_in]"
+                                                                                              : "[N, c_in, *spatial]"));
+  }
   std::map<std::string, std::string>
       kernel_names;  // a module's parameter may be named a little differently: half_ for half
   for (const auto& entry : parameter_shapes(*bound.kernel, bound.values))
@@ -72,15 +86,20 @@ nb::object interpret(const BoundLayer& bound, const Array& x, const nb::dict& gi
     const auto found = kernel_names.find(name);
     parameters[found == kernel_names.end() ? name : found->second] = tensor(nb::cast<Array>(array));
   }
-  std::vector<size_t> shape = {x.shape(0)};
+  std::vector<size_t> shape;
+  size_t parts = 1;
+  for (size_t i = 0; i < leading; ++i) {
+    shape.push_back(x.shape(i));
+    parts *= x.shape(i);
+  }
+  if (parts == 0) throw ArgumentError("the batch is empty");
   auto* data = new std::vector<double>();
   nb::capsule owner(data, [](void* pointer) noexcept { delete static_cast<std::vector<double>*>(pointer); });
-  for (size_t image = 0; image < x.shape(0); ++image) {
-    const Interpretation run = canvas::interpret(*bound.kernel, bound.values, tensor(x, 1, image), parameters);
+  for (size_t part = 0; part < parts; ++part) {
+    const Interpretation run = canvas::interpret(*bound.kernel, bound.values, tensor(x, leading, part), parameters);
     data->insert(data->end(), run.result.data.begin(), run.result.data.end());
-    if (image == 0) shape.insert(shape.end(), run.result.shape.begin(), run.result.shape.end());
+    if (part == 0) shape.insert(shape.end(), run.result.shape.begin(), run.result.shape.end());
   }
-  if (x.shape(0) == 0) throw ArgumentError("the batch is empty");
   return nb::cast(nb::ndarray<nb::numpy, double>(data->data(), shape.size(), shape.data(), owner));
 }
 
@@ -90,7 +109,8 @@ int64_t counted_flops(const BoundLayer& bound) {
   std::vector<int64_t> extents;
   for (const Axis& axis : bound.kernel->signature().from)
     extents.push_back(axis.size.evaluate(bound.values).value_or(0));
-  return canvas::interpret(*bound.kernel, bound.values, Tensor(extents), parameters).flops;
+  const int64_t runs = bound.kernel->signature().per_position() ? std::max<int64_t>(1, bound.layer.tokens) : 1;
+  return runs * canvas::interpret(*bound.kernel, bound.values, Tensor(extents), parameters).flops;
 }
 
 }  // namespace canvas::python

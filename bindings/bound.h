@@ -12,8 +12,7 @@ namespace canvas::python {
 using Array = nanobind::ndarray<const double, nanobind::c_contig, nanobind::device::cpu>;
 
 // The binding, or Infeasible with the reason.
-Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
-                      const Rules& rules);
+Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules);
 
 // "layer", "shape" or "network"; ArgumentError for anything else.
 Share share(const std::string& name);
@@ -26,10 +25,10 @@ std::string source(const BoundLayer& bound);
 // [(name, logical shape, shape in the module)]
 nanobind::list parameters(const BoundLayer& bound);
 
-// float64 reference result for a batch [N, c_in, *spatial]; `parameters` maps each name to an array of its logical shape.
+// float64 reference result for a batch [N, c_in, *spatial], [N, tokens, c_in] or [..., c_in]; `parameters` maps each name to an array of its logical shape.
 nanobind::object interpret(const BoundLayer& bound, const Array& x, const nanobind::dict& parameters);
 
-// Operations that the interpreter counts while it runs one image of zeros.
+// Operations that the interpreter counts while it runs one image of zeros, or all tokens.
 int64_t counted_flops(const BoundLayer& bound);
 
 }  // namespace canvas::python

@@ -8,8 +8,10 @@
 #include "canvas/emit/dot.h"
 #include "canvas/ir/canonical.h"
 #include "canvas/prims/registry.h"
+#include "canvas/prims/safe.h"
 #include "canvas/text/parser.h"
 #include "canvas/text/printer.h"
+#include "canvas/text/usage.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -26,6 +28,16 @@ nb::dict primitive_facts(const Primitive& primitive) {
   nb::dict constraints;
   for (const Constraint& constraint : primitive.constraints) constraints[constraint.label] = constraint.text;
   facts["constraints"] = constraints;
+  facts["usage"] = usage(primitive);
+  facts["example"] = primitive.example;
+  facts["modes"] = primitive.modes;
+  nb::list properties;
+  for (const auto& [property, name] : kPropertyNames) {
+    if (primitive.is(property)) properties.append(name);
+  }
+  facts["properties"] = properties;
+  facts["weighted"] = primitive.weighted();
+  facts["weight"] = primitive.weight;
   return facts;
 }
 
@@ -75,7 +87,23 @@ void bind_kernel(nb::module_& module) {
         for (const Primitive* primitive : primitives()) all.append(primitive_facts(*primitive));
         return all;
       },
-      "What Canvas knows of each primitive: name, summary, formula, constraints.");
+      "What Canvas knows of each primitive: name, summary, formula, usage, example, constraints, modes, properties, "
+      "whether it "
+      "has a parameter (weighted), and how often the sampler draws it (weight).");
+  module.def(
+      "safe_definitions",
+      [] {
+        nb::list all;
+        for (const safe::Definition* definition : safe::kAll) {
+          nb::dict facts;
+          facts["name"] = definition->name;
+          facts["formula"] = definition->formula;
+          facts["reason"] = definition->reason;
+          all.append(facts);
+        }
+        return all;
+      },
+      "What functions with a numeric hazard compute: name, formula, reason.");
   nb::class_<Kernel>(
       module, "Kernel", nb::dynamic_attr(),
       "A kernel: an immutable graph of primitives over values with named axes. Made by parse() or sample().")
@@ -112,17 +140,29 @@ void bind_kernel(nb::module_& module) {
           },
           "layers"_a, "budget"_a = nb::none(), nb::kw_only(), "share"_a = "layer", "multiple_of"_a = 1,
           "Chooses the kernel's free sizes for a network.\n\n"
-          "Args:\n    layers: the layers that it must serve. One listed with a count is one layer: its copies take the same "
-          "sizes.\n    budget: the limits.\n    share: who takes the same sizes: 'layer' (each entry has its own), 'shape' "
-          "(entries of equal channels, extents and\n        stride), 'network' (all).\n    multiple_of: where a free size "
-          "decides how many channels a value has, they come in multiples of this (8 or 16 suit\n        much hardware).\n\n"
+          "Args:\n    layers: the layers that it must serve. One listed with a count is one layer: its copies take the "
+          "same "
+          "sizes.\n    budget: the limits.\n    share: who takes the same sizes: 'layer' (each entry has its own), "
+          "'shape' "
+          "(entries of equal channels, extents and\n        stride), 'network' (all).\n    multiple_of: where a free "
+          "size "
+          "decides how many channels a value has, they come in multiples of this (8 or 16 suit\n        much "
+          "hardware).\n\n"
           "Returns:\n    Binding: the legal sizes that use the budget most (geometric mean of FLOPs and parameter "
           "use).\n\n"
-          "Raises:\n    Infeasible: no sizes are legal or none keeps the budget; the message says which, by how much, on "
+          "Raises:\n    Infeasible: no sizes are legal or none keeps the budget; the message says which, by how much, "
+          "on "
           "which layer, and the\n        nearest budget that would do.\n    ValueError: no layers, or an unknown "
           "share.\n\n"
-          "Example:\n    >>> bound = canvas.zoo()['low_rank'].bind([Layer(64, 64), Layer(128, 128)], Budget(flops=0.5))\n"
+          "Example:\n    >>> bound = canvas.zoo()['low_rank'].bind([Layer(64, 64), Layer(128, 128)], "
+          "Budget(flops=0.5))\n"
           "    >>> bound[0].sizes, bound[1].sizes\n    ({'r': 2}, {'r': 2})\n")
+      .def(
+          "serves", [](const Kernel& kernel, const Layer& layer) { return !misfit(kernel.signature(), layer); },
+          "layer"_a,
+          "Whether the kernel's signature is one for this layer; a linear kernel, (x[C]) -> [K], serves layers with "
+          "tokens "
+          "too.")
       .def(
           "source", [](const Kernel& kernel, const Layer& layer) { return source(bind_layer_alone(kernel, layer)); },
           "layer"_a, "Stand-alone PyTorch source for one layer (free sizes as large as they go); needs torch alone.")
@@ -136,10 +176,11 @@ void bind_kernel(nb::module_& module) {
             return interpret(bind_layer_alone(kernel, layer), x, given);
           },
           "layer"_a, "x"_a, "parameters"_a,
-          "The float64 reference.\n\nArgs:\n    layer: gives the sizes.\n    x: [N, c_in, *spatial].\n    parameters: "
+          "The float64 reference.\n\nArgs:\n    layer: gives the sizes.\n    x: [N, c_in, *spatial]; for a token "
+          "mixer [N, tokens, c_in], for a linear kernel [..., c_in].\n    parameters: "
           "name -> array of its logical shape.\n\n"
-          "Returns:\n    numpy.ndarray: [N, c_out, *ceil(extent / stride)].\n\nRaises:\n    ValueError: a wrong shape "
-          "or a missing parameter.\n");
+          "Returns:\n    numpy.ndarray: [N, c_out, *ceil(extent / stride)], or x's shape with c_out last.\n\n"
+          "Raises:\n    ValueError: a wrong shape or a missing parameter.\n");
 }
 
 }  // namespace canvas::python

@@ -59,28 +59,43 @@ std::map<std::string, int64_t> dynamic_values(const Kernel& kernel, const Values
 
 nb::tuple layer_state(const Layer& layer) {
   return nb::make_tuple(layer.c_in, layer.c_out, tuple(layer.spatial), layer.stride, layer.window, layer.groups,
-                        layer.count);
+                        layer.count, layer.tokens);
+}
+
+std::string layer_text(const Layer& layer) {
+  std::string text = "Layer(" + std::to_string(layer.c_in) + ", " + std::to_string(layer.c_out) + ", " +
+                     nb::cast<std::string>(nb::repr(tuple(layer.spatial)));
+  if (!layer.spatial.empty())
+    text += ", stride=" + std::to_string(layer.stride) + ", window=" + std::to_string(layer.window);
+  text += ", groups=" + std::to_string(layer.groups) + ", count=" + std::to_string(layer.count);
+  return text + (layer.tokens ? ", tokens=" + std::to_string(layer.tokens) : "") + ")";
 }
 
 void bind_layer(nb::module_& module) {
   nb::class_<Layer>(
       module, "Layer",
-      "One replaceable layer, ``count`` times in the network.\n\n"
-      "Args:\n    c_in: channels in.\n    c_out: channels out.\n    spatial: input extents, one to three.\n"
-      "    stride: 1 or more; output extents are ceil(extent / stride).\n    window: the original's odd window.\n"
-      "    groups: the original's groups.\n    count: how often the network has it.\n\n"
+      "One replaceable layer, ``count`` times in the network: a convolution, or a linear layer.\n\n"
+      "Args:\n    c_in: channels in.\n    c_out: channels out.\n    spatial: input extents: one to three for a "
+      "convolution (default: (32, 32)), () for a linear layer.\n"
+      "    stride: 1 or more; output extents are ceil(extent / stride).\n    window: the original's odd window "
+      "(default: 3, of a linear layer 1).\n"
+      "    groups: the original's groups.\n    count: how often the network has it.\n"
+      "    tokens: how many positions a linear layer is applied to, where its input is [N, tokens, c_in].\n\n"
       "Raises:\n    ValueError: a size is out of range.\n\n"
-      "Example:\n    >>> Layer(64, 128, (32, 32), stride=2).params\n    73728\n")
+      "Example:\n    >>> Layer(64, 128, (32, 32), stride=2).params\n    73728\n"
+      "    >>> Layer(64, 128, tokens=197).flops\n    3227648\n")
       .def(
           "__init__",
-          [](Layer* self, int64_t c_in, int64_t c_out, std::vector<int64_t> spatial, int64_t stride, int64_t window,
-             int64_t groups, int64_t count) {
-            Layer layer{c_in, c_out, std::move(spatial), stride, window, groups, count};
+          [](Layer* self, int64_t c_in, int64_t c_out, std::optional<std::vector<int64_t>> spatial, int64_t stride,
+             std::optional<int64_t> window, int64_t groups, int64_t count, std::optional<int64_t> tokens) {
+            Layer layer{c_in, c_out, {}, stride, 1, groups, count, tokens.value_or(0)};
+            layer.spatial = spatial.value_or(layer.tokens ? std::vector<int64_t>{} : std::vector<int64_t>{32, 32});
+            layer.window = window.value_or(layer.spatial.empty() ? 1 : 3);
             layer.check();
             new (self) Layer(std::move(layer));
           },
-          "c_in"_a, "c_out"_a, "spatial"_a = std::vector<int64_t>{32, 32}, "stride"_a = 1, "window"_a = 3,
-          "groups"_a = 1, "count"_a = 1)
+          "c_in"_a, "c_out"_a, "spatial"_a = nb::none(), "stride"_a = 1, "window"_a = nb::none(), "groups"_a = 1,
+          "count"_a = 1, "tokens"_a = nb::none())
       .def_ro("c_in", &Layer::c_in)
       .def_ro("c_out", &Layer::c_out)
       .def_prop_ro("spatial", [](const Layer& layer) { return tuple(layer.spatial); })
@@ -88,29 +103,26 @@ void bind_layer(nb::module_& module) {
       .def_ro("window", &Layer::window)
       .def_ro("groups", &Layer::groups)
       .def_ro("count", &Layer::count)
+      .def_prop_ro("tokens",
+                   [](const Layer& layer) { return layer.tokens ? std::optional(layer.tokens) : std::nullopt; })
+      .def_prop_ro("kind", &Layer::kind, "'conv1d', 'conv2d', 'conv3d' or 'linear'.")
       .def_prop_ro(
           "flops", [](const Layer& layer) { return whole(layer.cost().flops); },
-          "Operations of the original convolution, one layer, one image: 2 x multiply-adds.")
+          "Operations of the original, one layer, one image or sequence: 2 x multiply-adds.")
       .def_prop_ro("params", [](const Layer& layer) { return whole(layer.cost().params); })
       .def_prop_ro(
           "memory", [](const Layer& layer) { return whole(layer.cost().memory); },
-          "Bytes of input and output, fp32, one image.")
+          "Bytes of input and output, fp32, one image or sequence.")
       .def("__eq__",
            [](const Layer& a, nb::object b) { return nb::isinstance<Layer>(b) && a == nb::cast<const Layer&>(b); })
       .def("__hash__", [](const Layer& layer) { return nb::hash(layer_state(layer)); })
-      .def("__repr__",
-           [](const Layer& layer) {
-             return "Layer(" + std::to_string(layer.c_in) + ", " + std::to_string(layer.c_out) + ", " +
-                    nb::cast<std::string>(nb::repr(tuple(layer.spatial))) + ", stride=" + std::to_string(layer.stride) +
-                    ", window=" + std::to_string(layer.window) + ", groups=" + std::to_string(layer.groups) +
-                    ", count=" + std::to_string(layer.count) + ")";
-           })
+      .def("__repr__", &layer_text)
       .def("__getstate__", layer_state)
       .def("__setstate__", [](Layer& self, nb::tuple state) {
         new (&self)
             Layer{nb::cast<int64_t>(state[0]), nb::cast<int64_t>(state[1]), nb::cast<std::vector<int64_t>>(state[2]),
                   nb::cast<int64_t>(state[3]), nb::cast<int64_t>(state[4]), nb::cast<int64_t>(state[5]),
-                  nb::cast<int64_t>(state[6])};
+                  nb::cast<int64_t>(state[6]), nb::cast<int64_t>(state[7])};
       });
 }
 
@@ -142,7 +154,8 @@ void bind_budget(nb::module_& module) {
                      "much), or (low, high), or an Amount.\n\n"
                      "Args:\n    flops: operations of one image.\n    params: trained numbers.\n    memory: largest "
                      "layer's activations.\n"
-                     "    latency: measured time, as a fraction; checked by whoever measures.\n    each: a Budget (flops, params, memory) "
+                     "    latency: measured time, as a fraction; checked by whoever measures.\n    each: a Budget "
+                     "(flops, params, memory) "
                      "that every layer by itself must keep, against its own original.\n\n"
                      "Raises:\n    ValueError: a limit is negative, not finite, or low is above high.\n\n"
                      "Example:\n    >>> Budget(flops=0.5, params=(0.1, 0.5)).params\n    (0.1, 0.5)\n")
@@ -182,9 +195,9 @@ void bind_network(nb::module_& module) {
       .def("source", &source, "Stand-alone PyTorch source of the kernel with these sizes; needs torch alone.")
       .def("parameters", &parameters,
            "[(name, logical shape, shape in the module), ...]; the same elements in the same order.")
-      .def("interpret", &interpret, "x"_a, "parameters"_a, "The float64 reference for a batch [N, c_in, *spatial].")
+      .def("interpret", &interpret, "x"_a, "parameters"_a, "The float64 reference, as Kernel.interpret.")
       .def("counted_flops", &counted_flops,
-           "Operations that the reference interpreter counts while it runs one image.");
+           "Operations that the reference interpreter counts while it runs one image or sequence.");
   nb::class_<Binding>(module, "Binding",
                       "A kernel with sizes chosen for a network's layers. ``binding[i]`` is the i-th layer's.")
       .def_prop_ro("kernel", [](const Binding& binding) { return *binding.kernel; })

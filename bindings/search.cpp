@@ -32,7 +32,8 @@ Limits limits(const nb::kwargs& given) {
       {"max_weighted", &limits.max_weighted},     {"max_width", &limits.max_width},
       {"max_variables", &limits.max_variables},   {"min_reach", &limits.min_reach},
   };
-  const std::map<std::string, bool*> switches = {{"full_flow", &limits.full_flow}, {"trainable", &limits.trainable}};
+  const std::map<std::string, bool*> switches = {
+      {"full_flow", &limits.full_flow}, {"trainable", &limits.trainable}, {"mix_tokens", &limits.mix_tokens}};
   for (auto [key, value] : given) {
     const auto name = nb::cast<std::string>(key);
     if (const auto count = counts.find(name); count != counts.end()) {
@@ -77,11 +78,15 @@ void bind_search(nb::module_& module) {
       },
       "layers"_a, "count"_a, "seed"_a = 0, "budget"_a = nb::none(), "limits"_a,
       "Samples distinct kernels that are legal on the layers, within the budget, and plausible.\n\n"
-      "Args:\n    layers: the layers that each kernel must serve.\n    count: how many.\n    seed: the same seed gives "
-      "the same list.\n"
+      "Args:\n    layers: the layers that each kernel must serve, all convolutions of as many dimensions or all "
+      "linear;\n        where all have tokens, kernels may mix these.\n    count: how many.\n    seed: the same seed "
+      "gives the same list.\n"
       "    budget: limits for all layers together.\n    limits: min_primitives, max_primitives, max_weighted, "
       "max_width, max_variables,\n"
-      "        min_reach, full_flow, trainable, weights (a number per primitive; 0 forbids it);\n        share and multiple_of as for Kernel.bind.\n\n"
+      "        min_reach (positions that one output sees: 3, or 1 for linear layers), full_flow, trainable,\n"
+      "        mix_tokens (False: kernels that take every token by itself, as causal models need),\n"
+      "        weights (a number per primitive; 0 forbids it),\n"
+      "        share and multiple_of (how free sizes are chosen) as for Kernel.bind.\n\n"
       "Returns:\n    list[Kernel]: in canonical form, distinct by hash.\n\n"
       "Raises:\n    Infeasible: nothing fits the budget.\n    ValueError: a limit is unknown or out of range.\n");
   nb::class_<Candidate>(module, "Candidate", "What Search.ask() gives: a kernel bound to the network.")

@@ -29,17 +29,29 @@ FLAT = (
     Layer(8, 16, (7, 5)),
     Layer(16, 8, (7, 5), stride=2),
 )
+EVEN = (Layer(8, 8, (4, 8)), Layer(8, 16, (8, 4), stride=2), Layer(8, 16, (8, 4)), Layer(16, 8, (4, 8), stride=2))
 LINE = (Layer(8, 12, (9,)), Layer(12, 8, (8,), stride=2))
 SOLID = (Layer(4, 8, (3, 4, 2)), Layer(8, 4, (3, 4, 5), stride=2))
+TOKENS = (Layer(8, 12, tokens=6), Layer(12, 8, tokens=5))
+LINEAR = (Layer(8, 12, ()), Layer(12, 8, tokens=3))  # the kernels of the first kind serve both
+# Kernels of the zoo that are bound to a number of positions: by weights along them, or by tiles that fill the image.
+TIED = {"linformer", "mlp_mixer", "permute_mlp", "resmlp", "sparse_mlp", "spatial_gating_unit", "synthesizer"}
+TIED |= {"spatial_reduction_attention", "window_attention"}
 # name: layers, how many, limits
 SETTINGS: dict[str, tuple[tuple[Layer, ...], int, dict[str, Any]]] = {
     "default": (FLAT, 100, {}),
     "rare primitives": (FLAT, 100, {"weights": dict.fromkeys(RARE, 1.0)}),
+    "norms and extrema": (FLAT, 30, {"weights": dict.fromkeys(("norm", "div", "max", "min"), 1.5)}),
+    "parts": (FLAT, 60, {"weights": {"split": 6.0, "select": 3.0, "update": 30.0, "stack": 2.0, "rename": 1.0}}),
+    "scales": (FLAT[:2], 20, {"weights": {"subsample": 6.0, "upsample": 3.0}}),
     "groups": (FLAT, 50, {"weights": {"split": 8.0, "merge": 4.0}, "max_variables": 3}),
     "large": (FLAT, 50, {"max_primitives": 14, "max_width": 5, "max_weighted": 6, "max_variables": 3}),
     "anything legal": (FLAT, 30, {"min_reach": 1, "full_flow": False, "trainable": False}),
     "1-d": (LINE, 30, {}),
     "3-d": (SOLID, 8, {"max_primitives": 6}),
+    "tokens": (TOKENS, 40, {}),
+    "tokens that mix": (TOKENS, 20, {"min_reach": 3}),
+    "linear": (LINEAR, 40, {}),
 }
 
 
@@ -81,12 +93,34 @@ class Case:
         return module
 
 
+def input_shape(layer: Layer, batch: int = 1) -> tuple[int, ...]:
+    """[N, c_in, *spatial], [N, tokens, c_in] or [N, c_in]."""
+    return (batch, *filter(None, [layer.tokens]), layer.c_in, *layer.spatial)
+
+
+def output_shape(layer: Layer, batch: int = 1) -> tuple[int, ...]:
+    extents = (-(-extent // layer.stride) for extent in layer.spatial)
+    return (batch, *filter(None, [layer.tokens]), layer.c_out, *extents)
+
+
+def fitting(kernel: Kernel) -> tuple[Layer, ...]:
+    """The layers for a hand-designed kernel: those of its signature; a few take even extents alone."""
+    for layers in (FLAT, EVEN, LINE, SOLID, TOKENS, LINEAR):
+        try:
+            kernel.bind(list(layers))
+            return layers
+        except Infeasible:
+            pass
+    raise AssertionError(f"no layers for\n{kernel}")
+
+
 @cache
 def population() -> tuple[Sampled, ...]:
-    found = [Sampled(kernel, FLAT, f"zoo, {name}") for name, kernel in canvas.zoo().items()]
+    found = []
     for name, (layers, count, limits) in SETTINGS.items():
         kernels = canvas.sample(list(layers), count, seed=SEED, **limits)
         found += [Sampled(kernel, layers, f"'{name}', seed {SEED}, number {i}") for i, kernel in enumerate(kernels)]
+    found += [Sampled(kernel, fitting(kernel), f"zoo, {name}") for name, kernel in canvas.zoo().items()]
     return tuple(found)
 
 
@@ -113,7 +147,7 @@ def cases() -> tuple[Case, ...]:
             layer = sampled.layers[2 * (number % half) + turn]
             bound = bound_tightly(sampled.kernel, layer)
             batch = 1 if (number // 2 + turn) % 2 else 3
-            x = rng.standard_normal((batch, layer.c_in, *layer.spatial))
+            x = rng.standard_normal(input_shape(layer, batch))
             parameters = {name: rng.standard_normal(logical) for name, logical, _ in bound.parameters()}
             for value in parameters.values():  # divided by the root of the fan-in, more or less: values stay of order 1
                 value /= max(1.0, (value.size / value.shape[0]) ** 0.5) if value.ndim else 1.0

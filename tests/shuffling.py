@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-COMMUTING = ("add", "mul", "contract")
+COMMUTING = ("add", "mul", "max", "min", "contract")
 WEIGHTED = ("fc", "scale", "bias")
 LIST = re.compile(r"\[[^\]]*\]")
 
@@ -158,7 +158,7 @@ def swap(text: Text, rng: random.Random) -> None:
         spread = any(argument.startswith("over") for argument in line.arguments)
         if line.primitive in ("split", "merge") or spread:
             continue
-        if line.primitive in ("unfold", "subsample", "shift"):
+        if line.primitive in ("unfold", "subsample", "upsample", "select", "shift"):
             last = [argument for argument in line.arguments if argument.startswith("dilation")]
             items = [argument for argument in line.arguments if argument not in last]
             line.arguments = rng.sample(items, len(items)) + last

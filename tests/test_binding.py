@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 import random
 import re
 
@@ -13,6 +14,7 @@ from sampled import SEED, population
 from shuffling import substituted
 
 COSTS = ("flops", "params", "memory")
+PARTS = {"fire", "ghost", "inception_next", "mixconv", "octave"}  # of the zoo; need two parts of channels, or three
 MOST = 12  # channels in the oracle's networks, hence the largest value of a variable
 
 
@@ -126,6 +128,8 @@ def test_bind_finds_the_optimum_or_says_truly_why_there_is_none():
 def test_what_is_infeasible_fits_once_the_budget_is_raised_by_the_factor_named():
     layers = [Layer(64, 64, (8, 8)), Layer(64, 128, (8, 8), stride=2)]
     for kernel in canvas.zoo().values():
+        if not kernel.serves(layers[0]):
+            continue
         with pytest.raises(Infeasible, match=r"budget (flops|params) must be at most 0\.001 of the original") as caught:
             kernel.bind(layers, Budget(flops=0.001, params=0.001))
         factor = float(re.search(r"raise the budget by a factor of ([\d.e+]+)", str(caught.value))[1]) * 1.01
@@ -156,6 +160,8 @@ def test_the_reason_names_the_layer_or_variable_when_sizes_cannot_be_whole():
 def test_prime_channels_bind_with_what_divides_them(channels):
     layer = Layer(*channels, (5, 3))
     for name, kernel in canvas.zoo().items():
+        if name in PARTS or not kernel.serves(layer):
+            continue
         bound = kernel.bind([layer])[0]
         assert bound.params > 0, name
         assert bound.counted_flops() == bound.flops
@@ -164,7 +170,9 @@ def test_prime_channels_bind_with_what_divides_them(channels):
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"c_in": 0}, {"c_out": -1}, {"c_in": 2**40}, {"spatial": (0, 4)}, {"spatial": ()}, {"spatial": (2,) * 4},
+        {"c_in": 0}, {"c_out": -1}, {"c_in": 2**40}, {"spatial": (0, 4)}, {"spatial": (2,) * 4},
+        {"spatial": (), "stride": 2}, {"spatial": (), "window": 3}, {"spatial": (), "groups": 3},
+        {"tokens": -1}, {"tokens": 2**40}, {"tokens": 5, "spatial": (4,)}, {"tokens": 5, "stride": 2},
         {"spatial": (2**40,)},
         {"stride": 0}, {"window": 2}, {"window": -3}, {"groups": 3}, {"groups": 0}, {"count": 0}, {"count": -(2**40)},
     ],
@@ -202,8 +210,66 @@ def test_no_layers_and_layers_of_other_dimensions_are_errors():
     dense = canvas.zoo()["dense"]
     with pytest.raises(ValueError, match="at least one layer"):
         dense.bind([])
-    with pytest.raises(Infeasible, match="2 spatial extents"):
-        dense.bind([Layer(8, 8, (16,))])
+    for layer in (Layer(8, 8, (16,)), Layer(8, 8, ()), Layer(8, 8, tokens=4)):
+        assert not dense.serves(layer)
+        with pytest.raises(Infeasible, match="layers") as caught:
+            dense.bind([Layer(8, 8), layer])
+    assert str(caught.value) == (
+        "kernel 'dense': bind: layers that a kernel (x[C, H, W]) -> [K, H/s, W/s] serves, got the layer 8 -> 8,"
+        " 4 tokens, which needs (x[T, C]) -> [T, K]; leave out the layers for which kernel.serves(layer) is false"
+    )
+
+
+LINEAR, TOKENS = Layer(8, 4, ()), Layer(8, 4, tokens=3)
+LINE, FLAT, SOLID = ((Layer(8, 4, (5, 6, 7)[:n]), Layer(8, 4, (5, 6, 7)[:n], 2)) for n in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("signature", "body", "layers"),
+    [
+        ("(x[C]) -> [K]", "fc(x, [C] -> [K])", [LINEAR, TOKENS]),
+        ("(x[T, C]) -> [T, K]", "fc(x, [C] -> [K])", [TOKENS]),
+        ("(x[C, T]) -> [K, T]", "fc(x, [C] -> [K])", []),  # tokens come first
+        ("(x[T, C]) -> [K, T]", "fc(x, [C] -> [K])", []),
+        ("(x[C, W]) -> [K, W/s]", "fc(subsample(x, W: s), [C] -> [K])", LINE),
+        ("(x[C, W]) -> [K, W]", "fc(x, [C] -> [K])", LINE[:1]),
+        ("(x[C, H]) -> [K, H/s]", "fc(subsample(x, H: s), [C] -> [K])", []),  # one extent is W
+        ("(x[a = C, b = W]) -> [c = K, b = W/s]", "fc(subsample(x, b: s), [a] -> [c = K])", LINE),
+        ("(x[C, H, W]) -> [K, H/s, W/s]", "fc(subsample(x, H: s, W: s), [C] -> [K])", FLAT),
+        ("(x[C, W, H]) -> [K, W/s, H/s]", "fc(subsample(x, H: s, W: s), [C] -> [K])", []),
+        ("(x[C, D, H, W]) -> [K, D/s, H/s, W/s]", "fc(subsample(x, D: s, H: s, W: s), [C] -> [K])", SOLID),
+    ],
+)
+def test_which_layers_a_signature_serves(signature, body, layers):
+    kernel = canvas.parse(f"kernel k{signature}:\n  return {body}")
+    for layer in (LINEAR, TOKENS, *LINE, *FLAT, *SOLID):
+        assert kernel.serves(layer) == (layer in layers), layer
+        if layer in layers:
+            assert kernel.bind([layer]).params == 8 * 4
+        else:
+            with pytest.raises(Infeasible, match="bind: layers that a kernel"):
+                kernel.bind([layer])
+
+
+def test_costs_of_linear_layers_and_tokens():
+    linear = canvas.parse("kernel l(x[C]) -> [K]:\n  return fc(x, [C] -> [K])")
+    mixer = canvas.parse("kernel m(x[T, C]) -> [T, K]:\n  return fc(x, [C] -> [K])")
+    alone, tokens = Layer(6, 10, ()), Layer(6, 10, tokens=7, count=2)
+    assert (alone.flops, alone.params, alone.memory) == (120, 60, 4 * 16)
+    assert (tokens.flops, tokens.params, tokens.memory) == (7 * 120, 60, 7 * 4 * 16)
+    for kernel in (linear, mixer):
+        binding = kernel.bind([tokens])
+        assert (binding.flops, binding.params, binding.memory) == (2 * 7 * 120, 2 * 60, tokens.memory)
+        assert binding[0].counted_flops() == binding[0].flops == tokens.flops
+    assert linear.bind([alone, tokens]).flops == alone.flops + 2 * tokens.flops
+    with pytest.raises(Infeasible, match=r"the layer 6 -> 10, which needs \(x\[C\]\) -> \[K\]"):
+        mixer.bind([alone])
+
+
+@pytest.mark.parametrize("layer", [Layer(8, 4), Layer(8, 4, (5,), 2), Layer(8, 4, ()), Layer(8, 4, tokens=5, count=3)])
+def test_a_layer_is_its_repr_and_survives_pickling(layer):
+    assert eval(repr(layer)) == layer == pickle.loads(pickle.dumps(layer))
+    assert hash(eval(repr(layer))) == hash(layer)
 
 
 def test_layers_of_one_and_three_dimensions():

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,8 +145,10 @@ def test_zoo(capsys):
     assert {row["name"]: row["hash"] for row in shown["kernels"]} == {
         name: kernel.hash for name, kernel in zoo().items()
     }
+    mobilenet = next(row for row in shown["kernels"] if row["name"] == "mobilenet")
+    assert (mobilenet["year"], mobilenet["source"]) == (2017, "arXiv 1704.04861")
     assert main(["zoo"]) == 0
-    assert "depthwise_separable" in capsys.readouterr().out
+    assert re.search(r"^mobilenet +2017  MobileNets: .*  arXiv 1704.04861 +5$", capsys.readouterr().out, re.MULTILINE)
     assert main(["zoo", "depthwise_separable"]) == 0
     assert _core.parse(capsys.readouterr().out) == zoo()["depthwise_separable"]
 

@@ -11,7 +11,7 @@ import pytest
 
 import canvas
 from canvas import Budget, Layer
-from sampled import FLAT, SEED, SETTINGS, Case, Sampled, cases, each, population
+from sampled import FLAT, SEED, SETTINGS, Case, Sampled, cases, each, input_shape, output_shape, population
 from shuffling import WEIGHTED, Text, entries, shuffled, taken_apart
 
 SHUFFLES = 4
@@ -120,7 +120,7 @@ def test_equal_canonical_forms_give_equal_values():
         layer = sampled.layers[-1]
         rng = np.random.default_rng(len(str(text)))
         values = {name: rng.standard_normal(logical) for name, logical, _ in again.parameters(layer)}
-        x = rng.standard_normal((1, layer.c_in, *layer.spatial))
+        x = rng.standard_normal(input_shape(layer))
         expected = again.interpret(layer, x, values)
         got = kernel.interpret(layer, x, matched(text, kernel, again, names, values))
         np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max(), err_msg=str(text))
@@ -140,17 +140,22 @@ def test_sampled_kernels_bind_to_their_layers_together_and_alone():
     each(population(), check)
 
 
+FLAT_NETWORK = [Layer(16, 16, (8, 8), count=2), Layer(16, 32, (8, 8), stride=2), Layer(32, 32, (4, 4))]
+TOKEN_NETWORK = [Layer(16, 64, tokens=9, count=2), Layer(64, 16, tokens=9)]
+
+
 @pytest.mark.parametrize(
-    "limits",
+    ("layers", "limits"),
     [
-        {"flops": 0.5},
-        {"params": (0.1, 0.5)},
-        {"memory": 1.5},
-        {"flops": (0.2, 0.8), "params": 0.6, "memory": 4.0},
+        (FLAT_NETWORK, {"flops": 0.5}),
+        (FLAT_NETWORK, {"params": (0.1, 0.5)}),
+        (FLAT_NETWORK, {"memory": 1.5}),
+        (FLAT_NETWORK, {"flops": (0.2, 0.8), "params": 0.6, "memory": 4.0}),
+        (TOKEN_NETWORK, {"flops": (0.2, 0.8), "params": 0.6, "memory": 4.0}),
+        ([*TOKEN_NETWORK, Layer(16, 16, ())], {"flops": 0.5, "params": (0.1, 0.5)}),
     ],
 )
-def test_sampled_kernels_fit_their_budget(limits):
-    layers = [Layer(16, 16, (8, 8), count=2), Layer(16, 32, (8, 8), stride=2), Layer(32, 32, (4, 4))]
+def test_sampled_kernels_fit_their_budget(layers, limits):
     budget = Budget(**limits)
     original = {
         "flops": sum(layer.flops * layer.count for layer in layers),
@@ -167,9 +172,7 @@ def test_sampled_kernels_fit_their_budget(limits):
 
 def test_shape_operations_and_parameters_are_what_the_interpreter_counts():
     def check(case: Case) -> None:
-        layer = case.bound.layer
-        extents = tuple(-(-extent // layer.stride) for extent in layer.spatial)
-        assert case.expected.shape == (len(case.x), layer.c_out, *extents)
+        assert case.expected.shape == output_shape(case.bound.layer, len(case.x))
         assert case.bound.counted_flops() == case.bound.flops
         assert sum(value.size for value in case.parameters.values()) == case.bound.params
 

@@ -117,11 +117,12 @@ def test_misuse_is_a_value_error():
         ({"weights": {"convolve": 1.0}}, "no primitive is called 'convolve'"),
         ({"weights": {"fc": -1.0}}, "weight of fc"),
         ({"weights": {"fc": float("nan")}}, "weight of fc"),
+        ({"weights": {p["name"]: 0.0 for p in _core.primitives()}}, "the weights forbid every primitive"),
         ({"max_width": 0}, "max_width"),
         ({"max_variables": 9}, "max_variables"),
         ({"max_weighted": 0}, "max_weighted"),
         ({"layers": []}, "at least one layer"),
-        ({"layers": [Layer(8, 8), Layer(8, 8, (4,))]}, "the same number of spatial extents"),
+        ({"layers": [Layer(8, 8), Layer(8, 8, (4,))]}, "all layers must be of one kind, got conv2d and conv1d"),
     ],
 )
 def test_bad_settings_are_value_errors(arguments, message):

@@ -41,6 +41,7 @@ def check_print(kernel) -> None:
     again = canvas.parse(printed)
     assert str(again) == printed
     assert again.hash == kernel.hash
+    assert canvas.parse(str(kernel.canonical())).hash == kernel.hash
 
 
 @pytest.mark.parametrize("path", ERRORS, ids=lambda path: path.stem)

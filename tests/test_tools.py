@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,12 @@ def test_a_longish_file_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixtu
     write(tmp_path, GOOD | {"src/canvas/ir/long.cpp": "\n" * 400})
     assert check_layers.main(tmp_path) == 0
     assert capsys.readouterr().out.startswith("warning: src/canvas/ir/long.cpp:400: 400 lines")
+
+
+def test_fuzzing_is_skipped_without_clang(tmp_path: Path) -> None:
+    command = [sys.executable, str(REPOSITORY / "tools" / "fuzz.py")]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "fuzz: no clang++ with libFuzzer here, skipped; on Debian: apt-get install clang libclang-rt-dev\n"
+    )

@@ -51,6 +51,7 @@ missing_packages() {
   "$python" -c 'import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
     echo "!$version-dev|the headers of $python"
   has dot || echo "graphviz|pictures of kernels"
+  "$python" tools/fuzz.py --probe || printf '%s\n' "clang|a second compiler for the core; fuzzing" "libclang-rt-dev|fuzzing of the core"
   has_fashion_mnist || echo "dataset-fashion-mnist|the demo's images"
 }
 

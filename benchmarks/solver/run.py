@@ -1,9 +1,10 @@
-"""Measures the solver of budgets and writes JSON: `python benchmarks/solver/run.py OUT.json [--kernels N] [--cp-sat N] [--instances N]`.
+"""Measures the solver of budgets and writes JSON: `python benchmarks/solver/run.py OUT.json`, --help for its options.
 
-- bind: CPU time of one `Kernel.bind` on ResNet-50 (53 layers) and DenseNet-121 (120 layers) with three limits, every layer by itself, for
-  sampled kernels with a free size; CP-SAT (one thread) on some of the same problems beside it.
-- use: FLOPs used, of what the budget allows or of what the kernel can use at most (the smaller), for sampled kernels with a free size at
-  0.25, 0.5 and 1.0 of the original's FLOPs; beside it free sizes set to one of 1, 2, 4, 8 for the whole network, the best of them.
+- bind: CPU time of one `Kernel.bind` on ResNet-50 (53 layers) and DenseNet-121 (120 layers) with three limits, every
+  layer by itself, for sampled kernels with a free size; CP-SAT (one thread) on some of the same problems beside it.
+- use: FLOPs used, of what the budget allows or of what the kernel can use at most (the smaller), for sampled kernels
+  with a free size at 0.25, 0.5 and 1.0 of the original's FLOPs; beside it free sizes set to one of 1, 2, 4, 8 for the
+  whole network, the best of them.
 - oracle: random instances on which optimum and feasibility equal CP-SAT's.
 """
 
@@ -23,9 +24,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(Path(__file__).parent)]
 
+from shapes import load  # noqa: E402
+
 import canvas  # noqa: E402
 from canvas import Budget, Infeasible, Layer  # noqa: E402
-from shapes import load  # noqa: E402
 from shuffling import substituted  # noqa: E402
 
 THREE = {"flops": 0.5, "params": 0.5, "memory": 4.0}
@@ -156,7 +158,7 @@ def oracle(instances: int) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--kernels", type=int, default=1000)
     parser.add_argument("--cp-sat", type=int, default=5)

@@ -1,5 +1,6 @@
-"""Writes shapes.json: the convolutions of known networks at 224 x 224 (GPT-2: its linear layers as 1x1 over 1024 tokens), taken from the
-architectures' definitions in transformers, run on meta tensors. `python benchmarks/solver/shapes.py` makes it anew."""
+"""Writes shapes.json: the convolutions with odd windows of known networks at 224 x 224, and GPT-2's linear layers, taken
+from the architectures' definitions in transformers, run on meta tensors (DenseNet-121, which it lacks: from the paper's
+table). `python benchmarks/solver/shapes.py` makes it anew."""
 
 from __future__ import annotations
 
@@ -68,7 +69,7 @@ def gpt2() -> list[dict[str, Any]]:
     width, inner = config.n_embd, config.n_inner or 4 * config.n_embd
     block = [(width, 3 * width), (width, width), (width, inner), (inner, width)]
     return [
-        {"c_in": a, "c_out": b, "spatial": [config.n_positions, 1], "stride": 1, "window": 1, "groups": 1}
+        {"c_in": a, "c_out": b, "spatial": [], "window": 1, "tokens": config.n_positions}
         for _ in range(config.n_layer)
         for a, b in block
     ]

@@ -13,13 +13,12 @@ Example:
 from __future__ import annotations
 
 import importlib
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import canvas.kernel  # noqa: F401  (attaches Kernel.module and Kernel.draw)
 from canvas._core import Amount, Binding, Budget, Infeasible, Kernel, KernelError, Layer, parse, primitives, sample
 from canvas.errors import UserError
+from canvas.hand_designed import zoo
 
 if TYPE_CHECKING:
     from canvas.layers import Target, replace, targets
@@ -63,22 +62,3 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'canvas' has no attribute '{name}'")
-
-
-@cache
-def _zoo() -> dict[str, Kernel]:
-    files = sorted((Path(__file__).parent / "zoo").glob("*.canvas"))
-    return {file.stem: parse(file.read_text(encoding="utf-8"), file.name) for file in files}
-
-
-def zoo() -> dict[str, Kernel]:
-    """The hand-designed kernels, by name.
-
-    Returns:
-        A new dictionary from each kernel's name to the kernel.
-
-    Example:
-        >>> "depthwise_separable" in zoo()
-        True
-    """
-    return dict(_zoo())

@@ -67,8 +67,9 @@ def module(self: _core.Kernel, layer: _core.Layer) -> nn.Module:
         layer: what it stands in for.
 
     Returns:
-        A module from [N, c_in, *spatial] to [N, c_out, *(ceil(extent / stride))], weights drawn from the global random
-        stream. It can be pickled, copied, compiled and stored channels last.
+        A module from [N, c_in, *spatial] to [N, c_out, *(ceil(extent / stride))], or, of a token mixer, from
+        [N, T, c_in] to [N, T, c_out], or, of a linear kernel, from [..., c_in] to [..., c_out]; weights drawn from the
+        global random stream. It can be pickled, copied, compiled and stored channels last.
 
     Raises:
         Infeasible: no legal sizes for this layer.

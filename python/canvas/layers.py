@@ -1,4 +1,4 @@
-"""Which convolutions of a network can be replaced, and replacing them. For users, the command line, evaluation.
+"""Which layers of a network can be replaced, and replacing them. For users, the command line, evaluation.
 
 Any `nn.Module` will do: layers are found by running it, in a copy, on an example input.
 """
@@ -6,6 +6,7 @@ Any `nn.Module` will do: layers are found by running it, in a copy, on an exampl
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +16,15 @@ from torch import Tensor, nn
 
 from canvas._core import Binding, Budget, Kernel, Layer
 from canvas.errors import UserError
-from canvas.example import Example, call
+from canvas.example import Example, call, floats
 from canvas.kernel import module_from_source
+
+KINDS = {"conv": ("conv1d", "conv2d", "conv3d"), "linear": ("linear",)}  # each of them may be named by itself too
 
 
 @dataclass(frozen=True)
 class Target:
-    """A convolution that a kernel can stand in for.
+    """A layer that a kernel can stand in for.
 
     Attributes:
         name: the module's path in the model, as in `model.named_modules()`.
@@ -36,92 +39,172 @@ def targets(
     model: nn.Module,
     example: Example,
     *,
+    kinds: str | Collection[str] = ("conv",),
     window: Collection[int] | None = None,
     include_pointwise: bool = False,
     include_stem: bool = False,
+    include_head: bool = False,
 ) -> list[Target]:
-    """Finds the 2-d convolutions that a kernel can replace.
+    """Finds the layers that a kernel can replace: convolutions, and linear layers where these are asked for.
 
-    These have an odd square window, stride 1 or 2 in both directions, no dilation and at most the padding that keeps
-    the resolution; any number of channels and groups. Where the padding is less (the model pads by itself, say), the
-    kernel reads what lies within the margin that the window needs. The model is left as it is: buffers, modes, random
+    Convolutions have an odd window, stride 1 or 2 and padding alike in all directions, no dilation and at most the
+    padding that keeps the resolution; any number of channels and groups. Where the padding is less (the model pads by
+    itself, say), the kernel reads what lies within the margin that the window needs. Linear layers are `nn.Linear` and
+    the `Conv1D` of transformers; one that is given [N, T, C] is described with T tokens, so that kernels
+    `(x[T, C]) -> [T, K]` serve it as well as `(x[C]) -> [K]`. The model is left as it is: buffers, modes and random
     stream.
 
     Args:
-        model: any module; convolutions may be nested at will and used more than once.
+        model: any module; layers may be nested at will and used more than once.
         example: inputs: a tensor, a tuple of arguments or a dict of keyword arguments. The resolutions come from it.
-        window: only these window sizes.
+        kinds: "conv" (or "conv1d", "conv2d", "conv3d") and "linear".
+        window: only convolutions of these window sizes.
         include_pointwise: 1x1 convolutions too.
-        include_stem: those with 4 input channels or fewer too.
+        include_stem: convolutions with 4 input channels or fewer too.
+        include_head: linear layers of which the model's output comes too: the last layer of a classifier.
 
     Returns:
         One target for each distinct module, in the order of first use. A module used at several resolutions is
         described by the largest.
 
     Raises:
-        UserError: nothing to replace, or the model does not accept the example.
+        UserError: nothing to replace, an unknown kind, or the model does not accept the example.
 
     Example:
         >>> [t.name for t in targets(resnet8(), torch.zeros(1, 1, 28, 28))][:2]
         ['stages.0.0.conv1', 'stages.0.0.conv2']
+        >>> [t.layer.tokens for t in targets(nn.Linear(8, 8), torch.zeros(1, 5, 8), kinds="linear", include_head=True)]
+        [5]
     """
+    wanted = _named_kinds(kinds)
     twin = copy.deepcopy(model).eval()
     names: dict[nn.Module, str] = {module: name for name, module in twin.named_modules()}
-    calls: dict[nn.Conv2d, list[tuple[int, ...]]] = {}
+    calls: dict[nn.Module, list[dict[str, Any]]] = {}
+    outputs: dict[nn.Module, list[Tensor]] = {}  # of linear layers, to tell the heads
+    last: nn.Module | None = None  # of those called that have weights of their own
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        assert isinstance(module, nn.Conv2d)
         x = inputs[0] if inputs else None
-        if not isinstance(x, Tensor) or x.dim() != 4:
-            return
-        extents = tuple(extent - 2 * _margin(module) for extent in x.shape[2:])
-        if tuple(output.shape[2:]) == tuple(-(-extent // module.stride[0]) for extent in extents):
-            calls.setdefault(module, []).append(extents)
+        if isinstance(x, Tensor) and isinstance(output, Tensor):
+            sizes = _sizes(module, tuple(x.shape), tuple(output.shape))
+            if sizes is not None:
+                calls.setdefault(module, []).append(sizes)
+            if _kind(module) == "linear" and not include_head:
+                outputs.setdefault(module, []).append(output)
+
+    def pass_by(module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal last
+        last = module
 
     for module in names:
-        if isinstance(module, nn.Conv2d) and _replaceable(module, window, include_pointwise, include_stem):
+        if _kind(module) in wanted and _replaceable(module, window, include_pointwise, include_stem):
             module.register_forward_hook(note)
-    _run(twin, example)
-    if not calls:
-        raise UserError(
-            "model: nothing to replace: no 2-d convolution with an odd window above 1, stride 1 or 2, no dilation, "
-            "no more padding than 'same' and more than 4 input channels; "
-            "include_pointwise and include_stem widen the choice"
-        )
+        if "linear" in wanted and next(module.parameters(recurse=False), None) is not None:
+            module.register_forward_hook(pass_by)
+    result = _run(twin, example)
     found = []
-    for conv, extents in calls.items():
-        sizes = (conv.in_channels, conv.out_channels, max(extents, key=lambda e: e[0] * e[1]))
-        layer = Layer(*sizes, stride=conv.stride[0], window=conv.kernel_size[0], groups=conv.groups, count=len(extents))
-        found.append(Target(names[conv], layer))
+    for module, seen in calls.items():
+        if module in outputs and _is_head(outputs[module], module is last, floats(result)):
+            continue
+        largest = max(seen, key=lambda sizes: math.prod(sizes["spatial"]) * (sizes["tokens"] or 1))
+        found.append(Target(names[module], Layer(**_channels(module), **largest, count=len(seen))))
+    if not found:
+        raise UserError(_NOTHING)
     return found
 
 
-def _replaceable(conv: nn.Conv2d, window: Collection[int] | None, pointwise: bool, stem: bool) -> bool:
-    size = conv.kernel_size[0]
+_NOTHING = (
+    "model: nothing to replace: no convolution with an odd window above 1, stride 1 or 2, no dilation, "
+    "no more padding than 'same' and more than 4 input channels (include_pointwise and include_stem widen the choice), "
+    "and no linear layer that was asked for (kinds=('conv', 'linear'), include_head=True for the last one)"
+)
+
+
+def _named_kinds(kinds: str | Collection[str]) -> set[str]:
+    """The values of `Layer.kind` that are meant."""
+    single = {kind: (kind,) for group in KINDS.values() for kind in group}
+    chosen: set[str] = set()
+    for kind in [kinds] if isinstance(kinds, str) else kinds:
+        if kind not in KINDS | single:
+            raise UserError(f"targets: no layers are of the kind '{kind}'; there are {', '.join(KINDS | single)}")
+        chosen.update((KINDS | single)[kind])
+    return chosen
+
+
+def _kind(module: nn.Module) -> str | None:
+    """What `Layer.kind` will be; None for what no kernel replaces."""
+    for dims, convolution in enumerate((nn.Conv1d, nn.Conv2d, nn.Conv3d), 1):
+        if isinstance(module, convolution):
+            return f"conv{dims}d"
+    return "linear" if isinstance(module, nn.Linear) or _is_transposed(module) else None
+
+
+def _is_transposed(module: nn.Module) -> bool:
+    """Whether it is the `Conv1D` of transformers: a linear layer whose weight is [c_in, c_out]."""
+    weight = getattr(module, "weight", None)
     return (
-        conv.kernel_size == (size, size)
-        and size % 2 == 1
-        and conv.stride in ((1, 1), (2, 2))
-        and conv.dilation == (1, 1)
-        and (isinstance(conv.padding, str) or len(set(conv.padding)) == 1)
-        and _margin(conv) >= 0
-        and (size > 1 or pointwise)
-        and (window is None or size in window)
-        and (conv.in_channels > 4 or stem)
+        type(module).__name__ == "Conv1D"
+        and isinstance(weight, Tensor)
+        and tuple(weight.shape[1:]) == (getattr(module, "nf", None),)
     )
 
 
-def _margin(conv: nn.Conv2d) -> int:
+def _replaceable(module: Any, window: Collection[int] | None, pointwise: bool, stem: bool) -> bool:
+    if _kind(module) == "linear":
+        return bool(module.weight.is_floating_point())
+    size = module.kernel_size[0]
+    return (
+        set(module.kernel_size) == {size}
+        and size % 2 == 1
+        and (set(module.stride) == {1} or set(module.stride) == {2})
+        and set(module.dilation) == {1}
+        and (isinstance(module.padding, str) or len(set(module.padding)) == 1)
+        and _margin(module) >= 0
+        and (size > 1 or pointwise)
+        and (window is None or size in window)
+        and (module.in_channels > 4 or stem)
+    )
+
+
+def _channels(module: Any) -> dict[str, int]:
+    """Those arguments of `Layer` that the module alone tells."""
+    if _kind(module) != "linear":
+        own = {"stride": module.stride[0], "window": module.kernel_size[0], "groups": module.groups}
+        return {"c_in": module.in_channels, "c_out": module.out_channels, **own}
+    c_out, c_in = reversed(module.weight.shape) if _is_transposed(module) else module.weight.shape
+    return {"c_in": c_in, "c_out": c_out}
+
+
+def _sizes(module: Any, given: tuple[int, ...], made: tuple[int, ...]) -> dict[str, Any] | None:
+    """Those arguments of `Layer` that a call tells; None where it is not what a kernel can do."""
+    if _kind(module) == "linear":
+        return {"spatial": (), "tokens": given[1] if len(given) == 3 else None}
+    if len(given) != len(module.kernel_size) + 2:
+        return None
+    extents = tuple(extent - 2 * _margin(module) for extent in given[2:])
+    same = made[2:] == tuple(-(-extent // module.stride[0]) for extent in extents)
+    return {"spatial": extents, "tokens": None} if same else None
+
+
+def _is_head(made: Sequence[Tensor], last: bool, results: Sequence[Tensor]) -> bool:
+    """Whether the model's output is what a linear layer made: the same memory, or the last layer's shape."""
+    places = {tensor.untyped_storage().data_ptr() for tensor in made} - {0}
+    return any(
+        result.untyped_storage().data_ptr() in places or (last and result.shape == made[-1].shape) for result in results
+    )
+
+
+def _margin(conv: Any) -> int:
     """How far from the edge the first window's centre lies: 0 where the padding keeps the resolution."""
     same = conv.kernel_size[0] // 2
     return {"same": 0, "valid": same}[conv.padding] if isinstance(conv.padding, str) else same - conv.padding[0]
 
 
-def _run(model: nn.Module, example: Example) -> None:
+def _run(model: nn.Module, example: Example) -> Any:
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     try:
         with torch.random.fork_rng(devices=devices), torch.no_grad():
-            call(model, example)
+            return call(model, example)
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
         raise UserError(f"model: does not accept the example input ({type(error).__name__}: {first})") from error
@@ -143,11 +226,11 @@ def merged(found: Sequence[Target]) -> list[Layer]:
     counts: dict[tuple[Any, ...], int] = {}
     for target in found:
         counts[_key(target.layer)] = counts.get(_key(target.layer), 0) + target.layer.count
-    return [Layer(*key, count=count) for key, count in counts.items()]
+    return [Layer(*sizes, count=count, tokens=tokens) for (*sizes, tokens), count in counts.items()]
 
 
 def _key(layer: Layer) -> tuple[Any, ...]:
-    return (layer.c_in, layer.c_out, tuple(layer.spatial), layer.stride, layer.window, layer.groups)
+    return (layer.c_in, layer.c_out, tuple(layer.spatial), layer.stride, layer.window, layer.groups, layer.tokens)
 
 
 def replace(
@@ -157,15 +240,15 @@ def replace(
     budget: Budget | None = None,
     example: Example | None = None,
 ) -> nn.Module:
-    """A copy of a network with a kernel in place of its convolutions; the original is untouched.
+    """A copy of a network with a kernel in place of some layers; the original is untouched.
 
-    Weights of the new modules are drawn from the global random stream; a convolution's bias stays. Type, device, memory
-    format and mode are those of the convolution. A module used several times stays one module.
+    Weights of the new modules are drawn from the global random stream; a layer's bias stays. Type, device, memory
+    format and mode are those of the layer. A module used several times stays one module.
 
     Args:
         model: the network.
         kernel: a kernel, bound here to the layers under `budget`, or a binding to these layers.
-        targets: what to replace; by default what `targets(model, example)` finds.
+        targets: what to replace; by default all that `targets` finds in the model and the kernel serves.
         budget: of the whole network, for a kernel.
         example: inputs of the model; needed without `targets`.
 
@@ -174,7 +257,8 @@ def replace(
 
     Raises:
         UserError: no targets and no example, a target that the model lacks, or a binding made for other layers.
-        Infeasible: the kernel has no sizes that meet the budget.
+        Infeasible: the kernel has no sizes that meet the budget, or does not serve a target: of those of several kinds,
+            keep the ones of which `kernel.serves(target.layer)` is true.
 
     Example:
         >>> fast = replace(model, canvas.zoo()["depthwise_separable"], example=torch.zeros(1, 3, 32, 32))
@@ -182,23 +266,24 @@ def replace(
     if targets is None:
         if example is None:
             raise UserError("replace: give targets, or an example input to find them with")
-        targets = find_targets(model, example)
+        targets = _served(kernel, find_targets(model, example, kinds=tuple(KINDS)))
     binding = kernel.bind(merged(targets), budget) if hasattr(kernel, "bind") else kernel
     sources = _sources(binding, targets)
     twin = copy.deepcopy(model)
     swaps: dict[nn.Module, nn.Module] = {}
     for target, source in zip(targets, sources, strict=True):
         try:
-            conv = twin.get_submodule(target.name)
+            layer = twin.get_submodule(target.name)
         except AttributeError as error:
             raise UserError(f"replace: the model has no module '{target.name}'") from error
-        if not isinstance(conv, nn.Conv2d):
-            raise UserError(f"replace: '{target.name}' is no 2-d convolution but {type(conv).__name__}")
-        swaps[conv] = _like(module_from_source(source), conv)
+        if _kind(layer) != target.layer.kind:
+            raise UserError(f"replace: '{target.name}' is no {target.layer.kind} layer but {type(layer).__name__}")
+        swaps[layer] = _like(module_from_source(source), layer)
     for parent in list(twin.modules()):
         for name, child in parent._modules.items():
             if child in swaps:
                 parent._modules[name] = swaps[child]
+    _leave_fast_paths(twin, set(swaps.values()))
     return swaps.get(twin, twin)
 
 
@@ -220,34 +305,57 @@ def _sources(binding: Any, found: Sequence[Target]) -> list[str]:
     return sources
 
 
-# What a model may read of its convolutions (MobileNetV2 of transformers pads by it).
-GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+def _served(kernel: Kernel | Binding, found: Sequence[Target]) -> list[Target]:
+    """Those that the kernel can stand in for."""
+    own = getattr(kernel, "kernel", kernel)
+    served = [target for target in found if own.serves(target.layer)]
+    if not served:
+        kinds = ", ".join(sorted({target.layer.kind for target in found}))
+        raise UserError(f"replace: the model has no layer that kernel '{own.name}' serves; its layers are {kinds}")
+    return served
+
+
+def _leave_fast_paths(model: nn.Module, new: set[nn.Module]) -> None:
+    """PyTorch's transformer layers read the weights of linear layers past their modules, unless told not to."""
+    for module in model.modules():
+        if not new.isdisjoint(module.modules()):
+            if isinstance(module, nn.TransformerEncoderLayer):
+                module.activation_relu_or_gelu = 0
+            if isinstance(module, nn.TransformerEncoder):
+                module.use_nested_tensor = False
+
+
+# What a model may read of its layers (MobileNetV2 of transformers pads by it).
+CONVOLUTION = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+GEOMETRY = (*CONVOLUTION, "in_features", "out_features", "nx", "nf")
 
 
 class Fitted(nn.Module):
-    """A kernel's module with what else the convolution that it replaced had: a bias, a margin that is only read."""
+    """A kernel's module with what else the layer that it replaced had: a bias, a margin that is only read."""
 
-    def __init__(self, body: nn.Module, bias: Tensor | None, margin: int) -> None:
+    def __init__(self, body: nn.Module, bias: Tensor | None, margin: int, dims: int) -> None:
         super().__init__()
-        self.body, self.margin = body, margin
+        self.body, self.margin, self.dims = body, margin, dims  # dims: of the positions behind the channels
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
         if self.margin:
-            x = x[:, :, self.margin : -self.margin, self.margin : -self.margin]
+            inner = (slice(None), slice(None), *[slice(self.margin, -self.margin)] * self.dims)
+            x = x[inner]
         y = self.body(x)
-        return y if self.bias is None else y + self.bias.view(-1, 1, 1)
+        return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *[1] * self.dims)
 
 
-def _like(module: Any, conv: nn.Conv2d) -> nn.Module:
-    """Gives a new module the bias, margin, geometry, type, device, memory format and mode of a convolution."""
-    weight, margin = conv.weight, _margin(conv)
-    if conv.bias is not None or margin:
-        module = Fitted(module, conv.bias, margin)
+def _like(module: Any, layer: Any) -> nn.Module:
+    """Gives a new module the bias, margin, geometry, type, device, memory format and mode of a layer."""
+    weight, dims = layer.weight, layer.weight.dim() - 2
+    margin = _margin(layer) if dims else 0
+    if layer.bias is not None or margin:
+        module = Fitted(module, layer.bias, margin, dims)
     for name in GEOMETRY:
-        if not hasattr(module, name):
-            setattr(module, name, getattr(conv, name))
+        if hasattr(layer, name) and not hasattr(module, name):
+            setattr(module, name, getattr(layer, name))
     module = module.to(device=weight.device, dtype=weight.dtype)
-    if weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
+    if dims == 2 and weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
         module = module.to(memory_format=torch.channels_last)
-    return module.train(conv.training)
+    return module.train(layer.training)

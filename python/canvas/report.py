@@ -194,8 +194,9 @@ def _costs(binding: Any) -> str:
     for i in range(len(binding)):
         bound, layer = binding[i], binding[i].layer
         sizes = ", ".join(f"{name} = {value}" for name, value in sorted(bound.sizes.items()))
-        extents = "\u00d7".join(map(str, layer.spatial))
-        name = f"{layer.c_in} → {layer.c_out}, {extents}" + (f", stride {layer.stride}" if layer.stride > 1 else "")
+        places = "\u00d7".join(map(str, layer.spatial)) or (f"{layer.tokens} tokens" if layer.tokens else "")
+        name = f"{layer.c_in} → {layer.c_out}" + (f", {places}" if places else "")
+        name += f", stride {layer.stride}" if layer.stride > 1 else ""
         name += f", {layer.count} times" if layer.count > 1 else ""
         cells = f"<td>{bound.flops:,.0f}</td><td>{bound.flops / layer.flops:.2f}</td><td>{bound.params:,.0f}</td>"
         cells += f"<td>{bound.params / layer.params:.2f}</td><td>{bound.memory / 1000:,.0f}</td>"

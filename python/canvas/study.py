@@ -21,7 +21,7 @@ from canvas.progress import Status, console_progress
 from canvas.session import Judge, Session, budget_fields, budget_of, layer_of, layers_of, new_search, rules_of
 from canvas.store import NoStudy, Record, Store
 
-LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count")
+LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count", "tokens")
 # What the sampler counts, in its order.
 SAMPLED = ("tried", "illegal", "duplicate", "over_budget", "implausible", "kept")
 

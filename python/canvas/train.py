@@ -215,6 +215,7 @@ class TrainAndTime:
         threads: of PyTorch's, for training and timing both.
         keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's hash and `.pt`
             (`torch.load(file, weights_only=False)`).
+        targets: what the candidate replaces, as `canvas.targets` gives it; by default all that it serves.
         rungs: before the recipe, train a copy by the same recipe on so many images only, for each, and report its
             validation accuracy as "accuracy_IMAGES": what `Study(rungs=...)` ends a candidate by.
 
@@ -236,10 +237,11 @@ class TrainAndTime:
         threads: int = 1,
         keep: str | None = None,
         rungs: Sequence[int] = (),
+        targets: Sequence[layers.Target] | None = None,
     ) -> None:
         self.model, self.data, self.recipe = model, data, recipe or Recipe()
         self.backend, self.batch, self.threads, self.keep = backend, batch, threads, keep
-        self.rungs = tuple(rungs)
+        self.rungs, self.targets = tuple(rungs), targets
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
         """Judges one candidate.
@@ -287,7 +289,9 @@ class TrainAndTime:
             original = self.original(data)
             device = next(original.parameters()).device
             example = torch.randn(self.batch, *data.shape).to(device)
-            network = original if candidate is None else layers.replace(original, candidate, example=example)
+            network = (
+                original if candidate is None else layers.replace(original, candidate, self.targets, None, example)
+            )
         timing = latency.compare(
             network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS
         )

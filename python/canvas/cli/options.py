@@ -20,9 +20,17 @@ Model = Annotated[
 Input = Annotated[
     str | None,
     typer.Option(
-        "--input", metavar="CxHxW", help="Shape of one input image (default: 1x28x28 for resnet8, else 3x32x32)."
+        "--input",
+        metavar="CxHxW|TxC|ids:T",
+        help="Shape of one input: an image (default: 1x28x28 for resnet8, else 3x32x32), tokens, or token ids.",
     ),
 ]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option("--kind", metavar="KIND", help="conv (the default), conv1d, conv2d, conv3d, linear; may be repeated."),
+]
+LAYER = "C,K (linear), C,K,T=TOKENS, C,K,W, C,K,HxW or C,K,DxHxW, then ,STRIDE"
+Layers = Annotated[list[str] | None, typer.Option("--layer", metavar="LAYER", help=f"{LAYER}, such as 64,128,32x32,2.")]
 LONGEST = 2_000_000  # bytes read of a kernel file: more than any kernel has
 LIMIT_HELP = "At most this fraction of the original's, or LOW:HIGH; with a unit (k, M, G, T) an amount: 300M."
 Flops = Annotated[str | None, typer.Option("--flops", metavar="LIMIT", help=LIMIT_HELP)]
@@ -40,45 +48,54 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="The sam
 
 
 def layer(text: str) -> Any:
-    """A layer as C,K,HxW or C,K,HxW,STRIDE.
+    """A layer as C,K,HxW or C,K,HxW,STRIDE, with as many extents as a convolution has; C,K is a linear layer, C,K,T=N
+    one with N tokens.
 
     Raises:
         UserError: it is not of this form, or no layer has such sizes.
 
     Example:
-        >>> layer("16,32,14x14,2").stride
-        2
+        >>> layer("16,32,14x14,2").stride, layer("16,32,T=197").tokens
+        (2, 197)
     """
     try:
-        c_in, c_out, extents, *stride = text.split(",")
-        spatial = tuple(int(extent) for extent in extents.split("x"))
-        numbers = [int(value) for value in (c_in, c_out, *stride)]
-        if len(stride) > 1:
+        c_in, c_out, *rest = text.split(",")
+        sizes: dict[str, Any] = {"c_in": int(c_in), "c_out": int(c_out), "spatial": ()}
+        if rest and rest[0].startswith("T="):
+            sizes["tokens"] = int(rest.pop(0)[2:]) or -1  # 0 is no number of tokens
+        elif rest:
+            sizes["spatial"] = tuple(int(extent) for extent in rest.pop(0).split("x"))
+            sizes |= {"stride": int(rest.pop(0))} if rest else {}
+        if rest:
             raise ValueError
     except ValueError as error:
-        raise UserError(f"layer '{text}': needs C,K,HxW or C,K,HxW,STRIDE, such as 64,128,32x32,2") from error
+        raise UserError(f"layer '{text}': needs {LAYER}, such as 64,128,32x32,2") from error
     try:
-        return _core.Layer(numbers[0], numbers[1], spatial, *numbers[2:])
+        return _core.Layer(**sizes)
     except TypeError as error:  # what the core's integers do not hold
         raise UserError(f"layer '{text}': a size is out of range") from error
     except ValueError as error:
         raise UserError(f"layer '{text}': {error}") from error
 
 
-def shape(text: str) -> tuple[int, ...]:
-    """Sizes as CxHxW.
+def example(text: str) -> Any:
+    """One input of zeros: of the shape CxHxW, or TxC, or whatever the model takes; `ids:T` are whole numbers, as
+    language models take.
 
     Raises:
         UserError: it is not of this form.
 
     Example:
-        >>> shape("3x32x32")
-        (3, 32, 32)
+        >>> example("3x32x32").shape, example("ids:16").dtype
+        (torch.Size([1, 3, 32, 32]), torch.int64)
     """
-    parts = text.split("x")
-    if len(parts) < 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise UserError(f"input '{text}': needs CxHxW, such as 3x32x32")
-    return tuple(int(part) for part in parts)
+    import torch
+
+    parts = text.removeprefix("ids:").split("x")
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UserError(f"input '{text}': needs CxHxW or TxC, such as 3x32x32, or ids:T, such as ids:16")
+    kind = torch.long if text.startswith("ids:") else torch.float32
+    return torch.zeros(1, *map(int, parts), dtype=kind)
 
 
 def budget(**limits: str | None) -> Any:

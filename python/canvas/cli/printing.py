@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from canvas._core import Amount
 from canvas.progress import figures
+
+if TYPE_CHECKING:
+    from canvas.hand_designed import Entry
 
 
 def fail(message: str) -> int:
@@ -31,18 +34,30 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
 
-def table(*columns: str) -> Table:
-    """An empty table with right-aligned columns but the first."""
+def table(*columns: str, words: Collection[str] = ()) -> Table:
+    """An empty table with right-aligned columns but the first and those that hold words."""
     result = Table(box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(columns):
-        result.add_column(column, justify="right" if i else "left", overflow="fold")
+        result.add_column(column, justify="right" if i and column not in words else "left", overflow="fold")
     return result
 
 
 def layer_fields(layer: Any) -> dict[str, Any]:
     """A layer for JSON."""
-    names = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count", "flops", "params", "memory")
+    sizes = ("kind", "c_in", "c_out", "spatial", "tokens", "stride", "window", "groups", "count")
+    names = (*sizes, "flops", "params", "memory")
     return {name: list(value) if isinstance(value := getattr(layer, name), tuple) else value for name in names}
+
+
+def extents(layer: Any) -> str:
+    """Where a layer is applied: "32x32", "197 tokens", or nothing."""
+    return "x".join(map(str, layer.spatial)) if layer.tokens is None else f"{layer.tokens} tokens"
+
+
+def entry_fields(entry: Entry) -> dict[str, Any]:
+    """A kernel of the zoo for JSON."""
+    names = ("name", "title", "authors", "year", "source", "summary")
+    return {name: getattr(entry, name) for name in names} | {"hash": entry.kernel.hash, "text": str(entry.kernel)}
 
 
 def costs(binding: Any) -> dict[str, Any]:
@@ -76,7 +91,7 @@ def bound_table(names: Sequence[str], binding: Any, budget: Any) -> None:
     for name, bound in zip(names, layers, strict=True):
         layer = bound.layer
         sizes = ", ".join(f"{variable} = {value}" for variable, value in sorted(bound.sizes.items()))
-        shape = (layer.c_in, layer.c_out, "x".join(map(str, layer.spatial)), layer.stride, layer.count)
+        shape = (layer.c_in, layer.c_out, extents(layer), layer.stride, layer.count)
         rows.add_row(name, *map(str, shape), sizes or "-", *_used(bound, layer.count, allowed))
     rows.add_row("all", *[""] * 6, *_used(binding, 1, allowed))
     out = console()

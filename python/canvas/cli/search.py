@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from canvas.cli import options
-from canvas.cli.options import Flops, Json, Limits, Memory, Model, Params, Seed
+from canvas.cli.options import Flops, Json, Kinds, Limits, Memory, Model, Params, Seed
 from canvas.cli.printing import put, study_fields, summary
 from canvas.errors import StudyError, UserError
 
@@ -37,6 +37,7 @@ def search(
         str, typer.Option("--data", metavar="NAME|PATH", help="fashion-mnist, cifar10, cifar100, or a folder.")
     ],
     study: Annotated[Path, typer.Option("--study", metavar="FILE.db", help="The study file to make.")],
+    kind: Kinds = None,
     candidates: Candidates = None,
     minutes: Minutes = None,
     seed: Seed = 0,
@@ -73,6 +74,7 @@ def search(
     canvas search --model nets.py:build --data images/ --study study.db --candidates 200 --flops 0.5 --latency 0.7
     canvas search --model resnet20 --data cifar10 --study study.db --minutes 60 --recipe images=50000 --rung 5000
     canvas search --model resnet8 --data fashion-mnist --study s.db --candidates 40 --compare original
+    canvas search --model nets.py:vit --data cifar10 --study s.db --minutes 60 --kind linear
     """
     from canvas.objectives import metric
     from canvas.store import NoStudy
@@ -86,6 +88,7 @@ def search(
     note = {
         "model": _absolute(model),
         "data": _absolute(data),
+        "kinds": kind or ["conv"],
         "recipe": options.pairs("--recipe", recipe or []),
         "rung": sorted(rung or []),
         "backend": backend,
@@ -175,8 +178,10 @@ def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any
     backends.find(settings["backend"])  # known, or a fault now
     data = load_data(settings["data"])
     model = load_model(settings["model"], num_classes=len(data.classes), in_channels=data.shape[0])
-    evaluate = TrainAndTime(settings["model"], settings["data"], recipe, settings["backend"], rungs=settings["rung"])
-    return evaluate, targets(model, torch.zeros(1, *data.shape)), asdict(recipe)
+    found = targets(model, torch.zeros(1, *data.shape), kinds=settings.get("kinds", ("conv",)))
+    names = (settings["model"], settings["data"])
+    evaluate = TrainAndTime(*names, recipe, settings["backend"], rungs=settings["rung"], targets=found)
+    return evaluate, found, asdict(recipe)
 
 
 def _run(study: Any, evaluate: Any, as_json: bool) -> None:

@@ -9,8 +9,20 @@ import typer
 
 from canvas import _core
 from canvas.cli import options
-from canvas.cli.options import LIMIT_HELP, Flops, Input, Json, Limits, Memory, Model, Params, Seed
-from canvas.cli.printing import bound_table, console, costs, fail, layer_fields, put, study_fields, summary, table
+from canvas.cli.options import LIMIT_HELP, Flops, Input, Json, Kinds, Layers, Limits, Memory, Params, Seed
+from canvas.cli.printing import (
+    bound_table,
+    console,
+    costs,
+    entry_fields,
+    extents,
+    fail,
+    layer_fields,
+    put,
+    study_fields,
+    summary,
+    table,
+)
 from canvas.errors import UserError
 from canvas.progress import figures
 
@@ -18,6 +30,7 @@ from canvas.progress import figures
 def targets(
     model: Annotated[str, typer.Argument(metavar="NAME|PATH.py:FUNCTION")],
     input: Input = None,
+    kind: Kinds = None,
     kernel: Annotated[
         str | None, typer.Option("--kernel", metavar="NAME|FILE.canvas", help="Show how this kernel is bound to them.")
     ] = None,
@@ -40,34 +53,36 @@ def targets(
     Examples:
     canvas targets resnet18
     canvas targets nets.py:build --input 3x64x64 --json
+    canvas targets nets.py:vit --input 3x32x32 --kind conv --kind linear
+    canvas targets nets.py:gpt2 --input ids:16 --kind linear
     canvas targets resnet18 --kernel low_rank --budget flops=0.3 --budget params=2M
     """
     if budget and kernel is None:
         raise UserError("--budget: say which kernel to bind: --kernel NAME|FILE.canvas, such as --kernel low_rank")
-    found = find_targets(model, input)
+    found = find_targets(model, input, kind)
     fields: dict[str, Any] = {"targets": [{"name": target.name, **layer_fields(target.layer)} for target in found]}
     if kernel is not None:
-        limits = options.named_budget(budget or [])
+        limits, chosen = options.named_budget(budget or []), options.named_kernel(kernel)
+        served = [target for target in found if chosen.serves(target.layer)] or found
         try:
-            binding = options.named_kernel(kernel).bind(
-                [target.layer for target in found], limits, share=share, multiple_of=multiple_of
-            )
+            layers = [target.layer for target in served]
+            binding = chosen.bind(layers, limits, share=share, multiple_of=multiple_of)
         except _core.Infeasible:
             raise
         except ValueError as error:
             raise UserError(str(error)) from error
-        names = [target.name for target in found]
+        names = [target.name for target in served]
         return put({**fields, "binding": costs(binding)}) if as_json else bound_table(names, binding, limits)
     if as_json:
         return put(fields)
-    rows = table("layer", "in", "out", "extent", "stride", "groups", "MFLOPs", "parameters", "count")
+    rows = table("layer", "kind", "in", "out", "extent", "stride", "groups", "MFLOPs", "parameters", "count")
     for target in found:
         layer = target.layer
-        extents = "x".join(map(str, layer.spatial))
         numbers = (
+            layer.kind,
             layer.c_in,
             layer.c_out,
-            extents,
+            extents(layer),
             layer.stride,
             layer.groups,
             f"{layer.flops / 1e6:.2f}",
@@ -79,26 +94,38 @@ def targets(
 
 
 def sample(
-    model: Model,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME|PATH.py:FUNCTION", help="Whose layers to serve.")
+    ] = None,
+    layer: Layers = None,
     count: Annotated[int, typer.Option("--count", min=1, help="How many kernels.")] = 5,
     seed: Seed = 0,
     input: Input = None,
+    kind: Kinds = None,
     flops: Flops = None,
     params: Params = None,
     memory: Memory = None,
     limit: Limits = None,
     as_json: Json = False,
 ) -> None:
-    """Samples kernels that fit a model, all different.
+    """Samples kernels that fit a model, or layers, all different.
 
     Examples:
     canvas sample --model resnet18 --count 5 --seed 0
     canvas sample --model resnet8 --flops 0.2:0.5 --params 0.5 --json
+    canvas sample --model nets.py:gpt2 --input ids:16 --kind linear --limit mix_tokens=false
+    canvas sample --layer 768,3072,T=197 --layer 3072,768,T=197 --params 0.5
     """
-    from canvas.layers import merged
     from canvas.session import rules_of
 
-    layers = merged(find_targets(model, input))
+    if (model is None) == (not layer):
+        raise UserError("say what to sample for: either --model or --layer")
+    if model is None:
+        layers = [options.layer(text) for text in layer or []]
+    else:
+        from canvas.layers import merged
+
+        layers = merged(find_targets(model, input, kind))
     budget = options.budget(flops=flops, params=params, memory=memory)
     given = options.limits(limit or [])
     rules = rules_of({"limits": given})
@@ -125,7 +152,7 @@ def sample(
 def show(
     file: Annotated[str, typer.Argument(metavar="FILE.db|FILE.canvas", help="- is a kernel on the standard input.")],
     layer: Annotated[
-        str | None, typer.Option("--layer", metavar="C,K,HxW,STRIDE", help="For a kernel: its costs on this layer.")
+        str | None, typer.Option("--layer", metavar="LAYER", help=f"For a kernel: its costs on {options.LAYER}.")
     ] = None,
     draw: Annotated[
         Path | None, typer.Option("--draw", metavar="FILE.svg", help="For a kernel: write its picture.")
@@ -138,6 +165,7 @@ def show(
     canvas show study.db
     canvas show study.db --json
     canvas show low_rank.canvas --layer 64,128,32x32,2 --draw low_rank.svg
+    canvas show mixer.canvas --layer 768,768,T=197
     """
     if file.endswith(".canvas") or file == "-":
         _show_kernel(file, layer, draw, as_json)
@@ -181,18 +209,23 @@ def _show_kernel(file: str, layer: str | None, draw: Path | None, as_json: bool)
 
 def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE.canvas...", help="- is the standard input.")],
+    layer: Layers = None,
     as_json: Json = False,
 ) -> int:
-    """Checks kernel files: prints OK or what is wrong.
+    """Checks kernel files, and that they serve layers: prints OK or what is wrong.
 
     Examples:
     canvas check kernels/*.canvas
+    canvas check mixer.canvas --layer 768,768,T=197
     canvas show study.db --json | jq -r .candidates[0].text | canvas check -
     """
     results = []
+    layers = [options.layer(text) for text in layer or []]
     for file in files:
         try:
             kernel = options.kernel(file)
+            if layers:
+                _serve(file, kernel, layers)
             results.append({"file": file, "ok": True, "name": kernel.name, "hash": kernel.hash})
             if not as_json:
                 print(f"{file}: OK ({kernel.name}, {kernel.hash[:12]})")
@@ -204,28 +237,35 @@ def check(
     return 0 if all(result["ok"] for result in results) else 2
 
 
+def _serve(file: str, kernel: Any, layers: list[Any]) -> None:
+    """A fault unless the kernel can be bound to the layers."""
+    try:
+        kernel.bind(layers)
+    except _core.Infeasible as error:
+        raise UserError(f"{file}: {error}") from error
+
+
 def zoo(name: Annotated[str | None, typer.Argument()] = None, as_json: Json = False) -> None:
-    """Lists the hand-designed kernels, or prints one.
+    """Lists the hand-designed kernels and their papers, or prints one kernel.
 
     Examples:
     canvas zoo
+    canvas zoo --json | jq -r '.kernels[] | select(.year > 2021) | .name'
     canvas zoo depthwise_separable > mine.canvas
     """
-    from canvas import zoo as load
+    from canvas.hand_designed import entries
 
-    kernels = load()
-    if name is not None and name not in kernels:
-        raise UserError(f"zoo: no kernel '{name}'; there are {', '.join(sorted(kernels))}")
-    chosen = kernels if name is None else {name: kernels[name]}
+    found = {entry.name: entry for entry in entries()}
+    if name is not None and name not in found:
+        raise UserError(f"zoo: no kernel '{name}'; there are {', '.join(sorted(found))}")
+    chosen = found if name is None else {name: found[name]}
     if as_json:
-        return put(
-            {"kernels": [{"name": key, "hash": kernel.hash, "text": str(kernel)} for key, kernel in chosen.items()]}
-        )
+        return put({"kernels": [entry_fields(entry) for entry in chosen.values()]})
     if name is not None:
-        return print(str(chosen[name]).rstrip())
-    rows = table("kernel", "primitives", "hash")
-    for key, kernel in kernels.items():
-        rows.add_row(key, str(len(kernel)), kernel.hash[:12])
+        return print(str(found[name].kernel).rstrip())
+    rows = table("kernel", "year", "paper", "source", "primitives", words=("paper", "source"))
+    for entry in found.values():
+        rows.add_row(entry.name, str(entry.year), entry.title, entry.source, str(len(entry.kernel)))
     console().print(rows)
 
 
@@ -246,13 +286,11 @@ def report(
     put({"report": str(path)}) if as_json else print(path)
 
 
-def find_targets(model: str, input: str | None) -> list[Any]:
+def find_targets(model: str, input: str | None, kinds: list[str] | None) -> list[Any]:
     """The targets of a model that is named on the command line."""
-    import torch
-
     from canvas import models
     from canvas.layers import targets
 
-    sizes = options.shape(input or ("1x28x28" if model == "resnet8" else "3x32x32"))
-    built_in = {"in_channels": sizes[0]} if model in models.BUILT_IN else {}
-    return targets(models.load_model(model, **built_in), torch.zeros(1, *sizes))
+    example = options.example(input or ("1x28x28" if model == "resnet8" else "3x32x32"))
+    built_in = {"in_channels": example.shape[1]} if model in models.BUILT_IN else {}
+    return targets(models.load_model(model, **built_in), example, kinds=kinds or ("conv",))

@@ -37,19 +37,20 @@ std::vector<size_t> storage(const Kernel& kernel) {
 
 CostModel::CostModel(const Kernel& kernel) {
   const auto& nodes = kernel.nodes();
+  const Size times = kernel.signature().per_position() ? Size::variable(kT) : Size();
   const std::vector<size_t> owner = storage(kernel);
   std::vector<size_t> last_use(nodes.size(), 0);
   for (size_t i = 1; i < nodes.size(); ++i) {
     const Node& node = nodes[i];
     const auto operands = kernel.operands(node);
-    if (node.primitive->flops) flops_.push_back(index(node.primitive->flops(operands, node)));
+    if (node.primitive->flops) flops_.push_back(index(times * node.primitive->flops(operands, node)));
     if (node.primitive->weighted())
       params_.push_back(index(volume(node.primitive->parameter(*operands[0], node.attributes))));
     for (int input : node.inputs) last_use[owner[static_cast<size_t>(input)]] = i;
   }
   last_use[owner.back()] = nodes.size();
   std::vector<size_t> volumes;
-  for (const Node& node : nodes) volumes.push_back(index(volume(node.axes)));
+  for (const Node& node : nodes) volumes.push_back(index(times * volume(node.axes)));
   for (size_t step = 1; step < nodes.size(); ++step) {
     Sum alive;
     for (size_t value = 0; value <= step; ++value) {

@@ -9,15 +9,16 @@
 namespace canvas {
 
 struct Cost {
-  double flops = 0;   // of one image; 2 x multiply-adds for contractions
+  double flops = 0;   // of one image or sequence; 2 x multiply-adds for contractions
   double params = 0;  // trained numbers
-  double memory = 0;  // bytes of fp32 activations alive at once, at most, one image
+  double memory = 0;  // bytes of fp32 activations alive at once, at most, one image or sequence
 };
 
 class CostModel {
  public:
   explicit CostModel(const Kernel& kernel);
-  // Every size must be integral; infinite where a count is past 64 bits.
+  // Every size must be integral; infinite where a count is past 64 bits. A kernel that is applied to every position by itself runs
+  // T times.
   Cost evaluate(const Values& values) const;
 
   // For who evaluates the monomials in a way of their own (the solver, for thousands of values): the distinct ones, and the cost

@@ -18,6 +18,7 @@ const std::set<std::string>& reserved_names() {
       "range", "sum", "tuple", "super", "ValueError",
       // what emitted source uses
       "self", "torch", "nn", "F", "D", "H", "W", "T", "i", "j", "k", "i3", "i4", "i5", "i6", "i7", "i8", "Module",
+      "shape",
       // attributes of nn.Module
       "training", "forward", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile",
       "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "get_buffer", "get_extra_state",

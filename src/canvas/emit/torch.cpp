@@ -19,7 +19,7 @@ std::string sizes_text(const Kernel& kernel, const Values& values) {
   std::string text;
   for (int v = 0; v < kernel.variables().count(); ++v) {
     if (v >= static_cast<int>(kStaticNames.size()) && !is_dynamic(v)) continue;
-    if (values[static_cast<size_t>(v)] <= 0) continue;
+    if (values[static_cast<size_t>(v)] <= 0 || (v == kT && !kernel.signature().has_extent(v))) continue;
     text += (text.empty() ? "" : ", ") + kernel.variables().name(v) + " = " +
             std::to_string(values[static_cast<size_t>(v)]);
   }
@@ -150,7 +150,12 @@ std::vector<std::string> forward_body(const Kernel& kernel, const Values& values
   const std::string code = writer.arranged(result, wanted).code;
   std::vector<std::string> body = writer.statements();
   const std::string last = result.code + " = ";
-  if (code == result.code && !body.empty() && body.back().rfind(last, 0) == 0) {
+  if (kernel.signature().per_position() && writer.one_batch()) {  // any number of leading dimensions, as nn.Linear
+    const std::string x = python_name(kernel.signature().input);
+    body.insert(body.begin(), {"shape = " + x + ".shape", x + " = " + x + ".reshape(-1, shape[-1])"});
+    const int64_t channels = kernel.signature().channel().size.evaluate(values).value_or(0);
+    body.push_back("return " + code + ".reshape(shape[:-1] + (" + std::to_string(channels) + ",))");
+  } else if (code == result.code && !body.empty() && body.back().rfind(last, 0) == 0) {
     body.back() = "return " + body.back().substr(last.size());
   } else {
     body.push_back("return " + code);

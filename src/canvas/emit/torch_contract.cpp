@@ -9,18 +9,22 @@ namespace canvas {
 
 TorchValue TorchWriter::contract(const CoreOp& core) {
   require(core.inputs.size() == 2, "a contraction of other than two operands");
+  const auto counted = [&](const TorchValue& made) {
+    one_batch_ = true;
+    return made;
+  };
   for (size_t which : {1, 0}) {
     const int other = core.inputs[which];
     const int operand = core.inputs[1 - which];
     if (op(operand).kind == CoreKind::kParameter) continue;
     if (op(other).kind == CoreKind::kParameter) {
-      if (auto made = convolution(core, operand, op(other))) return *made;
+      if (auto made = convolution(core, operand, op(other))) return counted(*made);
       if (auto made = linear(core, operand, op(other))) return *made;
     } else if (auto made = taps(core, operand, other)) {
-      return *made;
+      return counted(*made);
     }
   }
-  return einsum(core);
+  return counted(einsum(core));
 }
 
 // F.linear, where the contracted axes lie last.

@@ -61,7 +61,6 @@ TorchValue TorchWriter::neighbourhood(const CoreOp& core) {
       layout[0].push_back(axis);
   }
   const size_t dims = layout.size() - 2;
-  if (dims > 3) throw ArgumentError("shift: a neighbourhood of more than three axes has no PyTorch form");
   // Filter: one row of `over` a channel, all zero but at its neighbour.
   Layout filter = {{core.over}, {}};
   Layout flat_filter = {{core.over}, {}};
@@ -81,15 +80,16 @@ TorchValue TorchWriter::neighbourhood(const CoreOp& core) {
   }
   const std::string channels = std::to_string(extent(core.axes, core.over));
   const std::string count = std::to_string(neighbours);
-  const TorchValue one_hot{
-      "F.one_hot(torch.arange(" + channels + ") * " + count + " // " + channels + ", " + count + ")", flat_filter,
-      axes};
+  TorchValue one_hot{"F.one_hot(torch.arange(" + channels + ") * " + count + " // " + channels + ", " + count + ")",
+                     flat_filter, axes};
   require(!core.name.empty(), "a neighbourhood shift without a name");
   const std::string name = python_name(core.name);
-  const std::string buffer =
-      "self.register_buffer(\"" + name + "\", " + arranged(one_hot, filter).code + ".float(), persistent=False)";
+  if (filter.size() <= kMostStoredDims) one_hot = arranged(one_hot, filter);
+  const std::string buffer = "self.register_buffer(\"" + name + "\", " + one_hot.code + ".float(), persistent=False)";
   if (std::find(buffers_.begin(), buffers_.end(), buffer) == buffers_.end()) buffers_.push_back(buffer);
-  std::string code = "F.conv" + std::to_string(dims) + "d(" + arranged(base, layout).code + ", self." + name;
+  one_hot.code = "self." + name;
+  std::string code =
+      "F.conv" + std::to_string(dims) + "d(" + arranged(base, layout).code + ", " + arranged(one_hot, filter).code;
   if (one_or_tuple(strides) != "1") code += ", stride=" + one_or_tuple(strides);
   code += ", padding=" + one_or_tuple(padding) + ", groups=" + channels + ")";
   return assign(core, code, layout);

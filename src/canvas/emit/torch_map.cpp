@@ -1,6 +1,5 @@
 // Functions applied element by element, and how operands are laid out to broadcast.
 #include <algorithm>
-#include <map>
 
 #include "canvas/base/error.h"
 #include "canvas/emit/torch_writer.h"
@@ -9,33 +8,21 @@ namespace canvas {
 
 namespace {
 
-// What a function is in PyTorch: {0} and {1} stand for the operands. exp and sqrt are the safe definitions of the interpreter.
-const std::map<std::string, std::string>& expressions() {
-  static const std::map<std::string, std::string> table = {
-      {"relu", "F.relu({0})"},
-      {"gelu", "F.gelu({0})"},
-      {"silu", "F.silu({0})"},
-      {"sigmoid", "torch.sigmoid({0})"},
-      {"tanh", "torch.tanh({0})"},
-      {"abs", "{0}.abs()"},
-      {"exp", "{0}.clamp(max=10).exp()"},
-      {"neg", "-{0}"},
-      {"sin", "{0}.sin()"},
-      {"sqrt", "({0}.clamp(min=0) + 1e-6).sqrt()"},
-      {"square", "{0}.square()"},
-      {"add", "{0} + {1}"},
-      {"sub", "{0} - {1}"},
-      {"mul", "{0} * {1}"},
-  };
-  return table;
+// How often `mark` stands in the text.
+int uses(const std::string& text, const std::string& mark) {
+  int count = 0;
+  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) ++count;
+  return count;
 }
+
+std::string mark(size_t operand) { return "{" + std::to_string(operand) + "}"; }
 
 std::string filled(std::string text, const std::vector<std::string>& operands) {
   for (size_t i = 0; i < operands.size(); ++i) {
-    const std::string mark = "{" + std::to_string(i) + "}";
-    const size_t place = text.find(mark);
+    size_t place = text.find(mark(i));
     require(place != std::string::npos, "a pointwise function was given too many operands");
-    text.replace(place, mark.size(), operands[i]);
+    for (; place != std::string::npos; place = text.find(mark(i), place + operands[i].size()))
+      text.replace(place, mark(i).size(), operands[i]);
   }
   return text;
 }
@@ -43,8 +30,7 @@ std::string filled(std::string text, const std::vector<std::string>& operands) {
 }  // namespace
 
 TorchValue TorchWriter::map(const CoreOp& core) {
-  const auto expression = expressions().find(core.function);
-  if (expression == expressions().end()) throw InternalError("no PyTorch expression for " + core.function);
+  require(core.scalar.torch, "a function without a PyTorch expression");
   for (int input : core.inputs) {
     if (op(input).kind != CoreKind::kParameter) value(input);
   }
@@ -58,8 +44,11 @@ TorchValue TorchWriter::map(const CoreOp& core) {
     } else {
       operands.push_back(arranged(value(input), wanted).code);
     }
+    std::string& code = operands.back();
+    const bool is_name = code.find_first_of("[(. ") == std::string::npos;
+    if (!is_name && uses(core.scalar.torch, mark(operands.size() - 1)) > 1) code = define("t", code);
   }
-  return assign(core, filled(expression->second, operands), layout);
+  return assign(core, filled(core.scalar.torch, operands), layout);
 }
 
 Layout TorchWriter::common_layout(const Axes& axes, const std::vector<int>& operands) {

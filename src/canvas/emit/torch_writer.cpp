@@ -9,8 +9,6 @@ namespace canvas {
 
 namespace {
 
-constexpr size_t kMostStoredDims = 4;  // module.to(memory_format=torch.channels_last) refuses parameters of five
-
 // "(H + 1) // 2" for H/s at s = 2: extents take the stride's divisions first, rounding up, as Size::evaluate() does.
 std::string runtime_code(const Size& size, const Values& values) {
   const int64_t stride = values[kStride];
@@ -56,6 +54,9 @@ const TorchValue& TorchWriter::value(int id) {
 
 TorchValue TorchWriter::write(int id) {
   const CoreOp& core = op(id);
+  const CoreKind counting[] = {CoreKind::kIndex, CoreKind::kPick, CoreKind::kPut, CoreKind::kReduce,
+                               CoreKind::kSoftmax};
+  one_batch_ = one_batch_ || std::count(std::begin(counting), std::end(counting), core.kind) > 0;
   switch (core.kind) {
     case CoreKind::kInput: return input(core);
     case CoreKind::kParameter: {
@@ -69,6 +70,8 @@ TorchValue TorchWriter::write(int id) {
     case CoreKind::kContract: return contract(core);
     case CoreKind::kReduce: return reduce(core);
     case CoreKind::kSoftmax: return softmax(core);
+    case CoreKind::kPick: return pick(core);
+    case CoreKind::kPut: return put(core);
   }
   throw InternalError("unknown core form");
 }
@@ -110,6 +113,7 @@ TorchValue TorchWriter::view(const CoreOp& core) {
 }
 
 TorchValue TorchWriter::arranged(const TorchValue& value, const Layout& layout) {
+  one_batch_ = one_batch_ || (layout != value.layout && find_dim(value.layout, kBatch) >= 0);
   const ExtentOf extents = [&](const std::string& axis) { return extent_code(value.axes, axis); };
   return {arrange(value.code, value.layout, layout, extents), layout, value.axes};
 }

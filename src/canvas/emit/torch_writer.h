@@ -15,6 +15,9 @@
 
 namespace canvas {
 
+// Of parameters and buffers: module.to(memory_format=torch.channels_last) refuses five.
+constexpr size_t kMostStoredDims = 4;
+
 // A written value: a Python expression (mostly a variable), how it lies in memory, and its axes.
 struct TorchValue {
   std::string code;
@@ -37,6 +40,8 @@ class TorchWriter {
   TorchValue arranged(const TorchValue& value, const Layout& layout);
 
   const CoreProgram& program() const { return program_; }
+  // Whether a statement counts dimensions, so that it holds for one batch dimension alone; others hold for any number of them.
+  bool one_batch() const { return one_batch_; }
   const std::vector<std::string>& statements() const { return statements_; }
   // Name of a parameter -> the dimensions that it is stored in.
   const std::map<std::string, std::vector<int64_t>>& stored() const { return stored_; }
@@ -99,6 +104,21 @@ class TorchWriter {
   TorchValue softmax(const CoreOp& op);
   std::optional<TorchValue> pool(const CoreOp& op);
 
+  // torch_slice.cpp
+  TorchValue pick(const CoreOp& op);
+  TorchValue repeated(const CoreOp& op, const TorchValue& base);
+  TorchValue put(const CoreOp& op);
+  TorchValue stacked(const CoreOp& op);
+  // Where an axis lies so that one of its positions can be sliced: `layout` with the axis in front of dimension `dim`, and how many
+  // elements of that dimension (of the axes `rest`) one position takes.
+  struct Slot {
+    Layout layout;
+    size_t dim;
+    Dim rest;
+    int64_t unit;
+  };
+  Slot slot(const TorchValue& base, const std::string& axis) const;
+
   int64_t stride(const IndexItem& item) const;
 
   CoreProgram program_;
@@ -106,6 +126,7 @@ class TorchWriter {
   std::map<int, TorchValue> written_;
   std::vector<std::string> statements_;
   std::vector<std::string> buffers_;
+  bool one_batch_ = false;
   std::set<std::string> names_;
   std::map<std::string, std::string> computed_;  // an expression -> the variable that holds it
   std::map<std::string, std::vector<int64_t>> stored_;

@@ -62,7 +62,7 @@ Interpretation interpret(const Kernel& kernel, const Values& values, const Tenso
   std::vector<Tensor> tensors = {input};
   for (size_t i = 1; i < kernel.nodes().size(); ++i) {
     const Node& node = kernel.nodes()[i];
-    extents(node.axes, values, kernel.variables());
+    const std::vector<int64_t> shape = extents(node.axes, values, kernel.variables());
     const auto operand_axes = kernel.operands(node);
     const Tensor* parameter = nullptr;
     if (node.primitive->weighted()) {
@@ -75,6 +75,7 @@ Interpretation interpret(const Kernel& kernel, const Values& values, const Tenso
     std::vector<const Tensor*> operands;
     for (int value : node.inputs) operands.push_back(&tensors[static_cast<size_t>(value)]);
     tensors.push_back(node.primitive->evaluate({node, operand_axes, operands, parameter, values, run.flops}));
+    require(tensors.back().shape == shape, "a value has not the shape that was inferred");
   }
   const Axes& wanted = kernel.signature().to;
   run.result =

@@ -42,6 +42,24 @@ std::optional<Fault> check_result(const Axes& axes, const char* primitive, const
   return std::nullopt;
 }
 
+// A text has no place for what a primitive's grammar does not take, and a kernel must be what its text says.
+std::optional<Fault> check_attributes(const Primitive& primitive, const Attributes& attributes) {
+  const auto takes = [&](unsigned part) { return (primitive.grammar & part) != 0; };
+  const Fault fault{primitive.name, "attributes that the primitive takes", "others", ""};
+  if ((!takes(kFrom | kArrow) && !attributes.from.empty()) || (!takes(kArrow | kNew) && !attributes.to.empty()) ||
+      (!takes(kPer) && !attributes.per.empty()) || (!takes(kItems) && !attributes.items.empty()) ||
+      (!takes(kDilation) && attributes.dilation != 1)) {
+    return fault;
+  }
+  const int modes = takes(kModes) ? static_cast<int>(primitive.modes.size()) : 1;
+  if (attributes.mode < 0 || attributes.mode >= modes) return fault;
+  const bool offsets = takes(kIndices) || (takes(kOffsets) && attributes.per.empty());
+  for (const AxisItem& item : attributes.items) {
+    if (item.made.empty() == takes(kMade) || (offsets ? item.amount != Size() : item.offset != 0)) return fault;
+  }
+  return std::nullopt;
+}
+
 // Drops dynamic variables that no size mentions any more, and renumbers the rest.
 void compact(std::vector<Node>& nodes, Variables& variables) {
   Variables kept;
@@ -108,12 +126,19 @@ Builder::Builder(const Kernel& kernel, int length)
 
 Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes,
                          const std::string& name) {
-  require(static_cast<int>(inputs.size()) == primitive.arity, "a primitive was given the wrong number of operands");
+  const int count = static_cast<int>(inputs.size());
+  require(count >= primitive.arity && count <= primitive.widest(),
+          "a primitive was given the wrong number of operands");
   if (nodes_.size() > kMostNodes) {
     return Fault{primitive.name, "a kernel has at most " + std::to_string(kMostNodes) + " primitives", "more", ""};
   }
   std::vector<const Axes*> operands;
-  for (int input : inputs) operands.push_back(&axes(input));
+  for (int input : inputs) {
+    require(input >= 0 && input < static_cast<int>(nodes_.size()),
+            "a primitive was given an operand that is not there");
+    operands.push_back(&axes(input));
+  }
+  if (auto fault = check_attributes(primitive, attributes)) return *fault;
   Equations before = equations_;
   Inference inference{operands, attributes, variables_, equations_};
   Result<Axes> shape = primitive.infer(inference);
@@ -170,6 +195,9 @@ Result<Kernel> Builder::finish(const std::string& name) const {
     if (found < 0) return mismatch;
     if (auto fault = equations.equate(result[static_cast<size_t>(found)].size, wanted.size, "verify", variables_))
       return *fault;
+  }
+  if (nodes_.size() == 1) {
+    return Fault{"verify", "a kernel has at least one primitive", "its input alone", "apply a primitive to it"};
   }
   if (!equations.empty()) {
     for (Node& node : kernel.nodes_) {

@@ -7,12 +7,17 @@
 #include <numeric>
 
 #include "canvas/base/random.h"
+#include "canvas/ir/axis_classes.h"
 #include "canvas/ir/builder.h"
 #include "canvas/ir/labels.h"
+#include "canvas/ir/normal_order.h"
+#include "canvas/ir/renames.h"
 
 namespace canvas {
 
 namespace {
+
+constexpr size_t kLongestOrdered = 256;  // steps; a kernel of more keeps its order
 
 constexpr const char* kVariableNames[] = {"r", "g", "q", "p", "t", "u", "v", "z"};
 
@@ -26,8 +31,8 @@ Attributes sorted_attributes(const Node& node) {
   return attributes;
 }
 
-// Replacement of each value by an equal one, by the identities that properties declare: f(f(x)) = f(x), f(f(x)) = x, and one value
-// for two parameterless nodes that are the same.
+// Replacement of each value by an equal one, by the identities that properties declare: f(f(x)) = f(x), f(f(x)) = x, f(x, x) = x,
+// and one value for two parameterless nodes that are the same.
 std::vector<int> simplified(const std::vector<Node>& nodes) {
   std::vector<int> same(nodes.size());
   std::iota(same.begin(), same.end(), 0);
@@ -41,7 +46,10 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
     const Node& node = nodes[i];
     const int first = same[static_cast<size_t>(node.inputs[0])];
     const Node& before = nodes[static_cast<size_t>(first)];
-    if (node.primitive == before.primitive) {
+    if (node.inputs.size() > 1) {
+      const std::vector<int> inputs = operands(node);
+      if (node.primitive->is(kIdempotent) && inputs[0] == inputs[1]) same[i] = first;
+    } else if (node.primitive == before.primitive) {
       if (node.primitive->is(kIdempotent)) same[i] = first;
       if (node.primitive->is(kInvolution)) same[i] = same[static_cast<size_t>(before.inputs[0])];
     }
@@ -51,78 +59,39 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
       if (sorted_attributes(nodes[j]) == sorted_attributes(node)) same[i] = same[j];
     }
   }
+  if (same.back() == 0) same.back() = static_cast<int>(nodes.size()) - 1;  // a kernel has at least one primitive
   return same;
 }
 
-// The nodes that the result needs after simplification, in their old order, with the old index of each.
-std::vector<Node> needed_nodes(const Kernel& kernel, std::vector<int>& origin) {
-  const std::vector<int> same = simplified(kernel.nodes());
-  std::vector<bool> needed(kernel.nodes().size(), false);
+// The nodes that the result needs after simplification, in their old order.
+Program needed(const Program& program) {
+  const std::vector<int> same = simplified(program.nodes);
+  std::vector<bool> needed(program.nodes.size(), false);
   const int result = same.back();
   needed[static_cast<size_t>(result)] = needed[0] = true;
-  for (size_t i = kernel.nodes().size(); i-- > 0;) {
+  for (size_t i = program.nodes.size(); i-- > 0;) {
     if (!needed[i]) continue;
-    for (int input : kernel.nodes()[i].inputs) needed[static_cast<size_t>(same[static_cast<size_t>(input)])] = true;
+    for (int input : program.nodes[i].inputs) needed[static_cast<size_t>(same[static_cast<size_t>(input)])] = true;
   }
-  std::vector<Node> nodes;
-  std::vector<int> place(kernel.nodes().size(), -1);
-  for (size_t i = 0; i < kernel.nodes().size(); ++i) {
+  Program kept;
+  std::vector<int> place(program.nodes.size(), -1);
+  for (size_t i = 0; i < program.nodes.size(); ++i) {
     if (!needed[i]) continue;
-    place[i] = static_cast<int>(nodes.size());
-    origin.push_back(static_cast<int>(i));
-    nodes.push_back(kernel.nodes()[i]);
-    for (int& input : nodes.back().inputs) input = place[static_cast<size_t>(same[static_cast<size_t>(input)])];
+    place[i] = static_cast<int>(kept.nodes.size());
+    kept.origin.push_back(program.origin[i]);
+    kept.nodes.push_back(program.nodes[i]);
+    for (int& input : kept.nodes.back().inputs) input = place[static_cast<size_t>(same[static_cast<size_t>(input)])];
   }
-  return nodes;
+  return kept;
 }
-
-// Classes of axis instances that must share a name: handed on, or joined by a broadcast or a contraction.
-class AxisClasses {
- public:
-  explicit AxisClasses(const std::vector<Node>& nodes) : nodes_(nodes) {
-    for (const Node& node : nodes) {
-      first_.push_back(parent_.size());
-      for (size_t j = 0; j < node.axes.size(); ++j) parent_.push_back(parent_.size());
-    }
-    for (size_t i = 1; i < nodes.size(); ++i) {
-      for (int input : nodes[i].inputs) {
-        for (const Axis& axis : nodes[static_cast<size_t>(input)].axes) {
-          for (int other : nodes[i].inputs) join(input, axis.name, other, axis.name);
-          if (!makes(nodes[i], axis.name)) join(input, axis.name, static_cast<int>(i), axis.name);
-        }
-      }
-    }
-  }
-
-  // The class of an axis, or SIZE_MAX when the value lacks it.
-  size_t find(int value, const std::string& name) {
-    const int position = find_axis(nodes_[static_cast<size_t>(value)].axes, name);
-    return position < 0 ? SIZE_MAX : root(first_[static_cast<size_t>(value)] + static_cast<size_t>(position));
-  }
-
- private:
-  size_t root(size_t at) {
-    while (parent_[at] != at) at = parent_[at] = parent_[parent_[at]];
-    return at;
-  }
-  void join(int left, const std::string& left_name, int right, const std::string& right_name) {
-    const size_t a = find(left, left_name);
-    const size_t b = find(right, right_name);
-    if (a != SIZE_MAX && b != SIZE_MAX) parent_[a] = b;
-  }
-
-  const std::vector<Node>& nodes_;
-  std::vector<size_t> first_;
-  std::vector<size_t> parent_;
-};
 
 // Puts nodes, operands, lists and names into canonical order and rebuilds the kernel.
 class Canonicaliser {
  public:
-  Canonicaliser(const Kernel& kernel, std::vector<Node> nodes, std::vector<int> origin)
+  Canonicaliser(const Kernel& kernel, Program program)
       : kernel_(kernel),
-        nodes_(std::move(nodes)),
-        origin_(std::move(origin)),
+        nodes_(std::move(program.nodes)),
+        origin_(std::move(program.origin)),
         labels_(labels(nodes_, kernel.signature())),
         classes_(nodes_) {
     const int last = static_cast<int>(nodes_.size()) - 1;
@@ -195,8 +164,8 @@ class Canonicaliser {
     for (std::string& name : a.per) name = operand_name(node, name);
     for (Axis& axis : a.to) axis = {new_name(value, axis), renamed(axis.size), axis.role};
     for (AxisItem& item : a.items) {
-      if (!item.made.empty()) item.made = new_name(value, {item.made, Size(), Role::kWindow}, item.axis);
       item.axis = operand_name(node, item.axis);
+      if (!item.made.empty()) item.made = new_name(value, {item.made, Size(), Role::kWindow}, item.axis);
       item.amount = renamed(item.amount);
     }
     node.inputs = sorted_inputs(node);
@@ -257,9 +226,14 @@ class Canonicaliser {
 }  // namespace
 
 Canonical canonical(const Kernel& kernel) {
-  std::vector<int> origin;
-  std::vector<Node> nodes = needed_nodes(kernel, origin);
-  return Canonicaliser(kernel, std::move(nodes), std::move(origin)).run();
+  Program program{kernel.nodes(), std::vector<int>(kernel.nodes().size())};
+  std::iota(program.origin.begin(), program.origin.end(), 0);
+  program = needed(program);
+  while (drop_renames(program, kernel.signature())) program = needed(program);
+  bool again = program.nodes.size() <= kLongestOrdered;
+  if (again) program = own_names(program, kernel.signature());
+  while (again) program = needed(normal_order(program, kernel.signature(), kernel.variables(), again));
+  return Canonicaliser(kernel, std::move(program)).run();
 }
 
 namespace {

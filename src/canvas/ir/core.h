@@ -19,6 +19,16 @@ enum class CoreKind {
   kContract,  // product of the operands (broadcast by axis name), summed over all axes that the result lacks
   kReduce,    // `function` (sum, mean, max) over `from`
   kSoftmax,   // over `from`
+  kPick,  // along each item's axis: element i / stride, rounded down (every element `stride` times); where the result
+          // lacks the axis, its element `offset`
+  kPut,  // slices along an axis put together. items[0].made: a new axis whose i-th slice is operand i. items[0].axis: an
+         // axis of operand 0 whose slice `offset` becomes operand 1
+};
+
+// A function of numbers, as a kMap applies it element by element.
+struct Scalar {
+  const char* torch = nullptr;  // in PyTorch; {0} and {1} stand for the operands
+  bool keeps_zero = false;      // f(0) = 0: it may trade places with zero padding
 };
 
 // One axis of an index map. in[axis = stride*axis' + dilation*(made - window/2) + offset].
@@ -44,6 +54,7 @@ struct CoreOp {
   std::string over;
   std::string function;  // kMap: a primitive's name; kReduce: sum, mean, max
   std::string name;      // the value that it makes, where it has one; a parameter's name
+  Scalar scalar = {};    // kMap
 };
 
 struct CoreProgram {

@@ -1,5 +1,9 @@
 #include "canvas/ir/kernel.h"
 
+#include <algorithm>
+
+#include "canvas/base/error.h"
+
 namespace canvas {
 
 int find_axis(const Axes& axes, const std::string& name) {
@@ -39,6 +43,24 @@ Signature Signature::convolution(int dimensions) {
     signature.to.push_back({axis.name, axis.size / Size::variable(kStride), Role::kSpatial});
   }
   return signature;
+}
+
+Signature Signature::tokens() {
+  const Axis positions{"T", Size::variable(kT), Role::kSpatial};
+  Signature signature = convolution(0);
+  signature.from.insert(signature.from.begin(), positions);
+  signature.to.insert(signature.to.begin(), positions);
+  return signature;
+}
+
+const Axis& Signature::channel() const {
+  const auto found = std::find_if(to.begin(), to.end(), [](const Axis& axis) { return axis.role == Role::kChannel; });
+  require(found != to.end(), "a signature without channels");
+  return *found;
+}
+
+bool Signature::has_extent(int variable) const {
+  return std::any_of(from.begin(), from.end(), [&](const Axis& axis) { return axis.size.exponent(variable) != 0; });
 }
 
 std::vector<const Axes*> Kernel::operands(const Node& node) const {

@@ -66,8 +66,17 @@ struct Signature {
   Axes from;
   Axes to;
 
-  // x[C, H, W] -> [K, H/s, W/s] and its 1-d (W) and 3-d (D, H, W) relatives.
+  // x[C, H, W] -> [K, H/s, W/s] and its 1-d (W) and 3-d (D, H, W) relatives; 0 dimensions: x[C] -> [K], a linear layer.
   static Signature convolution(int dimensions = 2);
+  // x[T, C] -> [T, K].
+  static Signature tokens();
+
+  // The axis of size K in the result.
+  const Axis& channel() const;
+  // Whether the input has an axis of this extent (kD to kT).
+  bool has_extent(int variable) const;
+  // No axis but the channels: it is applied to every position by itself.
+  bool per_position() const { return from.size() == 1; }
 };
 
 class Kernel {

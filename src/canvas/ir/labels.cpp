@@ -89,7 +89,9 @@ class Refinement {
       for (int input : node.inputs) put(operands, labels_.values[static_cast<size_t>(input)], !commutes(node));
       code = combine(combine(code, operands), attributes(node));
     }
-    labels_.values[i] = combine(code, uses_[i]);
+    uint64_t futures = 0;  // what becomes of its axes may be all that tells two branches apart
+    for (uint64_t use : axis_uses_[i]) futures += mix64(use);
+    labels_.values[i] = combine(combine(code, uses_[i]), futures);
     for (size_t j = 0; j < node.axes.size(); ++j) {
       const Axis& axis = node.axes[j];
       uint64_t label;

@@ -2,7 +2,9 @@
 // builder, printer, interpreter, cost, sampler and lowering read it. Nothing else in the core names a primitive.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "canvas/base/error.h"
@@ -31,6 +33,8 @@ enum Grammar : unsigned {
   kOffsets = 32,   // items are signed offsets unless `per` is given
   kDilation = 64,  // an optional `dilation: 2`
   kModes = 128,    // the list stands behind a mode's name: `mean: [h, w]`
+  kIndices = 256,  // items are positions counted from 0: `g: 1`
+  kNew = 512,      // a list of new axes, whose sizes follow: [g]
 };
 
 enum Property : unsigned {
@@ -39,10 +43,21 @@ enum Property : unsigned {
   kCommutative = 4,  // operands may change places
   kView = 8,         // moves elements, computes nothing
   kBijective = 16,   // a view that keeps every element exactly once
-  kIdempotent = 32,  // f(f(x)) = f(x)
+  kIdempotent = 32,  // f(f(x)) = f(x); of two operands: f(x, x) = x
   kInvolution = 64,  // f(f(x)) = x
   kOrdered = 128,    // the order of its lists carries meaning
+  kKeepsZero = 256,  // f(0) = 0
+  kPads = 512,       // a view that fills up with zeros
 };
+
+inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
+    {kLinear, "linear"},        {kPointwise, "pointwise"},   {kCommutative, "commutative"}, {kView, "view"},
+    {kBijective, "bijective"},  {kIdempotent, "idempotent"}, {kInvolution, "involution"},   {kOrdered, "ordered lists"},
+    {kKeepsZero, "keeps zero"}, {kPads, "pads with zeros"},
+};
+
+// Where the normal order puts a step among those that it commutes with: smaller is nearer to the input.
+enum Order { kDropsFirst, kJoins, kMaps, kMixes, kCuts, kMoves, kCopiesLast };
 
 enum class Initial { kNone, kNormal, kOne, kZero };
 
@@ -92,15 +107,23 @@ struct Primitive {
   const char* summary;  // one line
   const char* formula;  // what an element of the result is
   int arity = 1;
+  int most = 0;  // operands at most, where a text may give more than `arity`
   unsigned grammar = kNothing;
   unsigned properties = 0;
+  unsigned linear_modes = 0;  // bit m: linear in mode m, where that is not true of all modes
+  Order order = kMixes;
   const char* per_key = "per";
   std::vector<const char*> modes = {};
   std::vector<Constraint> constraints = {};
+  const char* example;   // a call on x[C, H, W], u = unfold(x, H: 3, W: 3) or y = split(x, [C] -> [g, c = C/g])
+  double weight = 0.05;  // how often the sampler draws it, unless told otherwise
   Initial initial = Initial::kNone;
 
   // The result's axes; normalises `attributes`. A Fault carries a label of `constraints`.
   Result<Axes> (*infer)(Inference& inference) = nullptr;
+  // Null, or why the sizes that these values give do not suit: `required` and `got` of a Fault.
+  std::optional<Fault> (*misfit)(const Node& node, const std::vector<const Axes*>& operands,
+                                 const Values& values) = nullptr;
   // The reference meaning.
   Tensor (*evaluate)(const Evaluation& evaluation) = nullptr;
   // Operations for one image, a monomial; 2 x multiply-adds for contractions, one per element and step otherwise; null for none.
@@ -115,8 +138,12 @@ struct Primitive {
   // Appends this node's core forms; returns the index of the result.
   int (*lower)(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
                CoreProgram& program) = nullptr;
+  const char* torch = nullptr;  // pointwise ones: the function in PyTorch, {0} and {1} standing for the operands
 
   bool is(Property property) const { return (properties & property) != 0; }
+  bool takes(Grammar part) const { return (grammar & part) != 0; }
+  // Operands at most.
+  int widest() const { return most > arity ? most : arity; }
   bool weighted() const { return parameter != nullptr; }
 };
 

@@ -42,12 +42,6 @@ bool meets(const Axes& axes, const Names& names) {
   return std::any_of(axes.begin(), axes.end(), [&](const Axis& axis) { return names.count(axis.name) > 0; });
 }
 
-// Functions with f(0) = 0: they may trade places with zero padding.
-bool keeps_zero(const std::string& function) {
-  static const Names all = {"relu", "gelu", "silu", "tanh", "abs", "neg", "sin", "square"};
-  return all.count(function) > 0;
-}
-
 class Simplifier {
  public:
   explicit Simplifier(const CoreProgram& program) : ops_(program.ops), result_(static_cast<int>(ops_.size()) - 1) {}
@@ -64,8 +58,9 @@ class Simplifier {
       ops_ = sorted.ops;
       result_ = static_cast<int>(ops_.size()) - 1;
       count_uses();
-      for (int id = 0; id <= result_; ++id) {
+      for (int id = 0; id < static_cast<int>(ops_.size()); ++id) {  // those too that rules add on the way
         for (Rule rule : rules) {
+          if (id != result_ && uses_[static_cast<size_t>(id)] == 0) break;  // nothing reads it any more
           if (!(this->*rule)(id)) continue;
           changed = true;
           count_uses();
@@ -151,12 +146,22 @@ class Simplifier {
     if (outer.kind != CoreKind::kIndex || !is_stride_only(outer) || !used_once(outer.inputs[0])) return false;
     CoreOp inner = input(id);
     const Names axes = touched(outer);
-    if (inner.kind == CoreKind::kView ? meets(inner.to, axes)
-                                      : inner.kind != CoreKind::kMap && inner.kind != CoreKind::kContract &&
-                                            inner.kind != CoreKind::kReduce && inner.kind != CoreKind::kSoftmax) {
-      return false;
+    switch (inner.kind) {
+      case CoreKind::kMap:
+      case CoreKind::kContract:
+      case CoreKind::kReduce: break;
+      case CoreKind::kView:
+        if (meets(inner.to, axes)) return false;
+        break;
+      case CoreKind::kSoftmax:
+        if (meets(inner.from, axes)) return false;
+        break;
+      case CoreKind::kPick:
+      case CoreKind::kPut:
+        if (meets(touched(inner), axes)) return false;
+        break;
+      default: return false;
     }
-    if (inner.kind == CoreKind::kSoftmax && meets(inner.from, axes)) return false;
     for (int in : inner.inputs) {
       if (op(in).kind == CoreKind::kParameter && meets(op(in).axes, axes)) return false;
     }
@@ -206,7 +211,7 @@ class Simplifier {
   // relu(unfold(x)) = unfold(relu(x)), at a fraction of the work.
   bool map_before_window(int id) {
     const CoreOp map = op(id);
-    if (map.kind != CoreKind::kMap || map.inputs.size() != 1 || !keeps_zero(map.function)) return false;
+    if (map.kind != CoreKind::kMap || map.inputs.size() != 1 || !map.scalar.keeps_zero) return false;
     const CoreOp window = input(id);
     if (!has_windows(window) || !used_once(map.inputs[0])) return false;
     put_before(id, window, op(window.inputs[0]).axes, window.inputs);

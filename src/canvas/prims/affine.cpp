@@ -50,7 +50,7 @@ int lower(const Node& node, const std::vector<const Axes*>& operands, const std:
   CoreOp weight{CoreKind::kParameter, {}, parameter(*operands[0], node.attributes), {}, {}, {}, "", "", node.name};
   const int weights = program.add(std::move(weight));
   CoreOp map = core_op(CoreKind::kMap, node, {inputs[0], weights});
-  map.function = node.primitive->initial == Initial::kOne ? "mul" : "add";
+  apply(map, node.primitive->initial == Initial::kOne ? mul_primitive() : add_primitive());
   return program.add(std::move(map));
 }
 
@@ -64,6 +64,8 @@ const Primitive& scale_primitive() {
       .grammar = kFrom,
       .properties = kLinear,
       .constraints = {{"scale C1", "at least one axis, each of the operand and named once"}},
+      .example = "scale(x, [C])",
+      .weight = 0.1,
       .initial = Initial::kOne,
       .infer = infer_scale,
       .evaluate = evaluate_scale,
@@ -83,6 +85,8 @@ const Primitive& bias_primitive() {
       .formula = "y[.., i, ..] = x[.., i, ..] + b[i]",
       .grammar = kFrom,
       .constraints = {{"bias C1", "at least one axis, each of the operand and named once"}},
+      .example = "bias(x, [C])",
+      .weight = 0.1,
       .initial = Initial::kZero,
       .infer = infer_bias,
       .evaluate = evaluate_bias,

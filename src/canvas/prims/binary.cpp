@@ -1,17 +1,26 @@
-// add, sub, mul: two values, element by element, broadcast by axis name. Residuals and gates.
+// add, sub, mul, div, max, min: two values, element by element, broadcast by axis name. Residuals and gates. The table at the end is the
+// whole list.
+#include <algorithm>
+#include <cmath>
+
 #include "canvas/prims/common.h"
 #include "canvas/prims/registry.h"
+#include "canvas/prims/safe.h"
 
 namespace canvas {
 
 namespace {
 
-Result<Axes> infer_add(Inference& in) { return broadcast(in, "add C1"); }
-Result<Axes> infer_sub(Inference& in) { return broadcast(in, "sub C1"); }
-Result<Axes> infer_mul(Inference& in) { return broadcast(in, "mul C1"); }
+using Function = double (*)(double, double);
 
-template <class Function>
-Tensor evaluate(const Evaluation& e, Function function) {
+double add(double x, double y) { return x + y; }
+double subtract(double x, double y) { return x - y; }
+double multiply(double x, double y) { return x * y; }
+double larger(double x, double y) { return x > y || std::isnan(x) ? x : y; }  // NaN stays NaN
+double smaller(double x, double y) { return x < y || std::isnan(x) ? x : y; }
+
+template <Function function>
+Tensor evaluate(const Evaluation& e) {
   Tensor result(e.extents());
   const std::array strides = {strides_for(e.node.axes, *e.operand_axes[0], e.values),
                               strides_for(e.node.axes, *e.operand_axes[1], e.values)};
@@ -23,43 +32,43 @@ Tensor evaluate(const Evaluation& e, Function function) {
   return result;
 }
 
-Tensor evaluate_add(const Evaluation& e) {
-  return evaluate(e, [](double x, double y) { return x + y; });
-}
-Tensor evaluate_sub(const Evaluation& e) {
-  return evaluate(e, [](double x, double y) { return x - y; });
-}
-Tensor evaluate_mul(const Evaluation& e) {
-  return evaluate(e, [](double x, double y) { return x * y; });
-}
+// Moments of the result for two normal operands, which are taken as independent.
+using MomentsOf = Moments (*)(const Moments& x, const Moments& y);
 
-// The two operands are taken as independent.
-Moments moments_of_sum(const Moments& x, const Moments& y, double sign) {
-  const double mean = x.mean + sign * y.mean;
+Moments moments_add(const Moments& x, const Moments& y) {
+  const double mean = x.mean + y.mean;
   return {mean, x.variance() + y.variance() + mean * mean};
 }
-
-Moments moments_add(const std::vector<Moments>& in, const std::vector<const Axes*>&, const Node&, const Values&) {
-  return moments_of_sum(in[0], in[1], 1);
+Moments negated(const Moments& x) { return {-x.mean, x.square}; }
+Moments moments_sub(const Moments& x, const Moments& y) { return moments_add(x, negated(y)); }
+Moments moments_mul(const Moments& x, const Moments& y) { return {x.mean * y.mean, x.square * y.square}; }
+Moments moments_div(const Moments& x, const Moments& y) {
+  return moments_mul(x, moments_of([](double z) { return safe::div(1, z); }, y, 4096));
 }
-Moments moments_sub(const std::vector<Moments>& in, const std::vector<const Axes*>&, const Node&, const Values&) {
-  return moments_of_sum(in[0], in[1], -1);
+// Clark 1961, The greatest of a finite set of random variables.
+Moments moments_max(const Moments& x, const Moments& y) {
+  const double spread = std::sqrt(std::max(x.variance() + y.variance(), 1e-12));
+  const double gap = (x.mean - y.mean) / spread;
+  const double above = 0.5 * std::erfc(-gap / std::sqrt(2.0));  // probability that x is the larger
+  const double density = 0.3989422804014327 * std::exp(-0.5 * gap * gap) * spread;
+  return {x.mean * above + y.mean * (1 - above) + density,
+          x.square * above + y.square * (1 - above) + (x.mean + y.mean) * density};
 }
-Moments moments_mul(const std::vector<Moments>& in, const std::vector<const Axes*>&, const Node& node, const Values&) {
-  if (node.inputs[0] != node.inputs[1]) return {in[0].mean * in[1].mean, in[0].square * in[1].square};
-  const double v = in[0].variance(), m = in[0].mean;  // the square of a normal value
-  return {in[0].square, m * m * m * m + 6 * m * m * v + 3 * v * v};
+Moments moments_min(const Moments& x, const Moments& y) { return negated(moments_max(negated(x), negated(y))); }
+
+template <MomentsOf moments_of_two>
+Moments moments(const std::vector<Moments>& in, const std::vector<const Axes*>&, const Node& node, const Values&) {
+  if (moments_of_two == moments_mul && node.inputs[0] == node.inputs[1]) {
+    const double v = in[0].variance(), m = in[0].mean;  // the square of a normal value
+    return {in[0].square, m * m * m * m + 6 * m * m * v + 3 * v * v};
+  }
+  return moments_of_two(in[0], in[1]);
 }
 
-void propose(const Proposal&, Random&, std::vector<Attributes>& found) { found.emplace_back(); }
-
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
-  CoreOp map = core_op(CoreKind::kMap, node, inputs);
-  map.function = node.primitive->name;
-  return program.add(std::move(map));
-}
-
-Primitive binary(const char* name, const char* summary, const char* formula, unsigned properties, const char* label) {
+template <Function function, MomentsOf moments_of_two>
+Primitive binary(const char* name, const char* summary, const char* formula, const char* label,
+                 Result<Axes> (*infer)(Inference&), const char* example, double weight, const char* torch,
+                 unsigned properties = 0) {
   return Primitive{
       .name = name,
       .summary = summary,
@@ -67,45 +76,41 @@ Primitive binary(const char* name, const char* summary, const char* formula, uns
       .arity = 2,
       .properties = kPointwise | properties,
       .constraints = {{label, "axes of the same name have the same size"}},
+      .example = example,
+      .weight = weight,
+      .infer = infer,
+      .evaluate = evaluate<function>,
       .flops = flop_per_element,
-      .propose = propose,
-      .lower = lower,
+      .moments = moments<moments_of_two>,
+      .propose = propose_plain,
+      .lower = lower_map,
+      .torch = torch,
   };
 }
 
 }  // namespace
 
-const Primitive& add_primitive() {
-  static const Primitive primitive = [] {
-    Primitive p = binary("add", "the sum of two values", "z = x + y", kLinear | kCommutative, "add C1");
-    p.infer = infer_add;
-    p.evaluate = evaluate_add;
-    p.moments = moments_add;
-    return p;
-  }();
-  return primitive;
-}
+// Name, function, summary, formula, example, how often it is sampled, PyTorch, properties.
+#define CANVAS_BINARY(name, function, summary, formula, ...)                                                          \
+  const Primitive& name##_primitive() {                                                                               \
+    static const Primitive primitive = binary<function, moments_##name>(                                              \
+        #name, summary, formula, #name " C1", [](Inference& in) { return broadcast(in, #name " C1"); }, __VA_ARGS__); \
+    return primitive;                                                                                                 \
+  }
 
-const Primitive& sub_primitive() {
-  static const Primitive primitive = [] {
-    Primitive p = binary("sub", "the difference of two values", "z = x - y", kLinear, "sub C1");
-    p.infer = infer_sub;
-    p.evaluate = evaluate_sub;
-    p.moments = moments_sub;
-    return p;
-  }();
-  return primitive;
-}
+CANVAS_BINARY(add, add, "the sum of two values", "z = x + y", "add(x, fold(x, mean: [H, W]))", 1.5, "{0} + {1}",
+              kLinear | kCommutative)
+CANVAS_BINARY(sub, subtract, "the difference of two values", "z = x - y", "sub(x, fold(x, max: [C]))", 0.2, "{0} - {1}",
+              kLinear)
+CANVAS_BINARY(mul, multiply, "the product of two values", "z = x * y", "mul(x, sigmoid(fold(x, mean: [H, W])))", 0.8,
+              "{0} * {1}", kCommutative)
+CANVAS_BINARY(div, safe::div, "the quotient of two values", safe::kDiv.formula, "div(x, exp(fold(x, mean: [C])))", 0.05,
+              safe::kDiv.torch)
+CANVAS_BINARY(max, larger, "the larger of two values", "z = max(x, y)", "max(x, shift(x, H: 1))", 0.05,
+              "torch.maximum({0}, {1})", kCommutative | kIdempotent)
+CANVAS_BINARY(min, smaller, "the smaller of two values", "z = min(x, y)", "min(x, fold(x, mean: [C]))", 0.05,
+              "torch.minimum({0}, {1})", kCommutative | kIdempotent)
 
-const Primitive& mul_primitive() {
-  static const Primitive primitive = [] {
-    Primitive p = binary("mul", "the product of two values", "z = x * y", kCommutative, "mul C1");
-    p.infer = infer_mul;
-    p.evaluate = evaluate_mul;
-    p.moments = moments_mul;
-    return p;
-  }();
-  return primitive;
-}
+#undef CANVAS_BINARY
 
 }  // namespace canvas

@@ -1,6 +1,7 @@
 #include "canvas/prims/common.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace canvas {
 
@@ -104,15 +105,100 @@ Moments same_moments(const std::vector<Moments>& operands, const std::vector<con
   return operands[0];
 }
 
+Moments moments_of(double (*function)(double), const Moments& operand, int steps) {
+  const double deviation = std::sqrt(std::max(operand.variance(), 1e-12));
+  double weights = 0;
+  Moments out{0, 0};
+  for (int i = 0; i <= steps; ++i) {
+    const double z = 12.0 * i / steps - 6.0;
+    const double weight = std::exp(-0.5 * z * z);
+    const double y = function(operand.mean + deviation * z);
+    weights += weight;
+    out.mean += weight * y;
+    out.square += weight * y * y;
+  }
+  out.mean /= weights;
+  out.square /= weights;
+  return out;
+}
+
+void propose_plain(const Proposal&, Random&, std::vector<Attributes>& found) { found.emplace_back(); }
+
+std::optional<Fault> check_items(const std::vector<AxisItem>& items, const Axes& axes, const char* label,
+                                 const Variables& variables) {
+  std::vector<std::string> seen;
+  for (const AxisItem& item : items) {
+    if (!has_axis(axes, item.axis)) return missing_axis(label, item.axis, axes, variables);
+    if (contains(seen, item.axis)) return Fault{label, "each axis once", item.axis + " twice", ""};
+    seen.push_back(item.axis);
+  }
+  return std::nullopt;
+}
+
+std::optional<Fault> check_indices(const std::vector<AxisItem>& items, const Axes& axes, const char* label,
+                                   const Variables& variables) {
+  for (const AxisItem& item : items) {
+    const Size& size = axes[static_cast<size_t>(find_axis(axes, item.axis))].size;
+    if (item.offset >= 0 && (!size.is_constant() || item.offset < size.numerator())) continue;
+    return Fault{label, "a position from 0 and below " + to_string(size, variables), std::to_string(item.offset), ""};
+  }
+  return std::nullopt;
+}
+
+std::optional<Fault> misfit_indices(const Node& node, const std::vector<const Axes*>& operands, const Values& values) {
+  for (const AxisItem& item : node.attributes.items) {
+    const auto extent = (*operands[0])[static_cast<size_t>(find_axis(*operands[0], item.axis))].size.evaluate(values);
+    if (item.offset < extent.value_or(0)) continue;
+    return Fault{
+        "", "an axis " + item.axis + " longer than the position " + std::to_string(item.offset) + " of " + node.name,
+        std::to_string(extent.value_or(0)), ""};
+  }
+  return std::nullopt;
+}
+
+bool same_axes(const Axes& left, const Axes& right) {
+  return left.size() == right.size() && std::all_of(left.begin(), left.end(), [&](const Axis& axis) {
+           const int found = find_axis(right, axis.name);
+           return found >= 0 && right[static_cast<size_t>(found)].size == axis.size;
+         });
+}
+
+bool is_part(const Size& size) {
+  if (size.is_constant()) return size.numerator() > 1 && size.numerator() <= 16;
+  for (int v = kFirstDynamic; v < kMaxVariables; ++v) {
+    if (size == Size::variable(v)) return true;
+  }
+  return false;
+}
+
+int any_index(const Size& size, Random& random) {
+  return size.is_constant() ? static_cast<int>(random.below(static_cast<size_t>(size.numerator()))) : 0;
+}
+
 CoreOp core_op(CoreKind kind, const Node& node, std::vector<int> inputs) {
   CoreOp op{kind, std::move(inputs), node.axes, {}, {}, {}, "", "", node.name};
   return op;
+}
+
+CoreOp core_step(CoreKind kind, std::vector<int> inputs, Axes axes) {
+  return {kind, std::move(inputs), std::move(axes), {}, {}, {}, "", "", ""};
 }
 
 double count_along(const Axes& axes, const std::vector<std::string>& names, const Values& values) {
   double count = 1;
   for (const Axis& axis : select(axes, names)) count *= static_cast<double>(axis.size.evaluate(values).value_or(1));
   return count;
+}
+
+void apply(CoreOp& op, const Primitive& primitive) {
+  op.function = primitive.name;
+  op.scalar = {primitive.torch, primitive.is(kKeepsZero)};
+}
+
+int lower_map(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+  CoreOp map = core_op(CoreKind::kMap, node, inputs);
+  apply(map, *node.primitive);
+  return program.add(std::move(map));
 }
 
 int lower_view(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs,

@@ -57,14 +57,44 @@ Size flop_per_element(const std::vector<const Axes*>& operands, const Node& node
 Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
                      const Values& values);
 
+// Moments of function(z) for a normal z of the given moments, by the trapezoidal rule in `steps` over +-6 deviations.
+Moments moments_of(double (*function)(double), const Moments& operand, int steps);
+
+// For primitives that take nothing but their operands.
+void propose_plain(const Proposal& proposal, Random& random, std::vector<Attributes>& found);
+
+// Faults unless every item names an axis of `axes`, each once.
+std::optional<Fault> check_items(const std::vector<AxisItem>& items, const Axes& axes, const char* label,
+                                 const Variables& variables);
+
+// Faults where an item's position is negative, or not below the size of its axis where that is a number.
+std::optional<Fault> check_indices(const std::vector<AxisItem>& items, const Axes& axes, const char* label,
+                                   const Variables& variables);
+// The same of every size: Primitive::misfit.
+std::optional<Fault> misfit_indices(const Node& node, const std::vector<const Axes*>& operands, const Values& values);
+
+// Whether the names and sizes are the same, in any order.
+bool same_axes(const Axes& left, const Axes& right);
+
+// Whether a size may be that of a split's parts: a small number or a free variable. Then any_index is one of its positions.
+bool is_part(const Size& size);
+int any_index(const Size& size, Random& random);
+
 // How many elements the named axes hold together, as a number for moments().
 double count_along(const Axes& axes, const std::vector<std::string>& names, const Values& values);
 
+// Makes `op` a map that applies the pointwise primitive.
+void apply(CoreOp& op, const Primitive& primitive);
+// Lowers a pointwise primitive into one map.
+int lower_map(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
+              CoreProgram& program);
 // Lowers a change of axes: `from` become `to`.
 int lower_view(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
                CoreProgram& program);
 
 // A core form over the node's own axes and name.
 CoreOp core_op(CoreKind kind, const Node& node, std::vector<int> inputs);
+// An unnamed core form over other axes, for the steps in between.
+CoreOp core_step(CoreKind kind, std::vector<int> inputs, Axes axes);
 
 }  // namespace canvas

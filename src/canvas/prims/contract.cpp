@@ -71,6 +71,8 @@ const Primitive& contract_primitive() {
       .properties = kLinear | kCommutative,
       .constraints = {{"contract C1", "at least one axis, each of both operands and named once"},
                       {"contract C2", "axes of the same name have the same size"}},
+      .example = "contract(u, softmax(u, [h, w]), [h, w])",
+      .weight = 0.4,
       .infer = infer,
       .evaluate = evaluate,
       .flops = flops,

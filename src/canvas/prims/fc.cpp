@@ -85,7 +85,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   };
   std::vector<std::string> all = channels;
   all.insert(all.end(), windows.begin(), windows.end());
-  const Axis& wanted = proposal.signature.to[0];
+  const Axis& wanted = proposal.signature.channel();
   const Axes made = {{proposal.fresh(), random.pick(proposal.channel_sizes), Role::kChannel}};
   if (!channels.empty()) {
     offer(all, {wanted}, {});
@@ -153,6 +153,8 @@ const Primitive& fc_primitive() {
       .properties = kLinear,
       .constraints = {{"fc C1", "at least one axis of the operand is contracted, each named once"},
                       {"fc C2", "the axes in `per` are axes of the operand that are not contracted"}},
+      .example = "fc(y, [c] -> [k = K/g], per: [g])",
+      .weight = 3.0,
       .initial = Initial::kNormal,
       .infer = infer,
       .evaluate = evaluate,

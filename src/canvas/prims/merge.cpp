@@ -61,8 +61,8 @@ void propose(const Proposal& proposal, Random&, std::vector<Attributes>& found) 
       if (!size.valid()) continue;
       Attributes attributes;
       attributes.from = {first.name, second.name};
-      const Axis& wanted = proposal.signature.to[0];
-      const bool is_result = wanted.role == Role::kChannel && wanted.size == size && !has_axis(axes, wanted.name);
+      const Axis& wanted = proposal.signature.channel();
+      const bool is_result = wanted.size == size && !has_axis(axes, wanted.name);
       attributes.to = {{is_result ? wanted.name : proposal.fresh(), size, Role::kChannel}};
       found.push_back(std::move(attributes));
     }
@@ -78,9 +78,12 @@ const Primitive& merge_primitive() {
       .formula = "y[.., k*|g| + g, ..] = x[.., k, .., g, ..]",
       .grammar = kArrow,
       .properties = kLinear | kView | kBijective | kOrdered,
+      .order = kJoins,
       .constraints = {{"merge C1", "at least two different axes of the operand stand on the left"},
                       {"merge C2", "one axis stands on the right"},
                       {"merge C3", "the new size is the product of the old sizes"}},
+      .example = "merge(y, [c, g] -> [C])",
+      .weight = 1.0,
       .infer = infer,
       .evaluate = evaluate,
       .moments = same_moments,

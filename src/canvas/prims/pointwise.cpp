@@ -1,9 +1,9 @@
-// The activations: one function applied to every element. The table at the end is the whole list; the functions with a numeric hazard
-// (exp, sqrt) have a safe definition, which every emitter uses too.
+// The activations: one function applied to every element. The table at the end is the whole list: one line each.
 #include <cmath>
 
 #include "canvas/prims/common.h"
 #include "canvas/prims/registry.h"
+#include "canvas/prims/safe.h"
 
 namespace canvas {
 
@@ -15,8 +15,6 @@ double relu(double x) { return x < 0 ? 0.0 : x; }  // NaN stays NaN
 double gelu(double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 double silu(double x) { return x * sigmoid(x); }
-double safe_exp(double x) { return std::exp(x > 10.0 ? 10.0 : x); }
-double safe_sqrt(double x) { return std::sqrt((x < 0 ? 0.0 : x) + 1e-6); }
 double negate(double x) { return -x; }
 double square(double x) { return x * x; }
 
@@ -32,69 +30,52 @@ Tensor evaluate(const Evaluation& e) {
   return result;
 }
 
-// Moments of function(z) for a normal z, by the trapezoidal rule over +-6 deviations.
 template <Function function>
 Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node&, const Values&) {
-  constexpr int kSteps = 96;
-  const double deviation = std::sqrt(std::max(operands[0].variance(), 1e-12));
-  double weights = 0;
-  Moments out{0, 0};
-  for (int i = 0; i <= kSteps; ++i) {
-    const double z = 12.0 * i / kSteps - 6.0;
-    const double weight = std::exp(-0.5 * z * z);
-    const double y = function(operands[0].mean + deviation * z);
-    weights += weight;
-    out.mean += weight * y;
-    out.square += weight * y * y;
-  }
-  out.mean /= weights;
-  out.square /= weights;
-  return out;
-}
-
-void propose(const Proposal&, Random&, std::vector<Attributes>& found) { found.emplace_back(); }
-
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
-  CoreOp map = core_op(CoreKind::kMap, node, inputs);
-  map.function = node.primitive->name;
-  return program.add(std::move(map));
+  return moments_of(function, operands[0], 96);
 }
 
 template <Function function>
-Primitive pointwise(const char* name, const char* formula, unsigned properties = 0) {
+Primitive pointwise(const char* name, const char* formula, const char* example, double weight, const char* torch,
+                    unsigned properties = 0) {
   return Primitive{
       .name = name,
       .summary = "an activation",
       .formula = formula,
       .properties = kPointwise | properties,
+      .order = kMaps,
+      .example = example,
+      .weight = weight,
       .infer = infer,
       .evaluate = evaluate<function>,
       .flops = flop_per_element,
       .moments = moments<function>,
-      .propose = propose,
-      .lower = lower,
+      .propose = propose_plain,
+      .lower = lower_map,
+      .torch = torch,
   };
 }
 
 }  // namespace
 
-#define CANVAS_POINTWISE(name, function, ...)                                   \
-  const Primitive& name##_primitive() {                                         \
-    static const Primitive primitive = pointwise<function>(#name, __VA_ARGS__); \
-    return primitive;                                                           \
+// Name, function, formula, how often it is sampled, PyTorch, properties.
+#define CANVAS_POINTWISE(name, function, formula, ...)                                                \
+  const Primitive& name##_primitive() {                                                               \
+    static const Primitive primitive = pointwise<function>(#name, formula, #name "(x)", __VA_ARGS__); \
+    return primitive;                                                                                 \
   }
 
-CANVAS_POINTWISE(relu, relu, "y = max(x, 0)", kIdempotent)
-CANVAS_POINTWISE(gelu, gelu, "y = x * (1 + erf(x / sqrt(2))) / 2")
-CANVAS_POINTWISE(silu, silu, "y = x / (1 + exp(-x))")
-CANVAS_POINTWISE(sigmoid, sigmoid, "y = 1 / (1 + exp(-x))")
-CANVAS_POINTWISE(tanh, std::tanh, "y = tanh(x)")
-CANVAS_POINTWISE(abs, std::fabs, "y = |x|", kIdempotent)
-CANVAS_POINTWISE(exp, safe_exp, "y = exp(min(x, 10))")
-CANVAS_POINTWISE(neg, negate, "y = -x", kLinear | kInvolution)
-CANVAS_POINTWISE(sin, std::sin, "y = sin(x)")
-CANVAS_POINTWISE(sqrt, safe_sqrt, "y = sqrt(max(x, 0) + 1e-6)")
-CANVAS_POINTWISE(square, square, "y = x * x")
+CANVAS_POINTWISE(relu, relu, "y = max(x, 0)", 1.0, "F.relu({0})", kKeepsZero | kIdempotent)
+CANVAS_POINTWISE(gelu, gelu, "y = x * (1 + erf(x / sqrt(2))) / 2", 0.2, "F.gelu({0})", kKeepsZero)
+CANVAS_POINTWISE(silu, silu, "y = x / (1 + exp(-x))", 0.3, "F.silu({0})", kKeepsZero)
+CANVAS_POINTWISE(sigmoid, sigmoid, "y = 1 / (1 + exp(-x))", 0.4, "torch.sigmoid({0})")
+CANVAS_POINTWISE(tanh, std::tanh, "y = tanh(x)", 0.1, "torch.tanh({0})", kKeepsZero)
+CANVAS_POINTWISE(abs, std::fabs, "y = |x|", 0.1, "{0}.abs()", kKeepsZero | kIdempotent)
+CANVAS_POINTWISE(exp, safe::exp, safe::kExp.formula, 0.02, safe::kExp.torch)
+CANVAS_POINTWISE(neg, negate, "y = -x", 0.02, "-{0}", kKeepsZero | kLinear | kInvolution)
+CANVAS_POINTWISE(sin, std::sin, "y = sin(x)", 0.03, "{0}.sin()", kKeepsZero)
+CANVAS_POINTWISE(sqrt, safe::sqrt, safe::kSqrt.formula, 0.02, safe::kSqrt.torch)
+CANVAS_POINTWISE(square, square, "y = x * x", 0.05, "{0}.square()", kKeepsZero)
 
 #undef CANVAS_POINTWISE
 

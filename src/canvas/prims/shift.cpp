@@ -15,16 +15,16 @@ Result<Axes> infer(Inference& in) {
   const Attributes& attributes = in.attributes;
   if (attributes.items.empty()) return Fault{"shift C1", "at least one axis", "none", "write shift(x, H: 1)"};
   const bool neighbourhood = !attributes.per.empty();
+  if (neighbourhood && attributes.items.size() > 3) {
+    return Fault{"shift C4", "a neighbourhood along at most three axes", std::to_string(attributes.items.size()), ""};
+  }
   if (attributes.per.size() > 1)
     return Fault{"shift C3", "one axis to spread over", std::to_string(attributes.per.size()), ""};
   if (neighbourhood && !has_axis(in.operand(), attributes.per[0])) {
     return missing_axis("shift C3", attributes.per[0], in.operand(), in.variables);
   }
-  std::vector<std::string> seen;
+  if (auto fault = check_items(attributes.items, in.operand(), "shift C1", in.variables)) return *fault;
   for (const AxisItem& item : attributes.items) {
-    if (!has_axis(in.operand(), item.axis)) return missing_axis("shift C1", item.axis, in.operand(), in.variables);
-    if (contains(seen, item.axis)) return Fault{"shift C1", "each axis once", item.axis + " twice", ""};
-    seen.push_back(item.axis);
     if (!neighbourhood && (item.offset == 0 || std::abs(item.offset) > kLargestOffset)) {
       return Fault{"shift C2", "an offset other than 0, at most " + std::to_string(kLargestOffset),
                    std::to_string(item.offset), ""};
@@ -107,12 +107,15 @@ const Primitive& shift_primitive() {
       .summary = "moves a value by an offset, or each part of a channel axis towards another neighbour",
       .formula = "y[.., i, ..] = x[.., i + offset, ..]; with over: offset = c*P/|c| taken apart over the P neighbours",
       .grammar = kItems | kOffsets | kPer,
-      .properties = kLinear | kView | kOrdered,
+      .properties = kLinear | kView | kOrdered | kPads,
+      .order = kMoves,
       .per_key = "over",
       .constraints = {{"shift C1", "every axis is one of the operand, named once"},
                       {"shift C2", "an offset is not 0 and at most 1024"},
                       {"shift C3", "`over` names one axis of the operand that is not shifted"},
-                      {"shift C4", "a neighbourhood is odd and at most 63"}},
+                      {"shift C4", "a neighbourhood is odd and at most 63, along at most three axes"}},
+      .example = "shift(x, H: 3, W: 3, over: [C])",
+      .weight = 0.7,
       .infer = infer,
       .evaluate = evaluate,
       .moments = same_moments,

@@ -81,6 +81,8 @@ const Primitive& softmax_primitive() {
       .formula = "y[.., i, ..] = exp(x[.., i, ..] - m) / sum over j of exp(x[.., j, ..] - m), m the maximum",
       .grammar = kFrom,
       .constraints = {{"softmax C1", "at least one axis, each of the operand and named once"}},
+      .example = "softmax(u, [h, w])",
+      .weight = 0.1,
       .infer = infer,
       .evaluate = evaluate,
       .flops = flops,

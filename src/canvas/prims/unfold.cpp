@@ -14,11 +14,8 @@ Result<Axes> infer(Inference& in) {
   Axes result = in.operand();
   if (in.attributes.items.empty())
     return Fault{"unfold C1", "at least one axis", "none", "write unfold(x, H: 3, W: 3)"};
-  std::vector<std::string> seen;
+  if (auto fault = check_items(in.attributes.items, in.operand(), "unfold C1", in.variables)) return *fault;
   for (const AxisItem& item : in.attributes.items) {
-    if (!has_axis(in.operand(), item.axis)) return missing_axis("unfold C1", item.axis, in.operand(), in.variables);
-    if (contains(seen, item.axis)) return Fault{"unfold C1", "each axis once", item.axis + " twice", ""};
-    seen.push_back(item.axis);
     const Size& window = item.amount;
     if (!window.is_constant() || window.denominator() != 1 || window.numerator() % 2 == 0) {
       return Fault{"unfold C2", "the window must be odd", to_string(window, in.variables), "use 3 or 5"};
@@ -94,10 +91,13 @@ const Primitive& unfold_primitive() {
       .summary = "adds the neighbourhood of every position as window axes, zero outside",
       .formula = "y[.., i, .., w] = x[.., i + dilation*(w - |w|/2), ..]",
       .grammar = kItems | kMade | kDilation,
-      .properties = kLinear | kView,
+      .properties = kLinear | kView | kPads,
+      .order = kCopiesLast,
       .constraints = {{"unfold C1", "every axis is one of the operand, named once"},
                       {"unfold C2", "the window is odd"},
                       {"unfold C3", "the dilation is at least 1 and the reach at most 1024"}},
+      .example = "unfold(x, H: 3, W: 5, dilation: 2)",
+      .weight = 2.5,
       .infer = infer,
       .evaluate = evaluate,
       .moments = same_moments,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "canvas/prims/registry.h"
 
@@ -11,18 +10,6 @@ namespace canvas {
 namespace {
 
 constexpr int kAttempts = 16;  // draws before a closing step is taken instead
-
-// How often a primitive is drawn when nothing else is said.
-const std::map<std::string, double>& default_weights() {
-  static const std::map<std::string, double> weights = {
-      {"split", 1.0},   {"merge", 1.0}, {"unfold", 2.5}, {"shift", 0.7},   {"subsample", 1.0},
-      {"fc", 3.0},      {"scale", 0.1}, {"bias", 0.1},   {"fold", 0.5},    {"softmax", 0.1},
-      {"relu", 1.0},    {"gelu", 0.2},  {"silu", 0.3},   {"sigmoid", 0.4}, {"tanh", 0.1},
-      {"abs", 0.1},     {"exp", 0.02},  {"neg", 0.02},   {"sin", 0.03},    {"sqrt", 0.02},
-      {"square", 0.05}, {"add", 1.5},   {"sub", 0.2},    {"mul", 0.8},     {"contract", 0.4},
-  };
-  return weights;
-}
 
 bool subset(const Axes& small, const Axes& large) {
   return std::all_of(small.begin(), small.end(), [&](const Axis& axis) {
@@ -45,6 +32,7 @@ struct Open {
   bool channels = false;   // has an axis that can become K
   bool is_result = false;  // its non-spatial axes are just the result's channel axis
   bool subsample = false;  // a spatial axis still has to stride
+  bool upsample = false;   // a spatial axis was made shorter than the result's by a whole number
 };
 
 Open open(const Axes& axes, const Signature& signature) {
@@ -54,7 +42,9 @@ Open open(const Axes& axes, const Signature& signature) {
     const int wanted = find_axis(signature.to, axis.name);
     const bool same = wanted >= 0 && signature.to[static_cast<size_t>(wanted)].size == axis.size;
     if (axis.role == Role::kSpatial) {
-      state.subsample = state.subsample || !same;
+      const Size factor = wanted < 0 ? Size() : axis.size / signature.to[static_cast<size_t>(wanted)].size;
+      state.subsample = state.subsample || factor.exponent(kStride) > 0;
+      state.upsample = state.upsample || factor.denominator() > 1;
     } else {
       state.channels = true;
       state.is_result = state.is_result || same;
@@ -65,7 +55,9 @@ Open open(const Axes& axes, const Signature& signature) {
   return state;
 }
 
-int conversion_steps(const Open& state) { return (state.channels && !state.is_result) + state.subsample; }
+int conversion_steps(const Open& state) {
+  return (state.channels && !state.is_result) + state.subsample + state.upsample;
+}
 
 // The open values: those that nothing uses, and the input again where they alone could never cover the result's axes.
 std::vector<int> open_values(const Builder& builder) {
@@ -101,6 +93,11 @@ void Limits::check() const {
     if (!find_primitive(name)) throw ArgumentError("no primitive is called '" + name + "'; see docs/language.md");
     if (!(weight >= 0) || !std::isfinite(weight)) throw ArgumentError("the weight of " + name + " must be 0 or more");
   }
+  const bool any = std::any_of(primitives().begin(), primitives().end(), [&](const Primitive* primitive) {
+    const auto asked = weights.find(primitive->name);
+    return asked == weights.end() || asked->second > 0;
+  });
+  if (!any) throw ArgumentError("the weights forbid every primitive; give at least one a weight above 0");
 }
 
 int closing_steps(const Builder& builder) {
@@ -121,7 +118,7 @@ Growth::Growth(Builder builder, const Limits& limits, Random& random)
     : builder_(std::move(builder)), limits_(limits), random_(random) {
   for (const Primitive* primitive : primitives()) {
     const auto asked = limits.weights.find(primitive->name);
-    weights_.push_back(asked != limits.weights.end() ? asked->second : default_weights().at(primitive->name));
+    weights_.push_back(asked != limits.weights.end() ? asked->second : primitive->weight);
   }
   while (builder_.variables().count() < kFirstDynamic + limits.max_variables) {
     std::string name = "r";
@@ -167,7 +164,7 @@ bool Growth::try_action(int remaining) {
   const Primitive& primitive = *primitives()[random_.weighted(weights_)];
   // One weighted primitive is kept back for the closing contraction.
   if (primitive.weighted() && weighted() + 1 >= limits_.max_weighted) return false;
-  return primitive.arity == 1 ? try_unary(primitive, remaining) : try_binary(primitive, remaining);
+  return primitive.arity == 1 ? try_unary(primitive, remaining) : try_join(primitive, remaining);
 }
 
 bool Growth::keep_if_closable(int remaining) {
@@ -191,7 +188,7 @@ bool Growth::try_unary(const Primitive& primitive, int remaining) {
   return keep_if_closable(remaining);
 }
 
-bool Growth::try_binary(const Primitive& primitive, int remaining) {
+bool Growth::try_join(const Primitive& primitive, int remaining) {
   const std::vector<int> loose = builder_.loose();
   const int left = random_.pick(loose);
   std::vector<int> partners;
@@ -205,6 +202,8 @@ bool Growth::try_binary(const Primitive& primitive, int remaining) {
   if (partners.empty()) return false;
   std::vector<int> operands = {left, random_.pick(partners)};
   if (random_.chance(0.5)) std::swap(operands[0], operands[1]);
+  while (static_cast<int>(operands.size()) < primitive.most && random_.chance(0.3))
+    operands.push_back(random_.pick(partners));
   std::vector<Attributes> found;
   primitive.propose(proposal(operands), random_, found);
   if (found.empty()) return false;
@@ -265,6 +264,10 @@ void Growth::close_step() {
       subsample_primitive().propose(proposal({value}), random_, found);
       return add(subsample_primitive(), {value}, found.at(0));
     }
+    if (state.upsample) {
+      upsample_primitive().propose(proposal({value}), random_, found);
+      return add(upsample_primitive(), {value}, found.at(0));
+    }
     if (!state.channels || state.is_result) continue;
     Attributes mix;
     Size product;
@@ -273,7 +276,7 @@ void Growth::close_step() {
       mix.from.push_back(axis.name);
       product = product * axis.size;
     }
-    mix.to = {builder_.signature().to[0]};
+    mix.to = {builder_.signature().channel()};
     if (mix.from.size() > 1 && product == mix.to[0].size && random_.chance(0.7))
       return add(merge_primitive(), {value}, mix);
     return add(fc_primitive(), {value}, mix);

@@ -25,7 +25,7 @@ class Growth {
   bool complete() const;
   bool try_action(int remaining);
   bool try_unary(const Primitive& primitive, int remaining);
-  bool try_binary(const Primitive& primitive, int remaining);
+  bool try_join(const Primitive& primitive, int remaining);
   bool keep_if_closable(int remaining);
   void close_step();
   Proposal proposal(std::vector<int> operands) const;

@@ -14,7 +14,10 @@ struct Limits {
   int max_weighted = 4;   // primitives with a parameter
   int max_width = 3;      // values waiting to be used at one time
   int max_variables = 2;  // dynamic variables
-  int min_reach = 3;      // positions along every spatial axis that one output sees; 1: any kernel
+  int min_reach =
+      0;  // positions along every spatial axis that one output sees; 1: any kernel; 0: 3 for convolutions, else 1
+  bool mix_tokens =
+      true;  // layers that all have tokens get kernels (x[T, C]) -> [T, K]; false: linear ones, token by token
   bool full_flow = true;  // every input channel reaches every output channel within two stacked layers
   bool trainable = true;  // a probe run is finite, not constant, and of a sane scale
   // Relative weight of each primitive by name; those not named keep their default, 0 forbids one.

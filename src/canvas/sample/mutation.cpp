@@ -115,7 +115,7 @@ std::optional<Kernel> with_exchange(const Kernel& parent, Random& random) {
   } else if (primitive->grammar & kMade) {
     const Size window = Size::constant(attributes.items[0].amount == Size::constant(3) ? 5 : 3);
     for (AxisItem& item : attributes.items) item.amount = window;
-  } else if (primitive->grammar & kOffsets) {
+  } else if (primitive->takes(kOffsets) || primitive->takes(kIndices)) {
     const auto other = propose(*primitive, parent.operands(node), parent, random);
     if (!other) return std::nullopt;
     attributes = *other;

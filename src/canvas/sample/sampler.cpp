@@ -6,6 +6,7 @@
 #include "canvas/sample/growth.h"
 #include "canvas/sample/mutation.h"
 #include "canvas/sample/plausible.h"
+#include "canvas/sample/superfluous.h"
 
 namespace canvas {
 
@@ -20,14 +21,22 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
   if (layers_.empty()) throw ArgumentError("sampling needs at least one layer, got none");
   for (const Layer& layer : layers_) {
     layer.check();
-    if (layer.spatial.size() != layers_[0].spatial.size()) {
-      throw ArgumentError("all layers must have the same number of spatial extents; sample for each kind by itself");
+    if (layer.kind() != layers_[0].kind()) {
+      throw ArgumentError("all layers must be of one kind, got " + layers_[0].kind() + " and " + layer.kind() +
+                          "; sample for each kind by itself: layer.kind tells them apart");
     }
   }
   budget_.check();
   limits_.check();
   limits_.rules.check();
-  signature_ = Signature::convolution(static_cast<int>(layers_[0].spatial.size()));
+  const bool tokens = limits_.mix_tokens &&
+                      std::all_of(layers_.begin(), layers_.end(), [](const Layer& layer) { return layer.tokens; });
+  signature_ = tokens ? Signature::tokens() : Signature::convolution(static_cast<int>(layers_[0].spatial.size()));
+  if (limits_.min_reach == 0) limits_.min_reach = layers_[0].spatial.empty() ? 1 : 3;
+  if (signature_.per_position() && limits_.min_reach > 1) {
+    throw ArgumentError("a linear layer's kernel sees one position: min_reach must be 1, got " +
+                        std::to_string(limits_.min_reach));
+  }
   for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
 }
 
@@ -47,6 +56,10 @@ std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
 }
 
 std::optional<Sample> Sampler::judge(const Kernel& grown) {
+  if (superfluous(grown)) {
+    ++counts_["implausible"];
+    return std::nullopt;
+  }
   const Canonical form = canonical(grown);
   const Kernel& kernel = form.kernel;
   std::string identity = hash_of(form);

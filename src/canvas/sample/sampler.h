@@ -23,7 +23,7 @@ struct Sample {
 
 class Sampler {
  public:
-  // Throws ArgumentError for bad layers, budget or limits.
+  // Throws ArgumentError for bad layers, budget or limits. The kernels' signature follows from the layers.
   Sampler(std::vector<Layer> layers, Budget budget, Limits limits);
 
   // One try from nothing.

@@ -9,6 +9,7 @@ namespace {
 
 // The integer r with r^degree == value, or nothing.
 std::optional<int64_t> exact_root(int64_t value, int degree) {
+  if (degree == 1) return value;  // past 2^53 a double would not hold it
   const auto guess = static_cast<int64_t>(std::llround(std::pow(static_cast<double>(value), 1.0 / degree)));
   for (int64_t root = std::max<int64_t>(1, guess - 1); root <= guess + 1; ++root) {
     int64_t power = 1;

@@ -89,12 +89,17 @@ std::optional<Quotient> Size::quotient(const Values& values) const {
   std::array<int, kMaxVariables> powers{};
   for (size_t i = 0; i < powers.size(); ++i) powers[i] = values[i] > 0 ? exponents_[i] : 0;
   Quotient result{numerator_, denominator_};
-  // Extents take the stride's divisions first, in turn, each rounding up.
-  for (int v = kD; v <= kT && powers[kStride] < 0; ++v) {
-    const auto i = static_cast<size_t>(v);
-    for (; powers[i] > 0 && powers[kStride] < 0; --powers[i], ++powers[kStride]) {
+  // Extents take the stride's divisions first, each extent one before any takes a second, rounding up: H*H*W*W/s/s is H (H/s) W (W/s).
+  for (bool divided = powers[kStride] < 0; divided;) {
+    divided = false;
+    for (int v = kD; v <= kT; ++v) {
+      const auto i = static_cast<size_t>(v);
+      if (powers[i] <= 0 || powers[kStride] >= 0) continue;
       const int64_t extent = values[i] / values[kStride] + (values[i] % values[kStride] != 0);
       if (__builtin_mul_overflow(result.top, extent, &result.top)) return std::nullopt;
+      --powers[i];
+      ++powers[kStride];
+      divided = true;
     }
   }
   for (size_t i = 0; i < powers.size(); ++i) {

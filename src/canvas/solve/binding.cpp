@@ -49,12 +49,9 @@ Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, con
   rules.check();
   const double dull = missed ? *missed : HUGE_VAL;
   if (missed) *missed = HUGE_VAL;
-  const size_t dimensions = kernel.signature().from.size() - 1;
   for (const Layer& layer : layers) {
     layer.check();
-    if (layer.spatial.size() == dimensions) continue;
-    return Fault{"bind", "layers of " + std::to_string(dimensions) + " spatial extents, as the kernel's signature has",
-                 "the layer " + layer.str(), ""};
+    if (auto fault = misfit(kernel.signature(), layer)) return *fault;
   }
   const Sizing sizing(kernel, rules.multiple_of);
   Problem problem(sizing, layers, budget);

@@ -42,7 +42,8 @@ struct Binding {
   std::vector<BoundLayer> layers;
   Cost cost;       // FLOPs and parameters of all layers with their counts; memory of the largest
   double gap = 0;  // 0: proven the best; otherwise no choice has a geometric mean more than this fraction larger
-  bool complete = true;  // false: a layer has more legal values than can be listed, and the best is that of an even part of them
+  bool complete =
+      true;  // false: a layer has more legal values than can be listed, and the best is that of an even part of them
 };
 
 // Either the binding of largest capacity (the same for the same arguments) or the reason why there is none: the size and layer that no
@@ -50,7 +51,7 @@ struct Binding {
 // do. `missed`, where given, takes by which factor the budgets would have to be raised (floors: lowered), HUGE_VAL where that is no help; on
 // entry it says which factors are of no interest (these or larger ones), for which the reason may be left vague.
 // Throws ArgumentError for bad layers, budgets or rules.
-Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules = {},
-                     double* missed = nullptr);
+Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
+                     const Rules& rules = {}, double* missed = nullptr);
 
 }  // namespace canvas

@@ -39,9 +39,9 @@ struct Miss {
   bool below() const { return used < limit.low(); }
   std::string required() const {
     const double edge = below() ? limit.range.low : limit.range.high;
-    return std::string("budget ") + name_of(limit.resource) + " must be at " + (below() ? "least " : "most ") + figures(edge) +
-           (limit.range.absolute ? "" : " of the original") + ", the kernel " + (below() ? "reaches " : "needs ") +
-           figures(used / limit.original) + place;
+    return std::string("budget ") + name_of(limit.resource) + " must be at " + (below() ? "least " : "most ") +
+           figures(edge) + (limit.range.absolute ? "" : " of the original") + ", the kernel " +
+           (below() ? "reaches " : "needs ") + figures(used / limit.original) + place;
   }
   // "flops to 0.62"
   std::string relief() const {
@@ -82,7 +82,8 @@ class Account {
     double most = -1;
     size_t where = 0;
     for (const auto& [layer, cost] : costs_) {
-      const double times = limit.resource == Resource::kMemory ? 1 : static_cast<double>(problem_.layers()[layer].count);
+      const double times =
+          limit.resource == Resource::kMemory ? 1 : static_cast<double>(problem_.layers()[layer].count);
       const double part = times * amount(cost, limit.resource);
       if (part > most) most = part, where = layer;
     }
@@ -135,7 +136,8 @@ Conflict conflict_of(const Problem& problem, double dull) {
   const Account account(problem, nearest);
   conflict.factor = worst(account);
   if (account.misses().empty()) {  // a choice exists after all, where listing all was too much
-    conflict.reason = {"bind", "a choice of sizes that keeps the budget", "none that could be found", "widen the budget"};
+    conflict.reason = {"bind", "a choice of sizes that keeps the budget", "none that could be found",
+                       "widen the budget"};
     return conflict;
   }
   const Miss& tightest = account.misses()[0];

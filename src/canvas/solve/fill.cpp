@@ -14,7 +14,8 @@ namespace canvas {
 namespace {
 
 constexpr double kRounding = 1e-11;  // relative; sums of doubles are not finer
-constexpr double kFair = 1e-5, kPoor = 1e-3;  // the same after so many passes, for a dense problem (done() says what that is)
+constexpr double kFair = 1e-5,
+                 kPoor = 1e-3;  // the same after so many passes, for a dense problem (done() says what that is)
 constexpr size_t kFewItems = 16, kFirstPasses = 6, kMorePasses = 12;
 constexpr double kGoodEnough = 1e-6;  // of the geometric mean, where exactness costs too much
 // One pass: how many states it makes at a time, equal ones not yet merged, and of what. kAll takes whole items, those that have somewhere
@@ -26,16 +27,28 @@ struct Pass {
   Steps steps;
 };
 constexpr Pass kPasses[] = {
-    {1024, Steps::kAll},          {1024, Steps::kFitting},        {1024, Steps::kFittingOfHalf},  {1024, Steps::kFittingOfHalf},
-    {1024, Steps::kFittingOfHalf},  {1024, Steps::kFittingOfHalf},  {4096, Steps::kAll},          {4096, Steps::kFitting},
-    {4096, Steps::kFittingOfHalf},  {4096, Steps::kFittingOfHalf},  {4096, Steps::kFittingOfHalf},  {4096, Steps::kFittingOfHalf},
-    {16384, Steps::kFittingOfHalf}, {16384, Steps::kFittingOfHalf}, {65536, Steps::kAll},         {65536, Steps::kFittingOfHalf},
+    {1024, Steps::kAll},
+    {1024, Steps::kFitting},
+    {1024, Steps::kFittingOfHalf},
+    {1024, Steps::kFittingOfHalf},
+    {1024, Steps::kFittingOfHalf},
+    {1024, Steps::kFittingOfHalf},
+    {4096, Steps::kAll},
+    {4096, Steps::kFitting},
+    {4096, Steps::kFittingOfHalf},
+    {4096, Steps::kFittingOfHalf},
+    {4096, Steps::kFittingOfHalf},
+    {4096, Steps::kFittingOfHalf},
+    {16384, Steps::kFittingOfHalf},
+    {16384, Steps::kFittingOfHalf},
+    {65536, Steps::kAll},
+    {65536, Steps::kFittingOfHalf},
     {400000, Steps::kAll},
 };
-constexpr size_t kFewPasses = 6;                                        // where any choice will do
-constexpr int64_t kMostPairs = 50'000'000;                              // looked at in a pass
-constexpr int kRetreats = 8;                                            // from the limits, for a first choice within them
-constexpr double kLossWeight = 100;  // a layer's move by 1 % is tried as early as one that loses 0.01 %
+constexpr size_t kFewPasses = 6;            // where any choice will do
+constexpr int64_t kMostPairs = 50'000'000;  // looked at in a pass
+constexpr int kRetreats = 8;                // from the limits, for a first choice within them
+constexpr double kLossWeight = 100;         // a layer's move by 1 % is tried as early as one that loses 0.01 %
 
 // A choice for some of the items, its costs counted above the least that these items can cost.
 struct State {
@@ -196,7 +209,9 @@ class Filler {
       const Point now = total(base_);
       part = i > 0 ? 4 * part : std::max({now.flops / box_.flops.high, now.params / box_.params.high, 1 + 1e-9}) - 1;
       if (part >= 1) return;
-      const auto lower = [&](const Interval& side) { return Interval{side.low, std::max(side.low, side.high * (1 - part))}; };
+      const auto lower = [&](const Interval& side) {
+        return Interval{side.low, std::max(side.low, side.high * (1 - part))};
+      };
       const Relaxation inside = relax(groups_, {lower(box_.flops), lower(box_.params)});
       if (!inside.feasible) return;
       std::vector<int> before = base_;
@@ -209,7 +224,8 @@ class Filler {
   // How far a point is from the base, in costs and in what it loses.
   double step(size_t item, const Point& point) const {
     const Point& here = taken(base_, item);
-    return distance(point.flops - here.flops, point.params - here.params) + kLossWeight * loss(items_[item].group, point);
+    return distance(point.flops - here.flops, point.params - here.params) +
+           kLossWeight * loss(items_[item].group, point);
   }
 
   // Which options the pass lists, and the order of its items.
@@ -248,7 +264,8 @@ class Filler {
       listed_[step.item].push_back(step.option);
     }
     whole_items_ = pass.steps == Steps::kAll;
-    std::stable_sort(order_.begin(), order_.end(), [&](size_t a, size_t b) { return items_[a].nearest < items_[b].nearest; });
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](size_t a, size_t b) { return items_[a].nearest < items_[b].nearest; });
   }
 
   // The most that a choice better than the best so far can lose against the relaxation along its normal; negative: there is none.
@@ -312,7 +329,8 @@ class Filler {
         const Point& point = groups_[g].points[k];
         if (loss(g, point) > allowed) continue;
         const std::vector<size_t>& listed = listed_[item];
-        if (!whole_items_ && static_cast<int>(k) != base_[item] && std::find(listed.begin(), listed.end(), k) == listed.end()) {
+        if (!whole_items_ && static_cast<int>(k) != base_[item] &&
+            std::find(listed.begin(), listed.end(), k) == listed.end()) {
           complete = false;
           continue;
         }
@@ -342,7 +360,8 @@ class Filler {
     const double f = 1 + kRounding;
     half.span = {half.span.flops + spans_[g].flops, half.span.params + spans_[g].params};
     const Interval flops = better_flops();
-    const double most_flops = flops.high * f - least_total_.flops, most_params = box_.params.high * f - least_total_.params;
+    const double most_flops = flops.high * f - least_total_.flops,
+                 most_params = box_.params.high * f - least_total_.params;
     const double least_flops = flops.low - least_total_.flops - (span_total_.flops - half.span.flops);
     const double least_params =
         box_.params.low * (1 - kRounding) - least_total_.params - (span_total_.params - half.span.params);
@@ -356,7 +375,8 @@ class Filler {
     for (uint32_t parent = 0; parent < half.states.size(); ++parent) {
       const State& state = half.states[parent];
       for (const State& step : steps) {
-        const State made{state.flops + step.flops, state.params + step.params, state.loss + step.loss, parent, step.pick};
+        const State made{state.flops + step.flops, state.params + step.params, state.loss + step.loss, parent,
+                         step.pick};
         if (made.flops <= most_flops && made.params <= most_params && made.loss <= allowed &&
             made.flops >= least_flops && made.params >= least_params)
           next.push_back(made);
@@ -435,13 +455,13 @@ class Filler {
   std::vector<double> top_;           // by group: the most of normal . point
   std::vector<Item> items_;
   std::vector<size_t> order_;
-  std::vector<int> base_;  // by item: the best choice so far, or one near the relaxation
-  std::vector<int> near_;  // the first base, nearest to the relaxation but maybe outside the box
-  std::vector<int> picks_;  // of the pass under way
+  std::vector<int> base_;                    // by item: the best choice so far, or one near the relaxation
+  std::vector<int> near_;                    // the first base, nearest to the relaxation but maybe outside the box
+  std::vector<int> picks_;                   // of the pass under way
   std::vector<std::vector<size_t>> listed_;  // by item: the options that the pass takes besides the base's
   bool whole_items_ = false;                 // the pass takes all
-  bool improved_ = false;   // by the last pass
-  Point fixed_;             // what items not listed cost above their least
+  bool improved_ = false;                    // by the last pass
+  Point fixed_;                              // what items not listed cost above their least
   double fixed_loss_ = 0;
 };
 

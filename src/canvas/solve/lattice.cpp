@@ -78,7 +78,8 @@ double Lattice::bound(const Box& box, double bound) const {
   double best = 0;
   for (int row = 0; row < kMostRows; ++row) {
     const double flops = ground_.flops + (top - row) * static_cast<double>(step_flops_);
-    if (flops < std::max(1.0, box.flops.low * (1 - kRounding)) || capacity({flops, box.params.high}) <= best) return std::min(best, bound);
+    if (flops < std::max(1.0, box.flops.low * (1 - kRounding)) || capacity({flops, box.params.high}) <= best)
+      return std::min(best, bound);
     const auto skew = static_cast<double>(static_cast<int64_t>(Wide(top - row) * skew_ % step_params_));
     const double ground = ground_.params + skew;
     const double params = ground + std::floor((box.params.high * (1 + kRounding) - ground) / unit) * unit;

@@ -22,7 +22,7 @@ class Lattice {
  private:
   void add(int64_t flops, int64_t params);
 
-  bool known_ = true;  // false: numbers too large for doubles to count
+  bool known_ = true;                                    // false: numbers too large for doubles to count
   int64_t step_flops_ = 0, skew_ = 0, step_params_ = 0;  // 0: all totals are equal in that
   Point ground_;
 };

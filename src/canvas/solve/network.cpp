@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "canvas/base/error.h"
-
 namespace canvas {
 
 namespace {
@@ -14,6 +12,17 @@ constexpr int64_t kLargest = int64_t{1} << 31;
 void check_size(const char* what, int64_t value) {
   if (value >= 1 && value <= kLargest) return;
   throw ArgumentError(std::string("a layer's ") + what + " must be from 1 to 2^31, got " + std::to_string(value));
+}
+
+// "(x[C, H, W]) -> [K, H/s, W/s]".
+std::string text(const Signature& signature) {
+  return "(" + signature.input + to_string(signature.from, {}) + ") -> " + to_string(signature.to, {});
+}
+
+// The same sizes in the same order, whatever the axes are called.
+bool same_sizes(const Axes& a, const Axes& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const Axis& left, const Axis& right) { return left.size == right.size; });
 }
 
 }  // namespace
@@ -26,8 +35,17 @@ void Layer::check() const {
   check_size("window", window);
   check_size("groups", groups);
   check_size("count", count);
-  if (spatial.empty() || spatial.size() > 3) {
-    throw ArgumentError("a layer has 1 to 3 spatial extents, got " + std::to_string(spatial.size()));
+  if (tokens != 0) check_size("tokens", tokens);
+  if (spatial.size() > 3) {
+    throw ArgumentError("a layer has at most 3 spatial extents, got " + std::to_string(spatial.size()));
+  }
+  if (tokens != 0 && !spatial.empty()) {
+    throw ArgumentError("a layer with tokens has no spatial extents, got " + std::to_string(spatial.size()) +
+                        " of them");
+  }
+  if (spatial.empty() && (window != 1 || stride != 1)) {
+    throw ArgumentError("a layer without spatial extents has window and stride 1, got " + std::to_string(window) +
+                        " and " + std::to_string(stride));
   }
   if (window % 2 == 0) throw ArgumentError("a layer's window must be odd, got " + std::to_string(window));
   if (c_in % groups != 0 || c_out % groups != 0) {
@@ -41,6 +59,7 @@ Values Layer::values() const {
   values[kC] = c_in;
   values[kK] = c_out;
   values[kStride] = stride;
+  if (spatial.empty()) values[kT] = std::max<int64_t>(tokens, 1);
   for (size_t i = 0; i < spatial.size(); ++i) values[static_cast<size_t>(kW) - spatial.size() + 1 + i] = spatial[i];
   return values;
 }
@@ -56,6 +75,10 @@ Cost Layer::cost() const {
   double positions = 1;
   Cost cost;
   cost.params = in / static_cast<double>(groups) * out * std::pow(static_cast<double>(window), spatial.size());
+  if (tokens != 0) {
+    positions = static_cast<double>(tokens);
+    in *= positions;
+  }
   for (int64_t extent : spatial) in *= static_cast<double>(extent);
   for (int64_t extent : output()) positions *= static_cast<double>(extent);
   cost.flops = 2 * cost.params * positions;
@@ -64,9 +87,34 @@ Cost Layer::cost() const {
 }
 
 std::string Layer::str() const {
-  std::string text = std::to_string(c_in) + " -> " + std::to_string(c_out) + ", ";
+  std::string text = std::to_string(c_in) + " -> " + std::to_string(c_out);
+  if (spatial.empty()) return text + (tokens ? ", " + std::to_string(tokens) + " tokens" : "");
+  text += ", ";
   for (size_t i = 0; i < spatial.size(); ++i) text += (i ? "x" : "") + std::to_string(spatial[i]);
   return text + ", stride " + std::to_string(stride);
+}
+
+std::string Layer::kind() const { return spatial.empty() ? "linear" : "conv" + std::to_string(spatial.size()) + "d"; }
+
+Signature Layer::signature() const {
+  return tokens ? Signature::tokens() : Signature::convolution(static_cast<int>(spatial.size()));
+}
+
+std::optional<Fault> misfit(const Signature& signature, const Layer& layer) {
+  const Signature own = layer.signature(), linear = Signature::convolution(0);
+  const auto fits = [&](const Signature& wanted) {
+    // With stride 1, [K, H, W] is as good as [K, H/s, W/s].
+    const Size stride = layer.stride == 1 ? Size::variable(kStride) : Size();
+    return same_sizes(signature.from, wanted.from) &&
+           std::equal(signature.to.begin(), signature.to.end(), wanted.to.begin(), wanted.to.end(),
+                      [&](const Axis& axis, const Axis& other) {
+                        return axis.size == other.size || axis.size == other.size * stride;
+                      });
+  };
+  if (fits(own) || (layer.spatial.empty() && fits(linear))) return std::nullopt;
+  return Fault{"bind", "layers that a kernel " + text(signature) + " serves",
+               "the layer " + layer.str() + ", which needs " + text(own),
+               "leave out the layers for which kernel.serves(layer) is false"};
 }
 
 void Budget::check() const {
@@ -82,7 +130,8 @@ void Budget::check() const {
   check_range("params", params);
   check_range("memory", memory);
   check_range("latency", latency);
-  if (latency && latency->absolute) throw ArgumentError("budget latency must be a fraction of the original, got an amount");
+  if (latency && latency->absolute)
+    throw ArgumentError("budget latency must be a fraction of the original, got an amount");
   if (!each) return;
   if (each->each || each->latency) throw ArgumentError("a budget's `each` limits flops, params and memory alone");
   each->check();

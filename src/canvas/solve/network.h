@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "canvas/analyze/cost.h"
+#include "canvas/base/error.h"
 #include "canvas/size/size.h"
 
 namespace canvas {
 
-// One replaceable layer, `count` times in the network. Output extents are ceil(extent / stride).
+// One replaceable layer, `count` times in the network: a convolution, whose output extents are ceil(extent / stride), or, without
+// spatial extents, a linear layer, which is applied to each of `tokens` positions where it has one axis of them.
 struct Layer {
   int64_t c_in = 1;
   int64_t c_out = 1;
@@ -22,16 +24,25 @@ struct Layer {
   int64_t window = 3;
   int64_t groups = 1;
   int64_t count = 1;
+  int64_t tokens = 0;  // 0: none are told of
 
-  // Throws ArgumentError for sizes below 1 or above 2^31, an even window, or groups that do not divide the channels.
+  // Throws ArgumentError for sizes below 1 or above 2^31, an even window, groups that do not divide the channels, or a linear layer
+  // with a window or a stride.
   void check() const;
   Values values() const;
   std::vector<int64_t> output() const;
-  // What the original convolution costs, once, for one image; memory: input and output in fp32.
+  // What the original layer costs, once, for one image or sequence; memory: input and output in fp32.
   Cost cost() const;
+  // "conv1d", "conv2d", "conv3d" or "linear".
+  std::string kind() const;
+  // What a kernel for this layer looks like: (x[T, C]) -> [T, K] with tokens.
+  Signature signature() const;
   std::string str() const;
   bool operator==(const Layer&) const = default;
 };
+
+// Why a kernel of this signature cannot stand in for the layer, or nothing. With tokens, (x[C]) -> [K] may as well.
+std::optional<Fault> misfit(const Signature& signature, const Layer& layer);
 
 // A floor and a limit: fractions of what the original costs (memory: of its largest layer), or amounts.
 struct Range {
@@ -45,8 +56,9 @@ struct Budget {
   std::optional<Range> flops;
   std::optional<Range> params;
   std::optional<Range> memory;
-  std::optional<Range> latency;        // kept for whoever measures: no solver here predicts it yet
-  std::shared_ptr<const Budget> each;  // of every single layer, against its own original; latency and `each` are not in it
+  std::optional<Range> latency;  // kept for whoever measures: no solver here predicts it yet
+  std::shared_ptr<const Budget>
+      each;  // of every single layer, against its own original; latency and `each` are not in it
 
   // Throws ArgumentError for negative, non-finite or crossed limits, an amount of latency, or an `each` within `each`.
   void check() const;

@@ -13,7 +13,7 @@ namespace canvas {
 namespace {
 
 constexpr int64_t kLargestFree = 1024;
-constexpr int64_t kFreeTimes = 4;      // or so many times the layer's channels
+constexpr int64_t kFreeTimes = 4;       // or so many times the layer's channels
 constexpr double kLargestCount = 9e18;  // what counts must stay below to fit 64 bits, with room for a rounding
 
 bool times_power(int64_t& product, int64_t value, int power) {
@@ -45,7 +45,7 @@ class Sizing::Search {
   Search(const Sizing& sizing, Ground& ground, size_t most)
       : sizing_(sizing), ground_(ground), most_(most), option_(sizing.variables_, 1) {
     const Layer& layer = ground.layer;
-    for (int64_t extent : {layer.c_in, layer.c_out}) large_.push_back(extent);
+    for (int64_t extent : {layer.c_in, layer.c_out, std::max<int64_t>(1, layer.tokens)}) large_.push_back(extent);
     for (int64_t extent : layer.spatial) large_.push_back(extent);
     for (int64_t extent : layer.output()) large_.push_back(extent);
   }
@@ -53,7 +53,8 @@ class Sizing::Search {
   Options run() {
     Options found = attempt(SIZE_MAX);
     if (found.complete) return found;
-    found = attempt(static_cast<size_t>(std::pow(static_cast<double>(most_), 1.0 / std::max<size_t>(1, found.variables))));
+    found =
+        attempt(static_cast<size_t>(std::pow(static_cast<double>(most_), 1.0 / std::max<size_t>(1, found.variables))));
     found.complete = false;
     return found;
   }
@@ -177,6 +178,7 @@ Sizing::Sizing(const Kernel& kernel, int64_t multiple_of)
     }
     if (multiple_of > 1 && channels.has_dynamic()) put(channels * Size::constant(1, multiple_of));
     splits_ = splits_ || (node.primitive && node.primitive->is(kBijective));
+    picky_ = picky_ || (node.primitive && node.primitive->misfit);
   }
   for (const Size& size : free) sizes_.push_back(term(size));
   for (const Size& monomial : model_.monomials()) monomials_.push_back(term(monomial));
@@ -200,8 +202,10 @@ void Sizing::choose_order() {
     for (const Term& size : sizes_) {
       bool here = false, open = false;
       for (const Power& power : size.powers) {
-        if (power.variable == variable) here = power.exponent < 0;
-        else open = open || (!is_set[power.variable] && power.exponent > 0);
+        if (power.variable == variable)
+          here = power.exponent < 0;
+        else
+          open = open || (!is_set[power.variable] && power.exponent > 0);
       }
       if (here && !open) return 0;
       divides = divides || here;
@@ -244,8 +248,8 @@ bool Sizing::prepare(const Layer& layer, Ground& ground) const {
     return true;
   };
   if (!put(sizes_, ground.sizes) || !put(monomials_, ground.monomials)) return false;
-  ground.rounds = false;
-  for (int64_t extent : layer.spatial) ground.rounds = ground.rounds || (splits_ && extent % layer.stride != 0);
+  ground.one_by_one = picky_;
+  for (int64_t extent : layer.spatial) ground.one_by_one = ground.one_by_one || (splits_ && extent % layer.stride != 0);
   ground.amounts.resize(monomials_.size());
   return true;
 }
@@ -274,7 +278,7 @@ std::optional<Cost> Sizing::legal_cost(Ground& ground, const int64_t* option) co
     if (top > kLargestCount || bottom > kLargestCount) return std::nullopt;
     ground.amounts[i] = top / bottom;
   }
-  if (ground.rounds && check_sizes(kernel_, ground.layer, values(ground.layer, option))) return std::nullopt;
+  if (ground.one_by_one && check_sizes(kernel_, ground.layer, values(ground.layer, option))) return std::nullopt;
   return model_.combine(ground.amounts);
 }
 
@@ -354,6 +358,11 @@ std::optional<Fault> check_sizes(const Kernel& kernel, const Layer& layer, const
       if (axis.size.evaluate(values)) continue;
       return Fault{"bind", "axis " + axis.name + " of value " + node.name + " a positive integer on every layer",
                    to_string(axis.size, kernel.variables()) + " on the layer " + layer.str(), ""};
+    }
+    if (node.primitive && node.primitive->misfit) {
+      if (auto fault = node.primitive->misfit(node, kernel.operands(node), values)) {
+        return Fault{"bind", fault->required, fault->got + " on the layer " + layer.str(), fault->hint};
+      }
     }
     if (node.primitive && node.primitive->is(kBijective) &&
         whole(node.axes) != whole(kernel.node(node.inputs[0]).axes)) {

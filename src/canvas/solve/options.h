@@ -17,7 +17,7 @@ struct Options {
   size_t variables = 0;         // free sizes of the kernel
   std::vector<int64_t> values;  // `variables` numbers an option, options in lexicographic order
   std::vector<Cost> costs;      // of one such layer, one image
-  bool complete = true;         // false: there are too many; a part was taken, spread evenly over each variable's values
+  bool complete = true;  // false: there are too many; a part was taken, spread evenly over each variable's values
 
   size_t size() const { return costs.size(); }
   const int64_t* at(size_t option) const { return values.data() + option * variables; }
@@ -54,7 +54,8 @@ class Sizing {
   struct Ground {  // what a layer makes of the terms while the free variables are 1
     Layer layer;
     std::vector<Quotient> sizes, monomials;
-    bool rounds = false;  // a stride does not divide: splits and merges are checked one by one
+    bool one_by_one =
+        false;  // options need check_sizes: a primitive asks for more than whole sizes, or a stride does not divide
     std::vector<double> amounts;
   };
   class Search;
@@ -73,7 +74,8 @@ class Sizing {
   std::vector<Term> sizes_;  // those with, and channels that must be multiples
   std::vector<Term> monomials_;
   std::vector<size_t> order_;  // in which the search sets the variables
-  bool splits_ = false;
+  bool splits_ = false;        // it splits or merges, which a stride that does not divide can break
+  bool picky_ = false;         // a primitive has a misfit of its own
 };
 
 // Why sizes are not legal on one layer, or nothing: a size that is no positive integer, or a split or merge that does not come out even

@@ -12,7 +12,7 @@ namespace canvas {
 namespace {
 
 constexpr double kRounding = 1e-12;
-constexpr size_t kMostOptions = 1 << 20;     // of all shapes together
+constexpr size_t kMostOptions = 1 << 20;  // of all shapes together
 constexpr size_t kMostOfAShape = 1 << 14;
 constexpr size_t kMostPeaks = 200;  // decisions tried as the one that reaches a floor of memory
 
@@ -132,7 +132,8 @@ void Problem::price(Unit& unit) const {
   for (const Limit& limit : limits_) {
     if (limit.resource != Resource::kMemory) continue;
     for (size_t k = 0; k < count; ++k) {
-      if (unit.totals[k].memory > limit.high()) unit.missed[k] = std::max(unit.missed[k], limit.missed(unit.totals[k].memory));
+      if (unit.totals[k].memory > limit.high())
+        unit.missed[k] = std::max(unit.missed[k], limit.missed(unit.totals[k].memory));
     }
   }
 }

@@ -36,10 +36,10 @@ std::vector<Limit> limits_of(const Budget& budget, const Cost& original);
 // Layers that take the same sizes (a group of such decisions, where several are equal).
 struct Unit {
   const Options* options;
-  std::vector<Cost> totals;     // by option: of all layers of one decision, with their counts; memory of the largest
-  std::vector<double> missed;   // by option: by which factor it misses a limit on a single layer, or the peak of memory
-  std::vector<size_t> layers;   // in the network's list
-  int copies = 1;               // equal decisions: one of each layer, or 1 where the layers are decided on together
+  std::vector<Cost> totals;    // by option: of all layers of one decision, with their counts; memory of the largest
+  std::vector<double> missed;  // by option: by which factor it misses a limit on a single layer, or the peak of memory
+  std::vector<size_t> layers;  // in the network's list
+  int copies = 1;              // equal decisions: one of each layer, or 1 where the layers are decided on together
 };
 
 struct Solution {
@@ -78,7 +78,8 @@ class Problem {
   };
   Box box(double factor) const;
   std::optional<Listed> list(const Unit& unit, double factor, double least_memory) const;
-  Solution solve_listed(const std::vector<Listed>& listed, const std::vector<size_t>& owners, double factor, Aim aim) const;
+  Solution solve_listed(const std::vector<Listed>& listed, const std::vector<size_t>& owners, double factor,
+                        Aim aim) const;
   Solution reach_memory(const std::vector<Listed>& listed, double factor, Aim aim, Solution free) const;
   void price(Unit& unit) const;
   Options& options_on(size_t layer);

@@ -8,7 +8,7 @@ namespace {
 
 constexpr double kRounding = 1e-12;
 
-struct Edge {  // of a group's hull, all copies together
+struct Edge {    // of a group's hull, all copies together
   double half;   // 0: towards more FLOPs, 1: back
   double slope;  // within a half the edges follow each other in this order
   Point vector;
@@ -158,7 +158,8 @@ Relaxation relax(const std::vector<Group>& groups, const Box& box) {
   result.shares.resize(groups.size());
   const int out = corners[at].edge;
   const int in = inside_edge ? out : corners[(at + corners.size() - 1) % corners.size()].edge;
-  if (out < 0 && in < 0 && corners.size() > 1) {  // a corner of the box: between the two ends of its level in the polygon
+  if (out < 0 && in < 0 &&
+      corners.size() > 1) {  // a corner of the box: between the two ends of its level in the polygon
     std::vector<std::pair<Point, int>> ends;
     const auto& whole = polygon.corners();
     for (size_t i = 0; i < whole.size(); ++i) {

@@ -37,11 +37,11 @@ struct Box {
 inline double capacity(const Point& total) { return std::max(total.flops, 0.5) * std::max(total.params, 0.5); }
 
 struct Relaxation {
-  bool feasible = false;      // false: no mixture is in the box, so no choice is
-  Point best;                 // of largest capacity in the box; no choice has more
-  Point most;                 // the largest FLOPs and the largest parameters of the mixtures in the box, each by itself
-  Point normal;               // no mixture has more of normal.flops * FLOPs + normal.params * parameters than `best`; (0, 0) where
-                              // `best` is inside and the budget alone bounds it. Scaled to 1 a relative change.
+  bool feasible = false;  // false: no mixture is in the box, so no choice is
+  Point best;             // of largest capacity in the box; no choice has more
+  Point most;             // the largest FLOPs and the largest parameters of the mixtures in the box, each by itself
+  Point normal;  // no mixture has more of normal.flops * FLOPs + normal.params * parameters than `best`; (0, 0) where
+                 // `best` is inside and the budget alone bounds it. Scaled to 1 a relative change.
   std::vector<Point> shares;  // one copy's part of a mixture that is worth `best`, by group
 };
 

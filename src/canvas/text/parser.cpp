@@ -9,34 +9,13 @@
 #include "canvas/prims/registry.h"
 #include "canvas/text/names.h"
 #include "canvas/text/reader.h"
+#include "canvas/text/usage.h"
 
 namespace canvas {
 
 namespace {
 
 constexpr int kDeepest = 64;
-
-bool takes(const Primitive& primitive, Grammar part) { return (primitive.grammar & part) != 0; }
-
-// What a call of the primitive looks like: "fc(x, [axes] -> [new axes]; optionally per: [axes])".
-std::string usage(const Primitive& primitive) {
-  std::string text = std::string(primitive.name) + (primitive.arity == 2 ? "(a, b" : "(x");
-  if (takes(primitive, kModes)) {
-    text += ", ";
-    for (const char* mode : primitive.modes) text += (mode == primitive.modes[0] ? "" : "|") + std::string(mode);
-    text += ": [axes]";
-  } else if (takes(primitive, kFrom) || takes(primitive, kArrow)) {
-    text += takes(primitive, kArrow) ? ", [axes] -> [new axes]" : ", [axes]";
-  }
-  if (takes(primitive, kItems)) {
-    text += takes(primitive, kMade)      ? ", AXIS: NAME = SIZE"
-            : takes(primitive, kOffsets) ? ", AXIS: OFFSET"
-                                         : ", AXIS: SIZE";
-  }
-  if (takes(primitive, kPer)) text += std::string("; optionally ") + primitive.per_key + ": [axes]";
-  if (takes(primitive, kDilation)) text += "; optionally dilation: NUMBER";
-  return text + ")";
-}
 
 // One `AXIS: value` whose meaning is known at the end of the call only.
 struct ItemText {
@@ -247,22 +226,28 @@ void Parser::once(Call& call, const std::string& part, Span span) {
 void Parser::argument(Call& call, int depth) {
   const Token token = read_.peek();
   if (token.is("[")) {
-    if (!takes(call.primitive, kFrom) && !takes(call.primitive, kArrow)) refuse(call, token.span, "a list of axes");
-    if (takes(call.primitive, kModes)) refuse(call, token.span, "a list without a word before it");
+    if (!has_list(call.primitive)) refuse(call, token.span, "a list of axes");
+    if (call.primitive.takes(kModes)) refuse(call, token.span, "a list without a word before it");
     once(call, "list of axes", token.span);
     return list(call);
   }
   if (token.kind == TokenKind::kName && read_.peek(1).is(":")) return keyed(call);
   if (token.kind == TokenKind::kNumber) refuse(call, token.span, "a number");
-  if (static_cast<int>(call.inputs.size()) == call.primitive.arity && token.kind == TokenKind::kName) {
-    refuse(call, token.span, call.primitive.arity == 1 ? "a second value" : "a third value");
+  const int widest = call.primitive.widest();
+  if (static_cast<int>(call.inputs.size()) == widest && token.kind == TokenKind::kName) {
+    refuse(call, token.span, widest == 1 ? "a second value" : widest == 2 ? "a third value" : "more values");
   }
   call.inputs.push_back(value(depth + 1));
 }
 
 void Parser::list(Call& call) {
+  if (call.primitive.takes(kNew)) {
+    for (std::string& name : read_.axis_names())
+      call.attributes.to.push_back({std::move(name), Size(), Role::kChannel});
+    return;
+  }
   call.attributes.from = read_.axis_names();
-  if (takes(call.primitive, kArrow)) {
+  if (call.primitive.takes(kArrow)) {
     read_.expect("->", "and the new axes");
     call.attributes.to = read_.axes(builder_->variables());
   } else if (read_.peek().is("->")) {
@@ -274,7 +259,7 @@ void Parser::list(Call& call) {
 void Parser::keyed(Call& call) {
   const Token key = read_.peek();
   const Primitive& primitive = call.primitive;
-  if (takes(primitive, kDilation) && key.is_word("dilation")) {
+  if (primitive.takes(kDilation) && key.is_word("dilation")) {
     once(call, "dilation", key.span);
     read_.take(), read_.take();
     const auto number = read_.integer();
@@ -282,7 +267,7 @@ void Parser::keyed(Call& call) {
     call.attributes.dilation = *number;
     return;
   }
-  if (takes(primitive, kPer) && key.is_word(primitive.per_key)) {
+  if (primitive.takes(kPer) && key.is_word(primitive.per_key)) {
     once(call, primitive.per_key, key.span);
     read_.take(), read_.take();
     call.attributes.per = read_.axis_names();
@@ -290,14 +275,14 @@ void Parser::keyed(Call& call) {
   }
   const auto& modes = primitive.modes;
   const auto mode = std::find_if(modes.begin(), modes.end(), [&](const char* word) { return key.is_word(word); });
-  if (takes(primitive, kModes) && mode != modes.end()) {
+  if (primitive.takes(kModes) && mode != modes.end()) {
     once(call, "list of axes", key.span);
     read_.take(), read_.take();
     call.attributes.mode = static_cast<int>(mode - modes.begin());
     return list(call);
   }
   const bool other_key = read_.peek(2).is("[") || key.is_word("dilation");
-  if (!takes(primitive, kItems) || other_key) refuse(call, key.span, quoted(std::string(key.text) + ":"));
+  if (!primitive.takes(kItems) || other_key) refuse(call, key.span, quoted(std::string(key.text) + ":"));
   item(call);
 }
 
@@ -311,16 +296,16 @@ void Parser::item(Call& call) {
   text.axis = axis.span;
   read_.take();
   if (read_.peek(1).is("=")) {
-    if (!takes(call.primitive, kMade)) refuse(call, read_.peek().span, "a name for an axis");
+    if (!call.primitive.takes(kMade)) refuse(call, read_.peek().span, "a name for an axis");
     text.item.made = read_.name("the new axis's name").text;
     read_.take();
   }
   text.value = read_.peek().span;
   const bool has_sign = read_.peek().is("-") || read_.peek().is("+");
   const Token& after = read_.peek(has_sign ? 2 : 1);
-  if (takes(call.primitive, kOffsets) && (has_sign || after.is(",") || after.is(")"))) text.offset = read_.integer();
-  if (!text.offset && has_sign)
-    read_.unexpected(takes(call.primitive, kOffsets) ? "a number after the sign" : "a positive size");
+  const bool counts = call.primitive.takes(kOffsets) || call.primitive.takes(kIndices);
+  if (counts && (has_sign || after.is(",") || after.is(")"))) text.offset = read_.integer();
+  if (!text.offset && has_sign) read_.unexpected(counts ? "a number after the sign" : "a positive size");
   if (!text.offset) text.item.amount = read_.size(builder_->variables()).size;
   call.items.push_back(std::move(text));
 }
@@ -330,16 +315,15 @@ void Parser::settle(Call& call) {
   const Primitive& primitive = call.primitive;
   const int operands = static_cast<int>(call.inputs.size());
   if (operands < primitive.arity) refuse(call, call.span, operands == 0 ? "no value" : "one value");
-  const bool needs_list = takes(primitive, kFrom) || takes(primitive, kArrow);
-  if (needs_list && !call.given.contains("list of axes")) refuse(call, call.span, "no list of axes");
+  if (has_list(primitive) && !call.given.contains("list of axes")) refuse(call, call.span, "no list of axes");
   for (const ItemText& text : call.items) settle_item(call, text);
 }
 
 void Parser::settle_item(Call& call, const ItemText& text) {
   AxisItem item = text.item;
-  const bool is_offset = takes(call.primitive, kOffsets) && call.attributes.per.empty();
-  if (is_offset) {
-    if (!text.offset) read_.fail(text.value, {call.primitive.name, "an offset is a whole number", "a size", ""});
+  if (has_numbers(call.primitive, call.attributes)) {
+    const char* what = call.primitive.takes(kOffsets) ? "an offset is a whole number" : "a position is a whole number";
+    if (!text.offset) read_.fail(text.value, {call.primitive.name, what, "a size", ""});
     item.offset = *text.offset;
   } else if (text.offset) {
     if (*text.offset <= 0) {
@@ -347,7 +331,7 @@ void Parser::settle_item(Call& call, const ItemText& text) {
     }
     item.amount = Size::constant(*text.offset);
   }
-  if (takes(call.primitive, kMade) && item.made.empty()) {
+  if (call.primitive.takes(kMade) && item.made.empty()) {
     for (char c : item.axis) item.made += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
     const Axes& axes = builder_->axes(call.inputs[0]);
     if (has_axis(axes, item.axis) && has_axis(axes, item.made)) {
@@ -365,11 +349,12 @@ void Parser::check_extents(const Call& call) const {
   for (const Axis& axis : call.attributes.to) sizes.push_back(axis.size);
   for (const AxisItem& item : call.attributes.items) sizes.push_back(item.amount);
   for (int v = kD; v <= kT; ++v) {
-    const Axes& given = builder_->signature().from;
-    if (std::any_of(given.begin(), given.end(), [&](const Axis& axis) { return axis.size.exponent(v) != 0; })) continue;
+    if (builder_->signature().has_extent(v)) continue;
     if (std::none_of(sizes.begin(), sizes.end(), [&](const Size& size) { return size.exponent(v) != 0; })) continue;
-    read_.fail(call.span, {"size", "an extent must be one of the input's " + to_string(given, builder_->variables()),
-                           builder_->variables().name(v), "a free size has another name, such as g"});
+    read_.fail(
+        call.span,
+        {"size", "an extent must be one of the input's " + to_string(builder_->signature().from, builder_->variables()),
+         builder_->variables().name(v), "a free size has another name, such as g"});
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "canvas/ir/primitive.h"
 #include "canvas/text/names.h"
+#include "canvas/text/usage.h"
 
 namespace canvas {
 
@@ -60,20 +61,20 @@ std::string list(const std::vector<std::string>& names) {
 std::string call(const Kernel& kernel, const Node& node, const Sizes& sizes) {
   const Primitive& primitive = *node.primitive;
   const Attributes& attributes = node.attributes;
-  const auto takes = [&](Grammar part) { return (primitive.grammar & part) != 0; };
   std::string text = std::string(primitive.name) + "(";
   for (int input : node.inputs) text += (text.back() == '(' ? "" : ", ") + kernel.node(input).name;
-  if (takes(kModes)) {
+  if (primitive.takes(kModes)) {
     text += std::string(", ") + primitive.modes[static_cast<size_t>(attributes.mode)] + ": " + list(attributes.from);
-  } else if (takes(kFrom) || takes(kArrow)) {
+  } else if (primitive.takes(kNew)) {
+    text += ", " + list({attributes.to[0].name});
+  } else if (has_list(primitive)) {
     text += ", " + list(attributes.from);
   }
-  if (takes(kArrow)) text += " -> " + sizes.text(attributes.to);
+  if (primitive.takes(kArrow)) text += " -> " + sizes.text(attributes.to);
   for (const AxisItem& item : attributes.items) {
     text += ", " + item.axis + ": ";
-    if (takes(kMade) && item.made != lowered(item.axis)) text += item.made + " = ";
-    const bool is_offset = takes(kOffsets) && attributes.per.empty();
-    text += is_offset ? std::to_string(item.offset) : sizes.text(item.amount);
+    if (primitive.takes(kMade) && item.made != lowered(item.axis)) text += item.made + " = ";
+    text += has_numbers(primitive, attributes) ? std::to_string(item.offset) : sizes.text(item.amount);
   }
   if (!attributes.per.empty()) text += std::string(", ") + primitive.per_key + ": " + list(attributes.per);
   if (attributes.dilation != 1) text += ", dilation: " + std::to_string(attributes.dilation);

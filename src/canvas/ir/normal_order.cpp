@@ -1,0 +1,289 @@
+#include "canvas/ir/normal_order.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "canvas/base/random.h"
+#include "canvas/ir/builder.h"
+#include "canvas/ir/primitive.h"
+
+namespace canvas {
+
+namespace {
+
+bool meets(const std::vector<std::string>& left, const std::vector<std::string>& right) {
+  return std::any_of(left.begin(), left.end(),
+                     [&](const auto& name) { return std::find(right.begin(), right.end(), name) != right.end(); });
+}
+
+bool moves(const Node& node) { return node.primitive->is(kView) && !node.primitive->is(kPads); }
+bool keeps_zero(const Node& node) { return linear(node) || node.primitive->is(kKeepsZero); }
+bool drops(const Node& node) { return node.primitive->order == kDropsFirst; }
+
+// Whether a step works along a position of the signature.
+bool spatial(const Node& node, const Signature& signature) {
+  return std::any_of(signature.from.begin(), signature.from.end(), [&](const Axis& axis) {
+    return axis.role == Role::kSpatial && meets(touched(node), {axis.name});
+  });
+}
+
+// Whether two steps in a row give the same in either order. A stride along one position stays behind work along another: costs are
+// monomials, and H*W/s does not say which of the two it divides.
+bool commute(const Node& first, const Node& second, const Signature& signature) {
+  if (meets(touched(first), touched(second))) return false;
+  if ((drops(first) || drops(second)) && spatial(first, signature) && spatial(second, signature)) return false;
+  if (moves(first) || moves(second) || (linear(first) && linear(second))) return true;
+  return (first.primitive->is(kPads) && keeps_zero(second)) || (second.primitive->is(kPads) && keeps_zero(first));
+}
+
+// What orders steps that commute; free of the names that a text may choose.
+using Key = std::tuple<int, std::string, int, int, uint64_t, uint64_t>;
+
+class NormalOrder {
+ public:
+  NormalOrder(const Program& program, const Signature& signature)
+      : nodes_(program.nodes), origin_(program.origin), signature_(signature) {
+    result_ = static_cast<int>(nodes_.size()) - 1;
+    for (const Axes* axes : {&signature.from, &signature.to}) {
+      for (const Axis& axis : *axes) names_[axis.name] = hash_text(axis.name);
+    }
+    for (const Node& node : nodes_) {
+      for (const AxisItem& item : node.attributes.items) {
+        if (!item.made.empty()) names_[item.made] += combine(name_of(item.axis), 5);
+      }
+    }
+  }
+
+  // One round of rewriting; false where there is nothing left to do.
+  bool run() {
+    count_uses();
+    bool changed = false;
+    for (const std::vector<int>& chain : chains()) changed = sort(chain) || changed;
+    return join_items() || changed || push_into_operands();
+  }
+
+  // Through the builder, which infers the axes anew; nothing where a value on the way would have too many axes.
+  Result<Program> rebuilt(const Variables& variables) {
+    Program program{{}, {origin_[0]}};
+    Builder builder(signature_, variables);
+    std::vector<int> place(nodes_.size(), -1);
+    place[0] = 0;
+    std::vector<int> stack = {result_};
+    while (!stack.empty()) {
+      const int value = stack.back();
+      const Node& node = nodes_[static_cast<size_t>(value)];
+      const auto waiting = std::find_if(node.inputs.begin(), node.inputs.end(),
+                                        [&](int input) { return place[static_cast<size_t>(input)] < 0; });
+      if (place[static_cast<size_t>(value)] < 0 && waiting != node.inputs.end()) {
+        stack.push_back(*waiting);
+        continue;
+      }
+      stack.pop_back();
+      if (place[static_cast<size_t>(value)] >= 0) continue;
+      std::vector<int> inputs;
+      for (int input : node.inputs) inputs.push_back(place[static_cast<size_t>(input)]);
+      const auto added = builder.add(*node.primitive, inputs, node.attributes);
+      if (!added) return added.fault();
+      place[static_cast<size_t>(value)] = *added;
+      program.origin.push_back(origin_[static_cast<size_t>(value)]);
+    }
+    program.nodes = builder.nodes();
+    return program;
+  }
+
+ private:
+  Node& node(int value) { return nodes_[static_cast<size_t>(value)]; }
+  bool used_once(int value) const { return uses_[static_cast<size_t>(value)] == 1; }
+
+  void count_uses() {
+    uses_.assign(nodes_.size(), 0);
+    std::vector<int> stack = {result_};
+    uses_[static_cast<size_t>(result_)] = 1;
+    std::vector<bool> seen(nodes_.size(), false);
+    while (!stack.empty()) {
+      const int value = stack.back();
+      stack.pop_back();
+      if (seen[static_cast<size_t>(value)]) continue;
+      seen[static_cast<size_t>(value)] = true;
+      for (int input : node(value).inputs) {
+        ++uses_[static_cast<size_t>(input)];
+        stack.push_back(input);
+      }
+    }
+  }
+
+  bool links(int value) { return node(value).primitive && node(value).inputs.size() == 1; }
+
+  // Maximal runs of one-operand steps, each but the last used by the next alone; from input to result.
+  std::vector<std::vector<int>> chains() {
+    std::vector<bool> continued(nodes_.size(), false);
+    for (int value = 1; value < static_cast<int>(nodes_.size()); ++value) {
+      if (uses_[static_cast<size_t>(value)] == 0 || !links(value)) continue;
+      const int input = node(value).inputs[0];
+      if (links(input) && used_once(input)) continued[static_cast<size_t>(input)] = true;
+    }
+    std::vector<std::vector<int>> found;
+    for (int value = 1; value < static_cast<int>(nodes_.size()); ++value) {
+      if (uses_[static_cast<size_t>(value)] == 0 || !links(value) || continued[static_cast<size_t>(value)]) continue;
+      std::vector<int> chain = {value};
+      for (int input = node(value).inputs[0]; links(input) && used_once(input); input = node(input).inputs[0])
+        chain.push_back(input);
+      std::reverse(chain.begin(), chain.end());
+      found.push_back(std::move(chain));
+    }
+    return found;
+  }
+
+  static uint64_t hash_text(const std::string& text) {
+    uint64_t code = 17;
+    for (char letter : text) code = combine(code, static_cast<uint64_t>(letter));
+    return code;
+  }
+
+  // What is known of an axis whatever it is called: the signature's name, or the axis whose window it is.
+  uint64_t name_of(const std::string& name) const {
+    const auto found = names_.find(name);
+    return found == names_.end() ? 17 : found->second;
+  }
+
+  Key key(const Node& node) const {
+    const Attributes& a = node.attributes;
+    uint64_t axes = 0, sizes = 0;
+    const auto size_of = [](const Size& size) {
+      uint64_t code = combine(static_cast<uint64_t>(size.numerator()), static_cast<uint64_t>(size.denominator()));
+      int free = 0;
+      for (int v = 0; v < kMaxVariables; ++v) {
+        if (is_dynamic(v)) free += size.exponent(v);
+        if (!is_dynamic(v)) code = combine(code, static_cast<uint64_t>(size.exponent(v) + 64));
+      }
+      return combine(code, static_cast<uint64_t>(free + 64));
+    };
+    for (const std::string& name : a.from) axes += mix64(name_of(name) + 1);
+    for (const std::string& name : a.per) axes += mix64(name_of(name) + 2);
+    for (const AxisItem& item : a.items) {
+      axes += mix64(combine(name_of(item.axis), 3));
+      sizes += mix64(combine(size_of(item.amount), static_cast<uint64_t>(item.offset + 4096)));
+    }
+    for (const Axis& axis : a.to) sizes += mix64(size_of(axis.size));
+    return {node.primitive->order, node.primitive->name, a.mode, a.dilation, axes, sizes};
+  }
+
+  // The lexicographically smallest order of a chain among those that commuting steps allow.
+  bool sort(const std::vector<int>& chain) {
+    std::vector<Node> steps;
+    std::vector<Key> keys;
+    for (int value : chain) {
+      steps.push_back(node(value));
+      keys.push_back(key(steps.back()));
+    }
+    std::vector<size_t> order;
+    std::vector<bool> taken(steps.size(), false);
+    while (order.size() < steps.size()) {
+      size_t best = steps.size();
+      for (size_t i = 0; i < steps.size(); ++i) {
+        bool ready = !taken[i];
+        for (size_t j = 0; j < i && ready; ++j) ready = taken[j] || commute(steps[j], steps[i], signature_);
+        if (ready && (best == steps.size() || keys[i] < keys[best])) best = i;
+      }
+      taken[best] = true;
+      order.push_back(best);
+    }
+    std::vector<int> origins;
+    for (int value : chain) origins.push_back(origin_[static_cast<size_t>(value)]);
+    bool changed = false;
+    for (size_t i = 0; i < order.size(); ++i) {
+      changed = changed || order[i] != i;
+      Node& slot = node(chain[i]);
+      const std::vector<int> inputs = slot.inputs;
+      slot = steps[order[i]];
+      slot.inputs = inputs;
+      origin_[static_cast<size_t>(chain[i])] = origins[order[i]];
+    }
+    return changed;
+  }
+
+  // unfold(unfold(x, H: 3), W: 3) = unfold(x, H: 3, W: 3), and likewise for all steps that are told by axis.
+  bool join_items() {
+    for (const std::vector<int>& chain : chains()) {
+      for (size_t i = 1; i < chain.size(); ++i) {
+        Node& second = node(chain[i]);
+        Node& first = node(chain[i - 1]);
+        if (first.primitive != second.primitive || second.attributes.items.empty()) continue;
+        if (!first.attributes.per.empty() || !second.attributes.per.empty()) continue;
+        if (first.attributes.dilation != second.attributes.dilation || meets(touched(first), touched(second))) continue;
+        std::vector<AxisItem>& items = second.attributes.items;
+        items.insert(items.begin(), first.attributes.items.begin(), first.attributes.items.end());
+        second.inputs = first.inputs;
+        count_uses();
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // drop(f(a, b)) = f(drop(a), drop(b)) for a step that works along none of the axes dropped.
+  bool push_into_operands() {
+    for (const std::vector<int>& chain : chains()) {
+      const Node drop = node(chain[0]);
+      const int joint = drop.inputs[0];
+      if (!drops(drop) || !node(joint).primitive || node(joint).inputs.size() < 2 || !used_once(joint)) continue;
+      if (meets(touched(drop), touched(node(joint)))) continue;
+      const int origin = origin_[static_cast<size_t>(chain[0])];
+      const std::vector<int> inputs = node(joint).inputs;
+      const Node step = node(joint);
+      node(chain[0]) = step;
+      origin_[static_cast<size_t>(chain[0])] = origin_[static_cast<size_t>(joint)];
+      for (int& input : node(chain[0]).inputs) {
+        Node part = drop;
+        part.name.clear();
+        std::erase_if(part.attributes.items,
+                      [&](const AxisItem& item) { return !has_axis(node(input).axes, item.axis); });
+        if (part.attributes.items.empty()) continue;
+        part.inputs = {input};
+        part.axes.clear();
+        input = static_cast<int>(nodes_.size());
+        nodes_.push_back(std::move(part));
+        origin_.push_back(origin);
+      }
+      return true;
+    }
+    return false;
+  }
+
+  std::vector<Node> nodes_;
+  std::vector<int> origin_;
+  const Signature& signature_;
+  int result_ = 0;
+  std::map<std::string, uint64_t> names_;
+  std::vector<int> uses_;
+};
+
+}  // namespace
+
+std::vector<std::string> touched(const Node& node) {
+  const Attributes& a = node.attributes;
+  std::vector<std::string> names = a.from;
+  names.insert(names.end(), a.per.begin(), a.per.end());
+  for (const Axis& axis : a.to) names.push_back(axis.name);
+  for (const AxisItem& item : a.items) {
+    names.push_back(item.axis);
+    if (!item.made.empty()) names.push_back(item.made);
+  }
+  return names;
+}
+
+bool linear(const Node& node) {
+  return node.primitive->is(kLinear) || (node.primitive->linear_modes >> node.attributes.mode & 1) != 0;
+}
+
+Program normal_order(const Program& program, const Signature& signature, const Variables& variables, bool& changed) {
+  NormalOrder normal(program, signature);
+  changed = normal.run();
+  if (!changed) return program;
+  auto rebuilt = normal.rebuilt(variables);
+  changed = static_cast<bool>(rebuilt);
+  return changed ? std::move(*rebuilt) : program;
+}
+
+}  // namespace canvas

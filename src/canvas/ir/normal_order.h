@@ -1,0 +1,25 @@
+// The normal order of steps that commute: the part of the canonical form that follows from algebra rather than from names.
+//
+// Two steps in a row commute when no axis is touched by both and each lets the other pass: both are linear; or one only moves
+// elements; or one moves elements and fills up with zeros, and the other keeps zero. A chain of steps, each used by the next alone,
+// is then a trace (Cartier and Foata 1969), and its lexicographically smallest order is the same for all equal traces. What drops
+// elements goes to the front, and through two-operand steps into their operands, so that nothing is computed only to be dropped;
+// what copies elements goes to the back.
+#pragma once
+
+#include <vector>
+
+#include "canvas/ir/renames.h"
+
+namespace canvas {
+
+// The same program in normal order. `changed` tells whether it was not.
+Program normal_order(const Program& program, const Signature& signature, const Variables& variables, bool& changed);
+
+// The axes that a step reads along, makes, or tells apart.
+std::vector<std::string> touched(const Node& node);
+
+// Whether a step is linear in its only operand.
+bool linear(const Node& node);
+
+}  // namespace canvas

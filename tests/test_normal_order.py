@@ -1,0 +1,109 @@
+"""Steps that commute are put into one order: kernels that differ in nothing else have one hash, others do not."""
+
+import numpy as np
+import pytest
+
+import canvas
+from canvas import _core
+from test_laws import parameter_axes
+
+HEAD = "kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n"
+
+
+def kernel(body: str) -> canvas.Kernel:
+    return canvas.parse(HEAD + "".join(f"  {line.strip()}\n" for line in body.strip().split(";")))
+
+
+SAME = {
+    "a stride before or after an activation": (
+        "a = subsample(x, H: s, W: s); return fc(relu(a), [C] -> [K])",
+        "a = fc(relu(x), [C] -> [K]); return subsample(a, H: s, W: s)",
+    ),
+    "a stride in two steps": (
+        "a = subsample(x, H: s, W: s); return fc(a, [C] -> [K])",
+        "a = subsample(x, H: s); b = fc(a, [C] -> [K]); return subsample(b, W: s)",
+    ),
+    "an activation that keeps zero, before or after a window": (
+        "u = unfold(relu(x), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
+        "u = unfold(x, H: 3, W: 3); p = subsample(relu(u), H: s, W: s); return fc(p, [C, h, w] -> [K])",
+    ),
+    "windows one after the other": (
+        "u = unfold(x, H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
+        "u = unfold(unfold(x, W: 3), H: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
+    ),
+    "contractions along different axes": (
+        "a = fc(x, [C] -> [m = C/4]); u = unfold(a, H: 3, W: 3); d = fc(u, [h] -> []);"
+        " e = fc(d, [m] -> [K]); f = fc(e, [w] -> []); return subsample(f, H: s, W: s)",
+        "a = fc(x, [C] -> [m = C/4]); u = unfold(a, H: 3, W: 3); d = fc(u, [w] -> []); f = fc(d, [h] -> []);"
+        " e = fc(f, [m] -> [K]); return subsample(e, H: s, W: s)",
+    ),
+    "the mean of a mix is the mix of means": (
+        "m = fold(x, mean: [H, W]); g = sigmoid(fc(m, [C] -> [K])); p = subsample(fc(x, [C] -> [K]), H: s, W: s);"
+        " return mul(p, g)",
+        "g = sigmoid(fold(fc(x, [C] -> [K]), mean: [H, W])); y = mul(fc(x, [C] -> [K]), g);"
+        " return subsample(y, H: s, W: s)",
+    ),
+    "a stride after two branches": (
+        "a = fc(x, [C] -> [K]); b = fc(relu(x), [C] -> [K]); return subsample(add(a, b), H: s, W: s)",
+        "p = subsample(x, H: s, W: s); a = fc(p, [C] -> [K]); b = fc(relu(p), [C] -> [K]); return add(a, b)",
+    ),
+}
+
+DIFFERENT = {
+    "an activation that makes something of zero": (
+        "u = unfold(sigmoid(x), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
+        "u = unfold(x, H: 3, W: 3); p = subsample(sigmoid(u), H: s, W: s); return fc(p, [C, h, w] -> [K])",
+    ),
+    "an activation on the other side of a contraction": (
+        "a = subsample(x, H: s, W: s); return fc(relu(a), [C] -> [K])",
+        "a = subsample(x, H: s, W: s); return relu(fc(a, [C] -> [K]))",
+    ),
+    "a stride before or after the window along its axis": (
+        "u = unfold(subsample(x, H: s, W: s), H: 3, W: 3); return fc(u, [C, h, w] -> [K])",
+        "u = subsample(unfold(x, H: 3, W: 3), H: s, W: s); return fc(u, [C, h, w] -> [K])",
+    ),
+    "the largest of a mix is not the mix of the largest": (
+        "m = fold(x, max: [H, W]); g = fc(m, [C] -> [K]); y = fc(x, [C] -> [K]);"
+        " return mul(subsample(y, H: s, W: s), g)",
+        "g = fold(fc(x, [C] -> [K]), max: [H, W]); p = subsample(fc(x, [C] -> [K]), H: s, W: s); return mul(p, g)",
+    ),
+    "a bias before a window with zeros around": (
+        "u = unfold(bias(x, [C]), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
+        "u = bias(unfold(x, H: 3, W: 3), [C]); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", SAME.values(), ids=SAME.keys())
+def test_what_commutes_has_one_form(pair):
+    one, other = map(kernel, pair)
+    assert str(one.canonical()) == str(other.canonical())
+    assert one.hash == other.hash
+    for form in (one, other):
+        check_values(form)
+
+
+@pytest.mark.parametrize("pair", DIFFERENT.values(), ids=DIFFERENT.keys())
+def test_what_does_not_commute_keeps_its_own(pair):
+    one, other = map(kernel, pair)
+    assert one.hash != other.hash
+    for form in (one, other):
+        check_values(form)
+
+
+def check_values(original: canvas.Kernel) -> None:
+    """The canonical form computes the same, each parameter taken for what it was."""
+    form, names = original.canonical_with_names()
+    layer = _core.Layer(8, 12, (7, 5), stride=2)
+    rng = np.random.default_rng(3)
+    mine = {name: rng.standard_normal(shape) for name, shape, _ in original.parameters(layer)}
+    before, after = parameter_axes(original), parameter_axes(form)
+    theirs = {}
+    for name, *_ in form.parameters(layer):
+        axes = before[names[name]]
+        moved = [axes.index(axis) for axis in after[name]] if set(axes) == set(after[name]) else range(len(axes))
+        theirs[name] = mine[names[name]].transpose(moved)
+    x = rng.standard_normal((1, 8, 7, 5))
+    np.testing.assert_allclose(
+        form.interpret(layer, x, theirs), original.interpret(layer, x, mine), rtol=1e-9, atol=1e-9
+    )
