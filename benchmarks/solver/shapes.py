@@ -1,5 +1,5 @@
-"""Writes shapes.json: the convolutions with odd windows of known networks at 224 x 224, and GPT-2's linear layers, taken
-from the architectures' definitions in transformers, run on meta tensors (DenseNet-121, which it lacks: from the paper's
+"""Writes shapes.json: the convolutions with odd windows of known networks at 224 x 224, and GPT-2's linear layers,
+taken from the definitions in transformers, run on meta tensors (DenseNet-121, which it lacks: from the paper's
 table). `python benchmarks/solver/shapes.py` makes it anew."""
 
 from __future__ import annotations
