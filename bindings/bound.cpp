@@ -39,21 +39,29 @@ Tensor tensor(const Array& array, size_t skip = 0, size_t index = 0) {
 
 }  // namespace
 
-Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget) {
-  auto binding = bind(kernel, layers, budget);
+Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
+                      const Rules& rules) {
+  auto binding = bind(kernel, layers, budget, rules);
   if (!binding) throw Infeasible("kernel '" + kernel.name() + "': " + binding.fault().str());
   return std::move(*binding);
 }
 
-BoundLayer bind_layer_alone(const Kernel& kernel, const Layer& layer) {
-  return bind_or_throw(kernel, {layer}, {}).layers[0];
+Share share(const std::string& name) {
+  if (name == "layer") return Share::kLayer;
+  if (name == "shape") return Share::kShape;
+  if (name == "network") return Share::kNetwork;
+  throw ArgumentError("share must be 'layer', 'shape' or 'network', got '" + name + "'");
 }
 
-std::string source(const BoundLayer& bound) { return emit_torch(bound.kernel, bound.values).text; }
+BoundLayer bind_layer_alone(const Kernel& kernel, const Layer& layer) {
+  return bind_or_throw(kernel, {layer}, {}, {}).layers[0];
+}
+
+std::string source(const BoundLayer& bound) { return emit_torch(*bound.kernel, bound.values).text; }
 
 nb::list parameters(const BoundLayer& bound) {
   nb::list list;
-  for (const ParameterShape& shape : emit_torch(bound.kernel, bound.values).parameters) {
+  for (const ParameterShape& shape : emit_torch(*bound.kernel, bound.values).parameters) {
     list.append(nb::make_tuple(shape.name, tuple(shape.logical), tuple(shape.stored)));
   }
   return list;
@@ -61,7 +69,7 @@ nb::list parameters(const BoundLayer& bound) {
 
 nb::object interpret(const BoundLayer& bound, const Array& x, const nb::dict& given) {
   // One batch axis; for a kernel that takes every position by itself any number of axes before the channels.
-  const size_t axes = bound.kernel.signature().from.size();
+  const size_t axes = bound.kernel->signature().from.size();
   const size_t leading = axes > 1 ? 1 : x.ndim() - std::min<size_t>(x.ndim(), 1);
   if (x.ndim() != leading + axes) {
     throw ArgumentError(std::string("the input must have the shape ") + (axes == 1            ? "[..., c_in]"
@@ -70,7 +78,7 @@ nb::object interpret(const BoundLayer& bound, const Array& x, const nb::dict& gi
   }
   std::map<std::string, std::string>
       kernel_names;  // a module's parameter may be named a little differently: half_ for half
-  for (const auto& entry : parameter_shapes(bound.kernel, bound.values))
+  for (const auto& entry : parameter_shapes(*bound.kernel, bound.values))
     kernel_names[python_name(entry.first)] = entry.first;
   Parameters parameters;
   for (auto [key, array] : given) {
@@ -88,7 +96,7 @@ nb::object interpret(const BoundLayer& bound, const Array& x, const nb::dict& gi
   auto* data = new std::vector<double>();
   nb::capsule owner(data, [](void* pointer) noexcept { delete static_cast<std::vector<double>*>(pointer); });
   for (size_t part = 0; part < parts; ++part) {
-    const Interpretation run = canvas::interpret(bound.kernel, bound.values, tensor(x, leading, part), parameters);
+    const Interpretation run = canvas::interpret(*bound.kernel, bound.values, tensor(x, leading, part), parameters);
     data->insert(data->end(), run.result.data.begin(), run.result.data.end());
     if (part == 0) shape.insert(shape.end(), run.result.shape.begin(), run.result.shape.end());
   }
@@ -97,12 +105,12 @@ nb::object interpret(const BoundLayer& bound, const Array& x, const nb::dict& gi
 
 int64_t counted_flops(const BoundLayer& bound) {
   Parameters parameters;
-  for (const auto& [name, shape] : parameter_shapes(bound.kernel, bound.values)) parameters[name] = Tensor(shape);
+  for (const auto& [name, shape] : parameter_shapes(*bound.kernel, bound.values)) parameters[name] = Tensor(shape);
   std::vector<int64_t> extents;
-  for (const Axis& axis : bound.kernel.signature().from)
+  for (const Axis& axis : bound.kernel->signature().from)
     extents.push_back(axis.size.evaluate(bound.values).value_or(0));
-  const int64_t runs = bound.kernel.signature().per_position() ? std::max<int64_t>(1, bound.layer.tokens) : 1;
-  return runs * canvas::interpret(bound.kernel, bound.values, Tensor(extents), parameters).flops;
+  const int64_t runs = bound.kernel->signature().per_position() ? std::max<int64_t>(1, bound.layer.tokens) : 1;
+  return runs * canvas::interpret(*bound.kernel, bound.values, Tensor(extents), parameters).flops;
 }
 
 }  // namespace canvas::python

@@ -12,7 +12,10 @@ namespace canvas::python {
 using Array = nanobind::ndarray<const double, nanobind::c_contig, nanobind::device::cpu>;
 
 // The binding, or Infeasible with the reason.
-Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget);
+Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules);
+
+// "layer", "shape" or "network"; ArgumentError for anything else.
+Share share(const std::string& name);
 
 // The kernel on one layer, its free sizes as large as they go.
 BoundLayer bind_layer_alone(const Kernel& kernel, const Layer& layer);

@@ -134,16 +134,29 @@ void bind_kernel(nb::module_& module) {
       .def("dot", &emit_dot, "The kernel's graph as Graphviz source.")
       .def(
           "bind",
-          [](const Kernel& kernel, const std::vector<Layer>& layers, std::optional<Budget> budget) {
-            return bind_or_throw(kernel, layers, budget.value_or(Budget{}));
+          [](const Kernel& kernel, const std::vector<Layer>& layers, std::optional<Budget> budget,
+             const std::string& shared, int64_t multiple_of) {
+            return bind_or_throw(kernel, layers, budget.value_or(Budget{}), {share(shared), multiple_of});
           },
-          "layers"_a, "budget"_a = nb::none(),
+          "layers"_a, "budget"_a = nb::none(), nb::kw_only(), "share"_a = "layer", "multiple_of"_a = 1,
           "Chooses the kernel's free sizes for a network.\n\n"
-          "Args:\n    layers: the layers that it must serve.\n    budget: limits that hold for all layers together.\n\n"
+          "Args:\n    layers: the layers that it must serve. One listed with a count is one layer: its copies take the "
+          "same "
+          "sizes.\n    budget: the limits.\n    share: who takes the same sizes: 'layer' (each entry has its own), "
+          "'shape' "
+          "(entries of equal channels, extents and\n        stride), 'network' (all).\n    multiple_of: where a free "
+          "size "
+          "decides how many channels a value has, they come in multiples of this (8 or 16 suit\n        much "
+          "hardware).\n\n"
           "Returns:\n    Binding: the legal sizes that use the budget most (geometric mean of FLOPs and parameter "
           "use).\n\n"
-          "Raises:\n    Infeasible: no sizes are legal or none keeps the budget; the message says which and by how "
-          "much.\n")
+          "Raises:\n    Infeasible: no sizes are legal or none keeps the budget; the message says which, by how much, "
+          "on "
+          "which layer, and the\n        nearest budget that would do.\n    ValueError: no layers, or an unknown "
+          "share.\n\n"
+          "Example:\n    >>> bound = canvas.zoo()['low_rank'].bind([Layer(64, 64), Layer(128, 128)], "
+          "Budget(flops=0.5))\n"
+          "    >>> bound[0].sizes, bound[1].sizes\n    ({'r': 2}, {'r': 2})\n")
       .def(
           "serves", [](const Kernel& kernel, const Layer& layer) { return !misfit(kernel.signature(), layer); },
           "layer"_a,

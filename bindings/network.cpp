@@ -6,6 +6,8 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstdio>
+
 #include "bindings.h"
 #include "bound.h"
 #include "canvas/solve/binding.h"
@@ -17,18 +19,26 @@ namespace canvas::python {
 
 namespace {
 
-using Limit = std::optional<std::variant<double, std::pair<double, double>>>;
+// An absolute limit, as Python sees it.
+struct Amount {
+  double high = 0;
+  double low = 0;
+};
+
+using Limit = std::optional<std::variant<double, std::pair<double, double>, Amount>>;
 
 std::optional<Range> range(const Limit& limit) {
   if (!limit) return std::nullopt;
   if (const double* high = std::get_if<double>(&*limit)) return Range{0, *high};
+  if (const Amount* amount = std::get_if<Amount>(&*limit)) return Range{amount->low, amount->high, true};
   const auto& both = std::get<std::pair<double, double>>(*limit);
   return Range{both.first, both.second};
 }
 
-std::optional<std::pair<double, double>> pair(const std::optional<Range>& range) {
-  if (!range) return std::nullopt;
-  return std::pair(range->low, range->high);
+nb::object limit(const std::optional<Range>& range) {
+  if (!range) return nb::none();
+  if (range->absolute) return nb::cast(Amount{range->high, range->low});
+  return nb::make_tuple(range->low, range->high);
 }
 
 // Costs are whole numbers, but may be past 64 bits.
@@ -117,27 +127,56 @@ void bind_layer(nb::module_& module) {
 }
 
 void bind_budget(nb::module_& module) {
+  nb::class_<Amount>(module, "Amount",
+                     "A limit of a Budget in absolute numbers (operations, parameters, bytes), not as a fraction.\n\n"
+                     "Args:\n    high: at most this much.\n    low: at least this much.\n\n"
+                     "Example:\n    >>> Budget(params=Amount(2e6), flops=0.5).params\n    Amount(2e+06)\n")
+      .def(nb::init<double, double>(), "high"_a, nb::kw_only(), "low"_a = 0.0)
+      .def_ro("low", &Amount::low)
+      .def_ro("high", &Amount::high)
+      .def("__eq__",
+           [](const Amount& a, nb::object b) {
+             return nb::isinstance<Amount>(b) && a.low == nb::cast<const Amount&>(b).low &&
+                    a.high == nb::cast<const Amount&>(b).high;
+           })
+      .def("__hash__", [](const Amount& amount) { return nb::hash(nb::make_tuple(amount.low, amount.high)); })
+      .def("__repr__", [](const Amount& amount) {
+        char text[80];
+        if (amount.low > 0) {
+          std::snprintf(text, sizeof text, "Amount(%g, low=%g)", amount.high, amount.low);
+        } else {
+          std::snprintf(text, sizeof text, "Amount(%g)", amount.high);
+        }
+        return std::string(text);
+      });
   nb::class_<Budget>(module, "Budget",
                      "Limits on the replaced layers, each a fraction of what the originals cost together (1.0: as "
-                     "much), or (low, high).\n\n"
+                     "much), or (low, high), or an Amount.\n\n"
                      "Args:\n    flops: operations of one image.\n    params: trained numbers.\n    memory: largest "
                      "layer's activations.\n"
-                     "    latency: measured time; checked by whoever measures.\n\n"
+                     "    latency: measured time, as a fraction; checked by whoever measures.\n    each: a Budget "
+                     "(flops, params, memory) "
+                     "that every layer by itself must keep, against its own original.\n\n"
                      "Raises:\n    ValueError: a limit is negative, not finite, or low is above high.\n\n"
                      "Example:\n    >>> Budget(flops=0.5, params=(0.1, 0.5)).params\n    (0.1, 0.5)\n")
       .def(
           "__init__",
-          [](Budget* self, const Limit& flops, const Limit& params, const Limit& memory, const Limit& latency) {
-            Budget budget{range(flops), range(params), range(memory), range(latency)};
+          [](Budget* self, const Limit& flops, const Limit& params, const Limit& memory, const Limit& latency,
+             std::optional<Budget> each) {
+            Budget budget{range(flops), range(params), range(memory), range(latency), nullptr};
+            if (each) budget.each = std::make_shared<const Budget>(*each);
             budget.check();
             new (self) Budget(budget);
           },
           nb::kw_only(), "flops"_a = nb::none(), "params"_a = nb::none(), "memory"_a = nb::none(),
-          "latency"_a = nb::none())
-      .def_prop_ro("flops", [](const Budget& budget) { return pair(budget.flops); })
-      .def_prop_ro("params", [](const Budget& budget) { return pair(budget.params); })
-      .def_prop_ro("memory", [](const Budget& budget) { return pair(budget.memory); })
-      .def_prop_ro("latency", [](const Budget& budget) { return pair(budget.latency); });
+          "latency"_a = nb::none(), "each"_a = nb::none())
+      .def_prop_ro("flops", [](const Budget& budget) { return limit(budget.flops); })
+      .def_prop_ro("params", [](const Budget& budget) { return limit(budget.params); })
+      .def_prop_ro("memory", [](const Budget& budget) { return limit(budget.memory); })
+      .def_prop_ro("latency", [](const Budget& budget) { return limit(budget.latency); })
+      .def_prop_ro("each", [](const Budget& budget) {
+        return budget.each ? std::optional<Budget>(*budget.each) : std::nullopt;
+      });
 }
 
 }  // namespace
@@ -149,7 +188,7 @@ void bind_network(nb::module_& module) {
       module, "BoundLayer",
       "One layer of a Binding: ``.layer``, ``.sizes`` (the chosen dynamic variables), costs of one such layer.")
       .def_ro("layer", &BoundLayer::layer)
-      .def_prop_ro("sizes", [](const BoundLayer& bound) { return dynamic_values(bound.kernel, bound.values); })
+      .def_prop_ro("sizes", [](const BoundLayer& bound) { return dynamic_values(*bound.kernel, bound.values); })
       .def_prop_ro("flops", [](const BoundLayer& bound) { return whole(bound.cost.flops); })
       .def_prop_ro("params", [](const BoundLayer& bound) { return whole(bound.cost.params); })
       .def_prop_ro("memory", [](const BoundLayer& bound) { return whole(bound.cost.memory); })
@@ -161,7 +200,12 @@ void bind_network(nb::module_& module) {
            "Operations that the reference interpreter counts while it runs one image or sequence.");
   nb::class_<Binding>(module, "Binding",
                       "A kernel with sizes chosen for a network's layers. ``binding[i]`` is the i-th layer's.")
-      .def_ro("kernel", &Binding::kernel)
+      .def_prop_ro("kernel", [](const Binding& binding) { return *binding.kernel; })
+      .def_ro("gap", &Binding::gap,
+              "0.0: these sizes are proven the best; otherwise no others have a geometric mean of FLOPs and parameters "
+              "that is more than this fraction larger.")
+      .def_ro("complete", &Binding::complete,
+              "False where a layer has more legal values than can be listed: the best is that of an even part of them.")
       .def_prop_ro(
           "flops", [](const Binding& binding) { return whole(binding.cost.flops); },
           "Operations of all layers with their counts, one image.")

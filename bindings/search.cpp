@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "bindings.h"
+#include "bound.h"
 #include "canvas/base/error.h"
 #include "canvas/search/search.h"
 
@@ -39,10 +40,14 @@ Limits limits(const nb::kwargs& given) {
       *count->second = limit<int>(name, value, "a whole number");
     } else if (const auto flag = switches.find(name); flag != switches.end()) {
       *flag->second = limit<bool>(name, value, "True or False");
+    } else if (name == "share") {
+      limits.rules.share = share(limit<std::string>(name, value, "'layer', 'shape' or 'network'"));
+    } else if (name == "multiple_of") {
+      limits.rules.multiple_of = limit<int64_t>(name, value, "a whole number");
     } else if (name == "weights") {
       limits.weights = limit<std::map<std::string, double>>(name, value, "a dict from primitives to numbers");
     } else {
-      std::string known = "weights";
+      std::string known = "weights, share, multiple_of";
       for (const auto& [other, unused] : counts) known += ", " + other;
       for (const auto& [other, unused] : switches) known += ", " + other;
       throw ArgumentError("no limit is called '" + name + "'; there are " + known);
@@ -67,7 +72,7 @@ void bind_search(nb::module_& module) {
         const Limits asked = limits(given);
         std::vector<Kernel> kernels;
         for (Sample& found : sample(layers, count, seed, budget.value_or(Budget{}), asked)) {
-          kernels.push_back(std::move(found.binding.kernel));
+          kernels.push_back(*found.binding.kernel);
         }
         return kernels;
       },
@@ -80,13 +85,14 @@ void bind_search(nb::module_& module) {
       "max_width, max_variables,\n"
       "        min_reach (positions that one output sees: 3, or 1 for linear layers), full_flow, trainable,\n"
       "        mix_tokens (False: kernels that take every token by itself, as causal models need),\n"
-      "        weights (a number per primitive; 0 forbids it).\n\n"
+      "        weights (a number per primitive; 0 forbids it),\n"
+      "        share and multiple_of (how free sizes are chosen) as for Kernel.bind.\n\n"
       "Returns:\n    list[Kernel]: in canonical form, distinct by hash.\n\n"
       "Raises:\n    Infeasible: nothing fits the budget.\n    ValueError: a limit is unknown or out of range.\n");
   nb::class_<Candidate>(module, "Candidate", "What Search.ask() gives: a kernel bound to the network.")
       .def_ro("index", &Candidate::index)
       .def_ro("hash", &Candidate::hash)
-      .def_prop_ro("kernel", [](const Candidate& candidate) { return candidate.binding.kernel; })
+      .def_prop_ro("kernel", [](const Candidate& candidate) { return *candidate.binding.kernel; })
       .def_ro("binding", &Candidate::binding)
       .def_ro("origin", &Candidate::origin)
       .def_ro("parent", &Candidate::parent);

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 COMMUTING = ("add", "mul", "max", "min", "contract")
 WEIGHTED = ("fc", "scale", "bias")
@@ -200,3 +201,21 @@ def shuffled(text: str, rng: random.Random) -> Text:
     for change in (decorate, rename, rename_variables, swap, reorder):
         change(apart, rng)
     return apart
+
+
+VARIABLE = r"[A-Za-z_]\w*"
+
+
+def substituted(kernel: Any, values: dict[str, int]) -> str:
+    """The kernel's text with its dynamic variables written as numbers."""
+    text = taken_apart(str(kernel))
+    for line in text.lines:
+        for i, argument in enumerate(line.arguments):
+            if " -> " in argument:
+                old, new = argument.split(" -> ")
+                made = [entry.split(" = ") for entry in entries(new)]
+                made = [
+                    f"{name} = {re.sub(VARIABLE, lambda m: str(values.get(m[0], m[0])), size)}" for name, size in made
+                ]
+                line.arguments[i] = f"{old} -> [{', '.join(made)}]"
+    return str(text)

@@ -11,27 +11,11 @@ import pytest
 import canvas
 from canvas import Budget, Infeasible, Kernel, Layer
 from sampled import SEED, population
-from shuffling import entries, taken_apart
+from shuffling import substituted
 
 COSTS = ("flops", "params", "memory")
-VARIABLE = r"[A-Za-z_]\w*"
 PARTS = {"fire", "ghost", "inception_next", "mixconv", "octave"}  # of the zoo; need two parts of channels, or three
 MOST = 12  # channels in the oracle's networks, hence the largest value of a variable
-
-
-def substituted(kernel: Kernel, values: dict[str, int]) -> str:
-    """The kernel's text with its dynamic variables written as numbers."""
-    text = taken_apart(str(kernel))
-    for line in text.lines:
-        for i, argument in enumerate(line.arguments):
-            if " -> " in argument:
-                old, new = argument.split(" -> ")
-                made = [entry.split(" = ") for entry in entries(new)]
-                made = [
-                    f"{name} = {re.sub(VARIABLE, lambda m: str(values.get(m[0], m[0])), size)}" for name, size in made
-                ]
-                line.arguments[i] = f"{old} -> [{', '.join(made)}]"
-    return str(text)
 
 
 def total(layers: list[Layer]) -> dict[str, float]:
@@ -97,7 +81,7 @@ def check_against_oracle(kernel: Kernel, layers: list[Layer], budget: Budget, fo
     """Whether it binds; fails where it is not what the oracle says."""
     legal = [use for use in found.values() if max(misses(use, budget).values()) <= 1]
     try:
-        binding = kernel.bind(layers, budget)
+        binding = kernel.bind(layers, budget, share="network")
     except Infeasible as error:
         assert not legal, f"{error}, but these fit: {legal}"
         if not found:

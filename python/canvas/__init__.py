@@ -16,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import canvas.kernel  # noqa: F401  (attaches Kernel.module and Kernel.draw)
-from canvas._core import Binding, Budget, Infeasible, Kernel, KernelError, Layer, parse, primitives, sample
+from canvas._core import Amount, Binding, Budget, Infeasible, Kernel, KernelError, Layer, parse, primitives, sample
 from canvas.errors import UserError
 from canvas.hand_designed import zoo
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Amount",
     "Binding",
     "Budget",
     "Infeasible",

@@ -143,7 +143,7 @@ class Judge:
         self, evaluate: Callable[..., Mapping[str, float]], settings: Mapping[str, Any], strict: bool = True
     ) -> None:
         self.evaluate, self.strict = evaluate, strict
-        self.settings = {name: settings[name] for name in ("layers", "budget", "objectives", "seed")}
+        self.settings = {name: settings[name] for name in ("layers", "budget", "objectives", "seed", "limits")}
 
     def prepare(self) -> None:
         self.layers, self.budget = layers_of(self.settings), budget_of(self.settings)
@@ -165,12 +165,13 @@ class Judge:
         return metrics
 
     def _bind(self, kernel: Any) -> Any:
+        rules = rules_of(self.settings)
         try:
-            return kernel.bind(self.layers, self.budget)
+            return kernel.bind(self.layers, self.budget, **rules)
         except _core.Infeasible:
             if self.strict:
                 raise
-            return kernel.bind(self.layers)
+            return kernel.bind(self.layers, **rules)
 
     def _hold_latency(self, metrics: Mapping[str, float]) -> None:
         if not self.strict:
@@ -209,9 +210,37 @@ def layer_of(fields: Mapping[str, Any]) -> Any:
     return _core.Layer(**{**fields, "spatial": tuple(fields["spatial"])})
 
 
+def rules_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How a study chooses free sizes: what `Kernel.bind` takes besides layers and budget."""
+    return {name: settings["limits"][name] for name in ("share", "multiple_of") if name in settings["limits"]}
+
+
 def budget_of(settings: Mapping[str, Any]) -> Any:
     """The budget of a study's settings, or None."""
-    fields = settings["budget"]
-    if fields is None:
+    return settings["budget"] and _budget(settings["budget"])
+
+
+def _budget(fields: Mapping[str, Any]) -> Any:
+    limits = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    for name, value in fields.items():
+        if name == "each":
+            limits[name] = _budget(value)
+        elif isinstance(value, Mapping):
+            low, high = value["amount"]
+            limits[name] = _core.Amount(high, low=low)
+    return _core.Budget(**limits)
+
+
+def budget_fields(budget: Any) -> dict[str, Any] | None:
+    """A budget as JSON gives it back: each limit None, [low, high] or {"amount": [low, high]}; `each` where there is
+    one."""
+    if budget is None:
         return None
-    return _core.Budget(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    fields: dict[str, Any] = {}
+    for name in ("flops", "params", "memory", "latency"):
+        limit = getattr(budget, name)
+        if isinstance(limit, _core.Amount):
+            fields[name] = {"amount": [limit.low, limit.high]}
+        else:
+            fields[name] = limit and list(limit)
+    return fields if budget.each is None else {**fields, "each": budget_fields(budget.each)}

@@ -18,11 +18,10 @@ from canvas.errors import StudyError, UserError
 from canvas.executor import Executor, usable_cores
 from canvas.objectives import pareto
 from canvas.progress import Status, console_progress
-from canvas.session import Judge, Session, budget_of, layer_of, layers_of, new_search
+from canvas.session import Judge, Session, budget_fields, budget_of, layer_of, layers_of, new_search, rules_of
 from canvas.store import NoStudy, Record, Store
 
 LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count", "tokens")
-BUDGET_FIELDS = ("flops", "params", "memory", "latency")
 # What the sampler counts, in its order.
 SAMPLED = ("tried", "illegal", "duplicate", "over_budget", "implausible", "kept")
 
@@ -43,7 +42,7 @@ class Trial(Record):
     def binding(self) -> Any:
         """The kernel bound to the study's layers under its budget."""
         assert self.study is not None
-        return self.kernel.bind(self.study.layers, self.study.budget)
+        return self.kernel.bind(self.study.layers, self.study.budget, **rules_of(self.study.settings))
 
     def apply(self, model: Any) -> Any:
         """A copy of `model` with this kernel in the place of the layers that the study was made for.
@@ -77,7 +76,7 @@ class Study:
     Args:
         path: the study file.
         layers: the layers to replace: what `canvas.targets` gives, or `canvas.Layer`s.
-        budget: `canvas.Budget`, fractions of the layers' total. Its latency limit is held against the metric
+        budget: `canvas.Budget`, on the layers together and each by itself. Its latency limit is held against the metric
             `latency_ratio`.
         objectives: "accuracy" is maximised, anything else is minimised. Each is a metric of the evaluation's result
             ("latency" is the first of latency_ratio, latency_ms, latency).
@@ -88,7 +87,8 @@ class Study:
         rungs: metrics (more is better) that the evaluation reports on its way, cheapest first: a candidate goes on past
             one only if it is in the best third of those before it, candidates 0 to i - lookahead (successive halving).
         note: anything to keep beside the settings (JSON values), such as how to evaluate.
-        **limits: limits on the kernels sampled, as for `canvas.sample`.
+        **limits: limits on the kernels sampled, as for `canvas.sample`, and how their free sizes are chosen (`share`,
+            `multiple_of`), as for `Kernel.bind`.
 
     Raises:
         StudyError: the file cannot be used, or holds a study made with other arguments.
@@ -120,7 +120,7 @@ class Study:
                 for layer in layers
                 if hasattr(layer, "name")
             ],
-            "budget": budget and _fields(budget, BUDGET_FIELDS),
+            "budget": budget_fields(budget),
             "objectives": list(objectives),
             "seed": seed,
             "strategy": strategy,

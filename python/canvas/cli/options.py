@@ -32,7 +32,7 @@ Kinds = Annotated[
 LAYER = "C,K (linear), C,K,T=TOKENS, C,K,W, C,K,HxW or C,K,DxHxW, then ,STRIDE"
 Layers = Annotated[list[str] | None, typer.Option("--layer", metavar="LAYER", help=f"{LAYER}, such as 64,128,32x32,2.")]
 LONGEST = 2_000_000  # bytes read of a kernel file: more than any kernel has
-LIMIT_HELP = "At most this fraction of the original's, or LOW:HIGH."
+LIMIT_HELP = "At most this fraction of the original's, or LOW:HIGH; with a unit (k, M, G, T) an amount: 300M."
 Flops = Annotated[str | None, typer.Option("--flops", metavar="LIMIT", help=LIMIT_HELP)]
 Params = Annotated[str | None, typer.Option("--params", metavar="LIMIT", help=LIMIT_HELP)]
 Memory = Annotated[str | None, typer.Option("--memory", metavar="LIMIT", help=LIMIT_HELP)]
@@ -99,7 +99,7 @@ def example(text: str) -> Any:
 
 
 def budget(**limits: str | None) -> Any:
-    """A budget from LIMIT or LOW:HIGH texts, or None if there is none of them.
+    """A budget from LIMIT or LOW:HIGH texts, or None if there is none of them. A number with a unit is an amount.
 
     Raises:
         UserError: a text is not of this form.
@@ -107,22 +107,57 @@ def budget(**limits: str | None) -> Any:
     Example:
         >>> budget(flops="0.5", params="0.1:0.4", memory=None).params
         (0.1, 0.4)
+        >>> budget(flops="300M").flops
+        Amount(3e+08)
     """
-    values: dict[str, Any] = {}
-    for name, text in limits.items():
-        if text is None:
-            continue
-        try:
-            low, high = (float(part) for part in text.split(":")) if ":" in text else (0.0, float(text))
-        except ValueError:
-            low, high = 0.0, -1.0
-        if not 0 <= low <= high or not 0 < high < float("inf"):
-            raise UserError(f"budget --{name} '{text}': needs a fraction of the original's, such as 0.5, or LOW:HIGH")
-        values[name] = (low, high) if ":" in text else high
+    values = {name: _limit(f"--{name}", text) for name, text in limits.items() if text is not None}
+    return _core.Budget(**values) if values else None
+
+
+def named_budget(texts: Sequence[str]) -> Any:
+    """A budget from NAME=LIMIT texts; a name with `each.` before it is for every layer by itself.
+
+    Raises:
+        UserError: a text is not of this form.
+
+    Example:
+        >>> named_budget(["flops=0.5", "each.memory=2"]).each.memory
+        (0.0, 2.0)
+    """
+    given: dict[bool, dict[str, Any]] = {False: {}, True: {}}
+    for text in ",".join(texts).split(",") if texts else ():
+        name, sign, limit = text.partition("=")
+        single = name.startswith("each.")
+        if not sign or name.removeprefix("each.") not in ("flops", "params", "memory"):
+            raise UserError(f"--budget '{text}': needs NAME=LIMIT; names are flops, params, memory, each.flops, …")
+        given[single][name.removeprefix("each.")] = _limit(f"--budget {name}", limit)
+    each = {"each": _core.Budget(**given[True])} if given[True] else {}
+    return _core.Budget(**given[False], **each)
+
+
+UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
+def _limit(option: str, text: str) -> Any:
+    """One limit: a fraction, a pair of fractions, or an amount."""
+    parts = text.split(":")
+    units = [UNITS.get(part[-1:]) for part in parts]
     try:
-        return _core.Budget(**values) if values else None
-    except ValueError as error:
-        raise UserError(f"budget: {error}") from error
+        numbers = [float(part[:-1]) * unit if unit else float(part) for part, unit in zip(parts, units, strict=True)]
+        low, high = numbers if len(numbers) == 2 else (0.0, *numbers)
+    except (ValueError, TypeError):
+        low, high = 0.0, -1.0
+    mixed = any(units) and not all(
+        unit or number == 0 for unit, number in zip(units, (low, high)[-len(units) :], strict=True)
+    )
+    if mixed or not 0 <= low <= high or not 0 < high < float("inf"):
+        raise UserError(
+            f"budget {option} '{text}': needs a fraction of the original's, such as 0.5, an amount, such as 300M,"
+            " or LOW:HIGH"
+        )
+    if any(units):
+        return _core.Amount(high, low=low)
+    return (low, high) if len(parts) == 2 else high
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, Any]:
@@ -209,3 +244,23 @@ def kernel(path: str) -> Any:
         'low_rank'
     """
     return _core.parse(text_of(path), "<stdin>" if path == "-" else path)
+
+
+def named_kernel(name: str) -> Any:
+    """A kernel of the zoo, or of a file that ends in .canvas (`-`: the standard input).
+
+    Raises:
+        UserError: there is none of that name.
+        KernelError: the file holds no kernel.
+
+    Example:
+        >>> named_kernel("low_rank").name
+        'low_rank'
+    """
+    from canvas import zoo
+
+    if name == "-" or name.endswith(".canvas"):
+        return kernel(name)
+    if name not in zoo():
+        raise UserError(f"--kernel {name}: no such kernel; give a FILE.canvas or one of {', '.join(zoo())}")
+    return zoo()[name]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from canvas._core import Amount
 from canvas.progress import figures
 
 if TYPE_CHECKING:
@@ -65,11 +66,44 @@ def costs(binding: Any) -> dict[str, Any]:
         {"layer": layer_fields(bound.layer), **_totals(bound), "sizes": dict(bound.sizes)}
         for bound in map(binding.__getitem__, range(len(binding)))
     ]
-    return {**_totals(binding), "layers": layers}
+    return {**_totals(binding), "gap": binding.gap, "layers": layers}
 
 
 def _totals(thing: Any) -> dict[str, Any]:
     return {name: getattr(thing, name) for name in ("flops", "params", "memory")}
+
+
+def bound_table(names: Sequence[str], binding: Any, budget: Any) -> None:
+    """Prints a binding layer by layer: sizes, costs, and what part of the budget (without a limit: of the original)
+    each takes."""
+    layers = [binding[i] for i in range(len(binding))]
+    allowed, measured = {}, {}
+    for name in ("flops", "params"):
+        limit = getattr(budget, name)
+        original = sum(getattr(bound.layer, name) * bound.layer.count for bound in layers)
+        amount = isinstance(limit, Amount)
+        allowed[name] = original if limit is None else limit.high if amount else limit[1] * original
+        measured[name] = "of the original" if limit is None else "of the budget"
+    rows = table(
+        "layer", "in", "out", "extent", "stride", "count", "sizes",
+        "MFLOPs", measured["flops"], "parameters", measured["params"], "memory",
+    )  # fmt: skip
+    for name, bound in zip(names, layers, strict=True):
+        layer = bound.layer
+        sizes = ", ".join(f"{variable} = {value}" for variable, value in sorted(bound.sizes.items()))
+        shape = (layer.c_in, layer.c_out, extents(layer), layer.stride, layer.count)
+        rows.add_row(name, *map(str, shape), sizes or "-", *_used(bound, layer.count, allowed))
+    rows.add_row("all", *[""] * 6, *_used(binding, 1, allowed))
+    out = console()
+    out.print(rows)
+    if binding.gap > 0:
+        out.print(f"no other sizes use more than {binding.gap:.2g} of this more")
+
+
+def _used(thing: Any, count: int, allowed: dict[str, float]) -> list[str]:
+    flops, params = thing.flops * count, thing.params * count
+    shares = [f"{100 * used / allowed[name]:.1f} %" for name, used in (("flops", flops), ("params", params))]
+    return [f"{flops / 1e6:.2f}", shares[0], f"{params:,}", shares[1], f"{thing.memory / 1e3:,.0f} kB"]
 
 
 def study_fields(study: Any) -> dict[str, Any]:

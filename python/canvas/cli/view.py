@@ -9,8 +9,9 @@ import typer
 
 from canvas import _core
 from canvas.cli import options
-from canvas.cli.options import Flops, Input, Json, Kinds, Layers, Limits, Memory, Params, Seed
+from canvas.cli.options import LIMIT_HELP, Flops, Input, Json, Kinds, Layers, Limits, Memory, Params, Seed
 from canvas.cli.printing import (
+    bound_table,
     console,
     costs,
     entry_fields,
@@ -30,19 +31,50 @@ def targets(
     model: Annotated[str, typer.Argument(metavar="NAME|PATH.py:FUNCTION")],
     input: Input = None,
     kind: Kinds = None,
+    kernel: Annotated[
+        str | None, typer.Option("--kernel", metavar="NAME|FILE.canvas", help="Show how this kernel is bound to them.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--budget",
+            metavar="NAME=LIMIT",
+            help="For --kernel: flops, params or memory, each.flops … for every layer by itself; " + LIMIT_HELP,
+        ),
+    ] = None,
+    share: Annotated[
+        str, typer.Option("--share", help="Who takes the same sizes: layer, shape (as in a search) or network.")
+    ] = "shape",
+    multiple_of: Annotated[int, typer.Option("--multiple-of", min=1, help="Free channels come in multiples.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Lists the layers of a model that a kernel can replace.
+    """Lists the layers of a model that a kernel can replace; with --kernel, the sizes and costs that it has on each.
 
     Examples:
     canvas targets resnet18
     canvas targets nets.py:build --input 3x64x64 --json
     canvas targets nets.py:vit --input 3x32x32 --kind conv --kind linear
     canvas targets nets.py:gpt2 --input ids:16 --kind linear
+    canvas targets resnet18 --kernel low_rank --budget flops=0.3 --budget params=2M
     """
+    if budget and kernel is None:
+        raise UserError("--budget: say which kernel to bind: --kernel NAME|FILE.canvas, such as --kernel low_rank")
     found = find_targets(model, input, kind)
+    fields: dict[str, Any] = {"targets": [{"name": target.name, **layer_fields(target.layer)} for target in found]}
+    if kernel is not None:
+        limits, chosen = options.named_budget(budget or []), options.named_kernel(kernel)
+        served = [target for target in found if chosen.serves(target.layer)] or found
+        try:
+            layers = [target.layer for target in served]
+            binding = chosen.bind(layers, limits, share=share, multiple_of=multiple_of)
+        except _core.Infeasible:
+            raise
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        names = [target.name for target in served]
+        return put({**fields, "binding": costs(binding)}) if as_json else bound_table(names, binding, limits)
     if as_json:
-        return put({"targets": [{"name": target.name, **layer_fields(target.layer)} for target in found]})
+        return put(fields)
     rows = table("layer", "kind", "in", "out", "extent", "stride", "groups", "MFLOPs", "parameters", "count")
     for target in found:
         layer = target.layer
@@ -84,6 +116,8 @@ def sample(
     canvas sample --model nets.py:gpt2 --input ids:16 --kind linear --limit mix_tokens=false
     canvas sample --layer 768,3072,T=197 --layer 3072,768,T=197 --params 0.5
     """
+    from canvas.session import rules_of
+
     if (model is None) == (not layer):
         raise UserError("say what to sample for: either --model or --layer")
     if model is None:
@@ -93,8 +127,10 @@ def sample(
 
         layers = merged(find_targets(model, input, kind))
     budget = options.budget(flops=flops, params=params, memory=memory)
+    given = options.limits(limit or [])
+    rules = rules_of({"limits": given})
     try:
-        kernels = _core.sample(layers, count, seed=seed, budget=budget, **options.limits(limit or []))
+        kernels = _core.sample(layers, count, seed=seed, budget=budget, **given)
     except _core.Infeasible:
         raise
     except ValueError as error:
@@ -103,13 +139,13 @@ def sample(
         return put(
             {
                 "kernels": [
-                    {"hash": kernel.hash, "text": str(kernel), **costs(kernel.bind(layers, budget))}
+                    {"hash": kernel.hash, "text": str(kernel), **costs(kernel.bind(layers, budget, **rules))}
                     for kernel in kernels
                 ]
             }
         )
     for kernel in kernels:
-        binding = kernel.bind(layers, budget)
+        binding = kernel.bind(layers, budget, **rules)
         print(f"# {kernel.hash[:12]}  {binding.flops / 1e6:.2f} MFLOPs, {binding.params:,} parameters\n{kernel}")
 
 

@@ -11,17 +11,6 @@ namespace {
 
 constexpr double kBytes = 4;  // fp32
 
-double number(const Size& size, const Values& values) {
-  const auto whole = size.evaluate(values);
-  return whole ? static_cast<double>(*whole) : HUGE_VAL;
-}
-
-double total(const std::vector<Size>& sizes, const Values& values) {
-  double sum = 0;
-  for (const Size& size : sizes) sum += number(size, values);
-  return sum;
-}
-
 // The value whose storage each value uses: itself, or that of a view's operand. Windows that only weighted contractions read are
 // read in place.
 std::vector<size_t> storage(const Kernel& kernel) {
@@ -54,25 +43,46 @@ CostModel::CostModel(const Kernel& kernel) {
   for (size_t i = 1; i < nodes.size(); ++i) {
     const Node& node = nodes[i];
     const auto operands = kernel.operands(node);
-    if (node.primitive->flops) flops_.push_back(times * node.primitive->flops(operands, node));
-    if (node.primitive->weighted()) params_.push_back(volume(node.primitive->parameter(*operands[0], node.attributes)));
+    if (node.primitive->flops) flops_.push_back(index(times * node.primitive->flops(operands, node)));
+    if (node.primitive->weighted())
+      params_.push_back(index(volume(node.primitive->parameter(*operands[0], node.attributes))));
     for (int input : node.inputs) last_use[owner[static_cast<size_t>(input)]] = i;
   }
   last_use[owner.back()] = nodes.size();
+  std::vector<size_t> volumes;
+  for (const Node& node : nodes) volumes.push_back(index(times * volume(node.axes)));
   for (size_t step = 1; step < nodes.size(); ++step) {
-    std::vector<Size> alive;
+    Sum alive;
     for (size_t value = 0; value <= step; ++value) {
-      if (owner[value] == value && last_use[value] >= step) alive.push_back(times * volume(nodes[value].axes));
+      if (owner[value] == value && last_use[value] >= step) alive.push_back(volumes[value]);
     }
     alive_.push_back(std::move(alive));
   }
 }
 
+size_t CostModel::index(const Size& monomial) {
+  const auto at = static_cast<size_t>(std::find(monomials_.begin(), monomials_.end(), monomial) - monomials_.begin());
+  if (at == monomials_.size()) monomials_.push_back(monomial);
+  return at;
+}
+
 Cost CostModel::evaluate(const Values& values) const {
-  Cost cost;
-  cost.flops = total(flops_, values);
-  cost.params = total(params_, values);
-  for (const auto& alive : alive_) cost.memory = std::max(cost.memory, kBytes * total(alive, values));
+  std::vector<double> amounts;
+  for (const Size& monomial : monomials_) {
+    const auto whole = monomial.evaluate(values);
+    amounts.push_back(whole ? static_cast<double>(*whole) : HUGE_VAL);
+  }
+  return combine(amounts);
+}
+
+Cost CostModel::combine(const std::vector<double>& amounts) const {
+  const auto total = [&](const Sum& sum) {
+    double all = 0;
+    for (size_t term : sum) all += amounts[term];
+    return all;
+  };
+  Cost cost{total(flops_), total(params_), 0};
+  for (const Sum& alive : alive_) cost.memory = std::max(cost.memory, kBytes * total(alive));
   return cost;
 }
 

@@ -14,7 +14,6 @@ struct Cost {
   double memory = 0;  // bytes of fp32 activations alive at once, at most, one image or sequence
 };
 
-// Evaluates quickly for many values: the solver asks thousands of times.
 class CostModel {
  public:
   explicit CostModel(const Kernel& kernel);
@@ -22,12 +21,21 @@ class CostModel {
   // T times.
   Cost evaluate(const Values& values) const;
 
+  // For who evaluates the monomials in a way of their own (the solver, for thousands of values): the distinct ones, and the cost
+  // where the i-th is worth amounts[i].
+  const std::vector<Size>& monomials() const { return monomials_; }
+  Cost combine(const std::vector<double>& amounts) const;
+
  private:
-  std::vector<Size> flops_;
-  std::vector<Size> params_;
+  using Sum = std::vector<size_t>;  // of monomials, by index
+  size_t index(const Size& monomial);
+
+  std::vector<Size> monomials_;
+  Sum flops_;
+  Sum params_;
   // Memory: for each step of the printed order, the values that are alive while it runs. A view shares its operand's bytes unless it
   // copies (unfold); an unfold read by fc alone is never materialised, since it becomes a convolution.
-  std::vector<std::vector<Size>> alive_;
+  std::vector<Sum> alive_;
 };
 
 }  // namespace canvas

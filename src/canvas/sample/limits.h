@@ -4,6 +4,8 @@
 #include <map>
 #include <string>
 
+#include "canvas/solve/binding.h"
+
 namespace canvas {
 
 struct Limits {
@@ -20,6 +22,7 @@ struct Limits {
   bool trainable = true;  // a probe run is finite, not constant, and of a sane scale
   // Relative weight of each primitive by name; those not named keep their default, 0 forbids one.
   std::map<std::string, double> weights = {};
+  Rules rules = {};  // how free sizes are chosen for the network
 
   // Throws ArgumentError for limits that contradict one another or name no primitive.
   void check() const;

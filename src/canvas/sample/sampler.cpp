@@ -28,6 +28,7 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
   }
   budget_.check();
   limits_.check();
+  limits_.rules.check();
   const bool tokens = limits_.mix_tokens &&
                       std::all_of(layers_.begin(), layers_.end(), [](const Layer& layer) { return layer.tokens; });
   signature_ = tokens ? Signature::tokens() : Signature::convolution(static_cast<int>(layers_[0].spatial.size()));
@@ -66,8 +67,8 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
     ++counts_["duplicate"];
     return std::nullopt;
   }
-  double missed = HUGE_VAL;
-  auto binding = bind(kernel, layers_, budget_, &missed);
+  double missed = least_miss_;
+  auto binding = bind(kernel, layers_, budget_, limits_.rules, &missed);
   if (!binding) {
     if (refusal_.empty() || missed < least_miss_) refusal_ = binding.fault().str();
     least_miss_ = std::min(least_miss_, missed);
@@ -80,7 +81,7 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
   }
   seen_.insert(identity);
   ++counts_["kept"];
-  binding->kernel = kernel.renamed("k" + identity.substr(0, 8));
+  binding->kernel = std::make_shared<const Kernel>(kernel.renamed("k" + identity.substr(0, 8)));
   for (BoundLayer& layer : binding->layers) layer.kernel = binding->kernel;
   return Sample{std::move(identity), std::move(*binding)};
 }

@@ -1,5 +1,6 @@
 #include "canvas/size/size.h"
 
+#include <cstdlib>
 #include <numeric>
 
 #include "canvas/base/random.h"
@@ -83,39 +84,40 @@ Size Size::substitute(int variable, const Size& value) const {
   return rest * value.power(power_of);
 }
 
-std::optional<int64_t> Size::evaluate(const Values& values) const {
+std::optional<Quotient> Size::quotient(const Values& values) const {
   if (!valid()) return std::nullopt;
-  // Extents take the stride's divisions first, each extent one before any takes a second, rounding up: H*H*W*W/s/s is H (H/s) W (W/s).
-  std::array<int64_t, kMaxVariables> base = values;
   std::array<int, kMaxVariables> powers{};
-  for (int v = 0; v < kMaxVariables; ++v) {
-    powers[static_cast<size_t>(v)] = exponent(v);
-    if (exponent(v) != 0 && values[static_cast<size_t>(v)] <= 0) return std::nullopt;
-  }
-  int64_t top = numerator_;
-  int64_t bottom = denominator_;
-  for (bool divided = true; divided;) {
+  for (size_t i = 0; i < powers.size(); ++i) powers[i] = values[i] > 0 ? exponents_[i] : 0;
+  Quotient result{numerator_, denominator_};
+  // Extents take the stride's divisions first, each extent one before any takes a second, rounding up: H*H*W*W/s/s is H (H/s) W (W/s).
+  for (bool divided = powers[kStride] < 0; divided;) {
     divided = false;
     for (int v = kD; v <= kT; ++v) {
       const auto i = static_cast<size_t>(v);
       if (powers[i] <= 0 || powers[kStride] >= 0) continue;
       const int64_t extent = values[i] / values[kStride] + (values[i] % values[kStride] != 0);
-      if (__builtin_mul_overflow(top, extent, &top)) return std::nullopt;
+      if (__builtin_mul_overflow(result.top, extent, &result.top)) return std::nullopt;
       --powers[i];
       ++powers[kStride];
       divided = true;
     }
   }
   for (size_t i = 0; i < powers.size(); ++i) {
-    for (int power = powers[i]; power > 0; --power) {
-      if (__builtin_mul_overflow(top, base[i], &top)) return std::nullopt;
-    }
-    for (int power = powers[i]; power < 0; ++power) {
-      if (__builtin_mul_overflow(bottom, base[i], &bottom)) return std::nullopt;
+    int64_t& side = powers[i] > 0 ? result.top : result.bottom;
+    for (int power = std::abs(powers[i]); power > 0; --power) {
+      if (__builtin_mul_overflow(side, values[i], &side)) return std::nullopt;
     }
   }
-  if (top % bottom != 0) return std::nullopt;
-  return top / bottom;
+  return result;
+}
+
+std::optional<int64_t> Size::evaluate(const Values& values) const {
+  for (size_t i = 0; i < exponents_.size(); ++i) {
+    if (exponents_[i] != 0 && values[i] <= 0) return std::nullopt;
+  }
+  const auto found = quotient(values);
+  if (!found || found->top % found->bottom != 0) return std::nullopt;
+  return found->top / found->bottom;
 }
 
 uint64_t Size::hash() const {

@@ -24,6 +24,12 @@ inline bool is_extent(int variable) { return variable >= kD && variable <= kT; }
 // One positive integer per variable; 0 where a variable is not set.
 using Values = std::array<int64_t, kMaxVariables>;
 
+// A size for given values before its division: top / bottom.
+struct Quotient {
+  int64_t top;
+  int64_t bottom;
+};
+
 class Size {
  public:
   Size() = default;  // the constant 1
@@ -49,6 +55,8 @@ class Size {
   // The integer that this size is for given values, or nothing where it is not a positive integer, a variable is not set, or it
   // does not fit. Extents divided by the stride round up (a strided layer returns ceil(extent / stride)): H/s at H = 7, s = 2 is 4.
   std::optional<int64_t> evaluate(const Values& values) const;
+  // The same before the division, with the variables that are not set counted as 1; nothing where a side does not fit.
+  std::optional<Quotient> quotient(const Values& values) const;
 
   uint64_t hash() const;
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,19 +44,23 @@ struct Layer {
 // Why a kernel of this signature cannot stand in for the layer, or nothing. With tokens, (x[C]) -> [K] may as well.
 std::optional<Fault> misfit(const Signature& signature, const Layer& layer);
 
-// A limit and an optional floor, as fractions of what the original layers cost together (memory: of the largest layer).
+// A floor and a limit: fractions of what the original costs (memory: of its largest layer), or amounts.
 struct Range {
   double low = 0;
   double high = 0;
+  bool absolute = false;  // amounts: operations, parameters, bytes
 };
 
+// Limits on all layers together, and on each by itself.
 struct Budget {
   std::optional<Range> flops;
   std::optional<Range> params;
   std::optional<Range> memory;
   std::optional<Range> latency;  // kept for whoever measures: no solver here predicts it yet
+  std::shared_ptr<const Budget>
+      each;  // of every single layer, against its own original; latency and `each` are not in it
 
-  // Throws ArgumentError for negative, non-finite or crossed limits.
+  // Throws ArgumentError for negative, non-finite or crossed limits, an amount of latency, or an `each` within `each`.
   void check() const;
 };
 

@@ -1,0 +1,30 @@
+// The exact solver of a budget's knapsack: every layer takes one of its points so that the totals lie in a box and are worth most.
+// It is a multiple-choice knapsack in two resources that are limits and profit at once, so close to a subset sum: bounds come from the
+// relaxation (relaxation.h), and what they leave over is listed in two halves that are joined by their sums (Horowitz and Sahni 1974).
+// Knows neither kernels nor layers; binding.cpp calls it.
+#pragma once
+
+#include <vector>
+
+#include "canvas/solve/relaxation.h"
+
+namespace canvas {
+
+struct Filling {
+  bool found = false;
+  bool proven = false;                  // there is none better; or, where none was found, there is none
+  std::vector<std::vector<int>> picks;  // by group: the points that its copies take, ascending
+  Point total;
+  double bound = 0;  // no choice in the box has a larger capacity
+};
+
+// How hard to try.
+enum class Aim {
+  kBest,  // until proven, or within a relative 1e-6 of the bound where listing all is too much
+  kAny,   // any choice in the box will do
+};
+
+// The choice of largest capacity, the same for the same arguments.
+Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim = Aim::kBest);
+
+}  // namespace canvas

@@ -1,0 +1,166 @@
+"""The solver of budgets against independent oracles: CP-SAT on random networks, and listing all choices."""
+
+import itertools
+import random
+import re
+
+import pytest
+
+import canvas
+from canvas import Amount, Budget, Infeasible, Layer
+from knapsacks import COSTS, Instance, random_instance, solve
+from sampled import SEED
+
+INSTANCES = 520
+
+
+def used(binding) -> dict[str, float]:
+    return {cost: getattr(binding, cost) for cost in COSTS}
+
+
+def widened(budget: Budget, factor: float) -> Budget:
+    """All limits `factor` times as wide."""
+
+    def wide(limit):
+        if isinstance(limit, Amount):
+            return Amount(limit.high * factor, low=limit.low / factor)
+        return limit and (limit[0] / factor, limit[1] * factor)
+
+    each = {"each": widened(budget.each, factor)} if budget.each else {}
+    return Budget(**{cost: wide(getattr(budget, cost)) for cost in COSTS}, **each)
+
+
+def check_refusal(instance: Instance, error: Infeasible) -> None:
+    """The reason is true: the budget it names is missed, and raised by its factor, but by no less, the budget can be
+    kept."""
+    found = re.search(r"budget (\w+) must be at (most|least) .*by a factor of ([\d.e+]+)", str(error))
+    assert found, str(error)
+    factor = float(found[3])
+    kept = instance.kernel.bind(list(instance.layers), widened(instance.budget, factor * (1 + 1e-9)))
+    # Three figures are given, rounded up.
+    assert solve(Instance(instance.kernel, instance.layers, widened(instance.budget, factor / 1.011))) is None
+    limits = instance.limits()
+    beyond = any(
+        used(kept)[cost] > high * (1 + 1e-9) or used(kept)[cost] < low * (1 - 1e-9)
+        for cost, (low, high) in limits.items()
+    )
+    assert beyond or instance.budget.each
+    layer = re.search(r"the layer (.+?), stride", str(error))
+    assert layer and any(f"{one.c_in} -> {one.c_out}" in layer[1] for one in instance.layers)
+
+
+def test_bindings_are_what_cp_sat_proves_best():
+    rng = random.Random(SEED)
+    bound = refused = 0
+    for number in range(INSTANCES):
+        instance = random_instance(rng)
+        expected = solve(instance)
+        try:
+            binding = instance.kernel.bind(list(instance.layers), instance.budget)
+        except Infeasible as error:
+            assert expected is None, f"{number}: {error}, CP-SAT finds {expected}\n{instance}"
+            check_refusal(instance, error)
+            refused += 1
+            continue
+        assert expected is not None, f"{number}: CP-SAT proves that there is none\n{instance}"
+        assert binding.flops * binding.params == expected[0] * expected[1], f"{number}: {instance}"
+        assert binding.gap == 0 and binding.complete
+        for cost, (low, high) in instance.limits().items():
+            assert low * (1 - 1e-9) <= used(binding)[cost] <= high * (1 + 1e-9), f"{number}: {cost}\n{instance}"
+        bound += 1
+    assert bound > 150 and refused > 100, (bound, refused)
+
+
+def test_small_choices_are_what_listing_all_of_them_gives():
+    rng = random.Random(SEED + 1)
+    for _ in range(60):
+        instance = random_instance(rng, most_layers=2)
+        best = -1
+        limits = instance.limits()
+        for picks in itertools.product(*instance.choices()):
+            totals = {
+                cost: sum(layer.count * getattr(pick, cost) for layer, pick in zip(instance.layers, picks, strict=True))
+                for cost in ("flops", "params")
+            } | {"memory": max(pick.memory for pick in picks)}
+            if all(low * (1 - 1e-12) <= totals[cost] <= high * (1 + 1e-12) for cost, (low, high) in limits.items()):
+                best = max(best, totals["flops"] * totals["params"])
+        try:
+            binding = instance.kernel.bind(list(instance.layers), instance.budget)
+            assert binding.flops * binding.params == best
+        except Infeasible:
+            assert best == -1
+
+
+def test_equal_layers_listed_twice_choose_for_themselves_and_a_count_is_one_layer():
+    kernel = canvas.zoo()["low_rank"]
+    apart = kernel.bind([Layer(64, 64)] * 3, Budget(flops=0.5))
+    assert len({bound.sizes["r"] for bound in apart}) > 1
+    one = kernel.bind([Layer(64, 64, count=3)], Budget(flops=0.5))
+    shape = kernel.bind([Layer(64, 64)] * 3, Budget(flops=0.5), share="shape")
+    assert {bound.sizes["r"] for bound in shape} == {one[0].sizes["r"]}
+    assert apart.flops >= shape.flops == one.flops
+    network = kernel.bind([Layer(64, 64), Layer(48, 80)], Budget(flops=0.5), share="network")
+    assert network[0].sizes == network[1].sizes
+
+
+def test_multiples_hold_for_the_channels_that_a_free_size_decides():
+    squeeze = canvas.zoo()["squeeze_excitation"]
+    low_rank = canvas.zoo()["low_rank"]
+    for multiple in (8, 16):
+        for budget in (Budget(params=0.4), Budget(flops=0.6)):
+            for bound in low_rank.bind([Layer(96, 64), Layer(64, 32)], budget, multiple_of=multiple):
+                assert bound.layer.c_in // bound.sizes["r"] % multiple == 0
+    with pytest.raises(Infeasible, match="multiples of 8"):
+        low_rank.bind([Layer(12, 12)], multiple_of=8)
+    assert squeeze.bind([Layer(64, 64)], multiple_of=8)
+
+
+def test_a_size_that_divides_nothing_takes_any_whole_number():
+    kernel = canvas.parse(
+        "kernel middle(x[C, H, W]) -> [K, H/s, W/s]:\n  a = fc(x, [C] -> [m])\n"
+        "  return fc(subsample(relu(a), H: s, W: s), [m] -> [K])\n"
+    )
+    layers = [Layer(16, 24, (8, 8)), Layer(24, 16, (8, 8))]
+    binding = kernel.bind(layers, Budget(params=Amount(1000)))
+    assert binding.params == 1000  # 40 m + 40 n
+    assert kernel.bind(layers, Budget(params=Amount(1000)), multiple_of=8).params == 960
+    assert all(bound.sizes["m"] == 1024 for bound in kernel.bind(layers))
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        (Budget(flops=0.01), "bind: budget flops must be at most 0.01 of the original, the kernel needs "),
+        (Budget(params=Amount(10)), "bind: budget params must be at most 10, the kernel needs "),
+        (Budget(each=Budget(memory=0.5)), "bind: budget memory must be at most 0.5 of the original, the kernel needs "),
+    ],
+)
+def test_a_refusal_names_budget_amount_layer_and_what_would_do(budget, message):
+    layers = [Layer(64, 64, (16, 16)), Layer(64, 128, (16, 16), stride=2)]
+    with pytest.raises(Infeasible, match=re.escape(message)) as caught:
+        canvas.zoo()["depthwise_separable"].bind(layers, budget)
+    assert "the layer 64 -> " in str(caught.value)
+    name, amount = re.search(r"\((\w+) to ([\d.e+]+)", str(caught.value)).groups()
+    needed = Amount(float(amount)) if budget.params else float(amount)
+    wider = Budget(each=Budget(**{name: needed})) if budget.each else Budget(**{name: needed})
+    if str(caught.value).count(" to ") == 1:
+        assert canvas.zoo()["depthwise_separable"].bind(layers, wider)
+
+
+def test_ten_thousand_layers_and_prime_channels_are_bound():
+    rng = random.Random(SEED)
+    layers = [Layer(rng.randrange(1, 2048), rng.randrange(1, 2048), (7, 7)) for _ in range(10_000)]
+    binding = canvas.zoo()["low_rank"].bind(layers, Budget(flops=0.5, params=0.5))
+    assert len(binding) == 10_000 and 0 <= binding.gap < 1e-4
+    assert binding.flops <= 0.5 * sum(layer.flops for layer in layers)
+    prime = 1_000_003
+    assert canvas.zoo()["low_rank"].bind([Layer(prime, prime, (1, 1))])[0].sizes["r"] in (1, prime)
+
+
+def test_limits_that_contradict_one_another_are_refused():
+    with pytest.raises(Infeasible, match=r"budget (flops|params) must be at"):
+        canvas.zoo()["dense"].bind([Layer(8, 8)], Budget(flops=(0.9, 1.1), params=0.1))
+    with pytest.raises(ValueError, match="each"):
+        Budget(each=Budget(each=Budget(flops=1.0)))
+    with pytest.raises(ValueError, match="share must be"):
+        canvas.zoo()["dense"].bind([Layer(8, 8)], share="all")
