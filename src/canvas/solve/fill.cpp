@@ -8,6 +8,7 @@
 
 #include "canvas/base/random.h"
 #include "canvas/solve/lattice.h"
+#include "canvas/solve/passes.h"
 
 namespace canvas {
 
@@ -17,34 +18,7 @@ constexpr double kRounding = 1e-11;  // relative; sums of doubles are not finer
 constexpr double kFair = 1e-5,
                  kPoor = 1e-3;  // the same after so many passes, for a dense problem (done() says what that is)
 constexpr size_t kFewItems = 16, kFirstPasses = 6, kMorePasses = 12;
-constexpr double kGoodEnough = 1e-6;  // of the geometric mean, where exactness costs too much
-// One pass: how many states it makes at a time, equal ones not yet merged, and of what. kAll takes whole items, those that have somewhere
-// near to go first; it is what can prove a choice the best. The others take the steps from the base whose size is next to what is missing to
-// the bound, of all items or of a random half: so the states lie close together, and one of them close to the bound.
-enum class Steps { kAll, kFitting, kFittingOfHalf };
-struct Pass {
-  size_t most;
-  Steps steps;
-};
-constexpr Pass kPasses[] = {
-    {1024, Steps::kAll},
-    {1024, Steps::kFitting},
-    {1024, Steps::kFittingOfHalf},
-    {1024, Steps::kFittingOfHalf},
-    {1024, Steps::kFittingOfHalf},
-    {1024, Steps::kFittingOfHalf},
-    {4096, Steps::kAll},
-    {4096, Steps::kFitting},
-    {4096, Steps::kFittingOfHalf},
-    {4096, Steps::kFittingOfHalf},
-    {4096, Steps::kFittingOfHalf},
-    {4096, Steps::kFittingOfHalf},
-    {16384, Steps::kFittingOfHalf},
-    {16384, Steps::kFittingOfHalf},
-    {65536, Steps::kAll},
-    {65536, Steps::kFittingOfHalf},
-    {400000, Steps::kAll},
-};
+constexpr double kGoodEnough = 1e-6;        // of the geometric mean, where exactness costs too much
 constexpr size_t kFewPasses = 6;            // where any choice will do
 constexpr int64_t kMostPairs = 50'000'000;  // looked at in a pass
 constexpr int kRetreats = 8;                // from the limits, for a first choice within them
