@@ -74,8 +74,8 @@ CASES = {
         f"{SAMPLE} --flops={text}": f"budget --flops '{text}': needs a fraction"
         for text in ("half", "-1", "0", "0.5:0.2", "nan", "inf", "1:2:3")
     },
-    f"{SAMPLE} --flops 1e-9": r"budget flops must be at most 1e-09 of the original, the kernel needs 0\.\S+ most on the layer .*; raise the"
-    r" budget by a factor of \d",
+    f"{SAMPLE} --flops 1e-9": r"budget flops must be at most 1e-09 of the original, the kernel needs 0\.\S+"
+    r" most on the layer .*; raise the budget by a factor of \d",
     f"{SAMPLE} --params 0.0001": "budget params must be at most 0.0001",
     f"{SAMPLE} --memory 0.01": "budget memory must be at most 0.01",
     f"{SAMPLE} --params 1e5:1e6": r"params must be at least 1e\+05 .*, the kernel reaches .*; lower that floor",
