@@ -10,10 +10,10 @@ namespace {
 using namespace canvas;
 
 void check_binding(const Binding& binding, const Budget& budget, const std::vector<Layer>& layers) {
-  const std::string text = print(binding.kernel);
+  const std::string text = print(*binding.kernel);
   fuzz::law(binding.layers.size() == layers.size(), "every layer is bound", text);
   for (const BoundLayer& bound : binding.layers) {
-    const auto fault = check_sizes(bound.kernel, bound.layer, bound.values);
+    const auto fault = check_sizes(*bound.kernel, bound.layer, bound.values);
     fuzz::law(!fault, "bound sizes are legal", text + bound.layer.str());
     fuzz::law(std::isfinite(bound.cost.flops + bound.cost.params + bound.cost.memory), "bound costs are finite", text);
   }

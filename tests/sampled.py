@@ -6,6 +6,9 @@ result. `each()` runs a check on all and names what fails by seed and text, so t
 
 from __future__ import annotations
 
+import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -22,6 +25,7 @@ from unusual import UNUSUAL, parsed
 torch.set_num_threads(1)
 
 SEED = 20230407
+MULTIPLE = int(os.environ.get("CANVAS_LAWS", "1"))  # of the number of kernels: 4 makes more than 2,000
 RARE = ("scale", "bias", "softmax", "gelu", "tanh", "abs", "exp", "neg", "sin", "sqrt", "square", "sub", "contract")
 # Even and odd extents, strides 1 and 2, as many channels out as in and not.
 FLAT = (
@@ -115,11 +119,25 @@ def fitting(kernel: Kernel) -> tuple[Layer, ...]:
     raise AssertionError(f"no layers for\n{kernel}")
 
 
+def uses(kernel: Kernel) -> list[str]:
+    """Each use of a primitive with the attributes given: `fc`, `fc per`, `fold mean`, `unfold dilation`."""
+    found = []
+    for name, arguments in re.findall(r"(?:= |return )(\w+)\((.*)\)", str(kernel)):
+        keys = re.findall(r"\b(per|over|dilation|layer|rms|l1|l2|sum|mean|max): ", arguments)
+        found.append(" ".join([name, *keys]))
+    return found
+
+
+def coverage() -> Counter[str]:
+    """In how many kernels of the population each primitive is used with which attributes."""
+    return Counter(use for sampled in population() for use in set(uses(sampled.kernel)))
+
+
 @cache
 def population() -> tuple[Sampled, ...]:
     found = []
     for name, (layers, count, limits) in SETTINGS.items():
-        kernels = canvas.sample(list(layers), count, seed=SEED, **limits)
+        kernels = canvas.sample(list(layers), count * MULTIPLE, seed=SEED, **limits)
         found += [Sampled(kernel, layers, f"'{name}', seed {SEED}, number {i}") for i, kernel in enumerate(kernels)]
     found += [Sampled(parsed(name, body), FLAT, f"unusual, {name}") for name, body in UNUSUAL.items()]
     found += [Sampled(kernel, fitting(kernel), f"zoo, {name}") for name, kernel in canvas.zoo().items()]

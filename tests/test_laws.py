@@ -11,7 +11,19 @@ import pytest
 
 import canvas
 from canvas import Budget, Layer
-from sampled import FLAT, SEED, SETTINGS, Case, Sampled, cases, each, input_shape, output_shape, population
+from sampled import (
+    FLAT,
+    SEED,
+    SETTINGS,
+    Case,
+    Sampled,
+    cases,
+    coverage,
+    each,
+    input_shape,
+    output_shape,
+    population,
+)
 from shuffling import WEIGHTED, Text, entries, shuffled, taken_apart
 
 SHUFFLES = 4
@@ -24,6 +36,20 @@ def test_the_population_holds_every_primitive_and_enough_kernels():
     variables = {len(case.bound.sizes) for case in cases()}
     assert {0, 1, 2} <= variables
     assert sum(max(case.bound.sizes.values(), default=1) > 1 for case in cases()) > 50, "groups and ranks above 1"
+
+
+def test_the_population_uses_every_attribute_of_every_primitive():
+    """Each mode, and each optional attribute given and not given; the table is printed (pytest -rP shows it)."""
+    found = coverage()
+    expected = set()
+    for primitive in canvas.primitives():
+        name = primitive["name"]
+        optional = re.findall(r"optionally (\w+):", primitive["usage"])
+        expected |= {f"{name} {mode}" for mode in primitive["modes"]} or {name} | {f"{name} {key}" for key in optional}
+    print(f"{len(population())} kernels; of them use")
+    print("\n".join(f"{count:6} {use}" for use, count in sorted(found.items())))
+    assert set(found) == expected
+    assert min(found.values()) >= 2
 
 
 def test_what_is_printed_parses_to_the_same_kernel():

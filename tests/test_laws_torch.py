@@ -1,6 +1,8 @@
 """The laws of emitted PyTorch, each over several hundred sampled kernels: it computes what the interpreter does,
 forward and backward, keeps the variance at initialisation, and bears layouts, autocast and other resolutions."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -92,7 +94,7 @@ def test_gradients_are_the_interpreters_finite_differences():
 
 def test_autograd_agrees_with_itself_on_smooth_kernels():
     smooth = [case for case in one_each() if not KINKED & set(case.sampled.kernel.primitives)]
-    assert len(smooth) >= 100
+    assert len(smooth) >= 200
 
     def check(case: Case) -> None:
         module = case.module()
@@ -107,7 +109,7 @@ def test_autograd_agrees_with_itself_on_smooth_kernels():
 
         assert torch.autograd.gradcheck(call, (x, *values), fast_mode=True, atol=1e-5, rtol=1e-3)
 
-    each(smooth[:120] + [case for case in smooth[120:] if case.bound.layer.kind != "conv2d"], check)
+    each(random.Random(SEED).sample(smooth, 200), check)
 
 
 def flat_cases() -> list[Case]:
