@@ -44,6 +44,11 @@ CASES = {
     f"{SAMPLE} --seed -1": "'--seed'",
     f"{SAMPLE} --frog 1": "No such option: --frog",
     "zoo frog": "zoo: no kernel 'frog'; there are ",
+    "bench frog --model resnet8": "kernel 'frog': not in the zoo; give a FILE.canvas or one of ",
+    "bench dense --model resnet8 --backend tpu": "backend 'tpu': unknown; use one of eager, ",
+    "rediscover frog": "rediscover: no kernel 'frog'; there are ",
+    "rediscover involution --limit max_primitives=3": "rediscover involution: has .* raise --limit max_primitives=3",
+    "sample --layer 8,8,4x4 --plot {tmp}/no/plot.html": "choose another path",
     # layers
     "show {tmp}/good.canvas --layer 16": r"layer '16': needs C,K \(linear\), C,K,T=TOKENS, C,K,W, C,K,HxW",
     "show {tmp}/good.canvas --layer 16,32": r"the layer 16 -> 32, which needs \(x\[C\]\) -> \[K\]",

@@ -85,6 +85,25 @@ def test_without_arguments_it_helps(capsys):
     assert "search" in capsys.readouterr().out
 
 
+def test_sample_draws_the_landscape_with_the_zoo_in_it(capsys, tmp_path):
+    path = tmp_path / "landscape.html"
+    assert printed(capsys, "sample", "--layer", "16,32,8x8", "--count", "20", "--plot", str(path)) == {
+        "plot": str(path)
+    }
+    page = path.read_text(encoding="utf-8")
+    assert "sampled (20)" in page and "hand-designed" in page and "depthwise_separable" in page
+    assert "mlp_mixer" not in page, "tokens are not mixed by a convolution's layer"
+    assert not re.search(r"<script[^>]*src=", page), "it opens offline"
+
+
+def test_rediscover_counts_tries(capsys):
+    limits = [f"--limit={name}" for name in ("max_primitives=4", "shift=0", "split=0", "add=0", "mul=0")]
+    found = printed(capsys, "rediscover", "dense", "--samples", "40", "--seeds", "2", "--workers", "1", *limits)
+    (kernel,) = found["kernels"]
+    assert kernel["name"] == "dense" and len(kernel["tries"]) == 2 and 0 <= kernel["hits"] <= 2
+    assert (kernel["tries_per_hit"] is None) == (kernel["hits"] == 0)
+
+
 def test_check(good, capsys, monkeypatch, tmp_path):
     kernel = _core.parse(GOOD)
     assert main(["check", good]) == 0

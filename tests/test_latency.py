@@ -268,7 +268,7 @@ def test_a_model_that_cannot_be_traced_is_timed_as_it_is():
 
 
 def test_an_unknown_backend_lists_the_known():
-    with pytest.raises(UserError, match="backend 'tpu': unknown; use one of eager, inductor, onnxruntime"):
+    with pytest.raises(UserError, match="backend 'tpu': unknown; use one of eager, inductor, onnxruntime, openvino"):
         compare(Wait(0), Wait(0), EXAMPLE, backend="tpu")
 
 
@@ -280,9 +280,8 @@ def test_a_backend_that_is_not_installed_is_named(monkeypatch):
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_computes_what_the_module_does(name):
-    if name == "onnxruntime":
-        for package in ("onnx", "onnxscript", "onnxruntime"):
-            pytest.importorskip(package)
+    for package in {"onnxruntime": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",)}.get(name, ()):
+        pytest.importorskip(package)
     small = settled(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())).train()
     x = torch.randn(2, 3, 8, 8)
     run = BACKENDS[name].prepare(small, x)

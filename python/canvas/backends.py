@@ -1,4 +1,4 @@
-"""What a network runs on when it is timed: PyTorch eager, Inductor, ONNX Runtime. Called by latency alone.
+"""What a network runs on when it is timed: PyTorch eager, Inductor, ONNX Runtime, OpenVINO. Called by latency, bench.
 
 A backend turns a module into a callable that computes the same in eval mode, as quickly as that backend can. A new
 backend is one class here and one line in `BACKENDS`; it never measures anything.
@@ -93,16 +93,10 @@ class OnnxRuntime:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
-        missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
-        if missing:
-            raise UserError(
-                f"backend onnxruntime: not installed: {', '.join(missing)}; pip install {' '.join(missing)}"
-            )
+        _need(self.name, "onnx", "onnxscript", "onnxruntime")
         import onnxruntime
 
-        if isinstance(example, dict):
-            raise UserError("backend onnxruntime: takes models of positional inputs; give the example as a tuple")
-        arguments = example if isinstance(example, tuple) else (example,)
+        arguments = _positional(self.name, example)
         file = io.BytesIO()
         names = [f"input{index}" for index in range(len(arguments))]
         with torch.no_grad():
@@ -116,14 +110,60 @@ class OnnxRuntime:
         session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
 
         def run(inputs: Example) -> Any:
-            values = inputs if isinstance(inputs, tuple) else (inputs,)
-            feed = {name: value.numpy() for name, value in zip(names, values, strict=True) if isinstance(value, Tensor)}
+            feed = {
+                name: value.numpy()
+                for name, value in zip(names, _positional(self.name, inputs), strict=True)
+                if isinstance(value, Tensor)
+            }
             return [torch.from_numpy(array) for array in session.run(None, feed)]
 
         return run
 
 
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Eager(), Inductor(), OnnxRuntime())}
+class OpenVino:
+    """OpenVINO on the CPU, in float32 whatever the processor could do with less."""
+
+    name = "openvino"
+
+    def reset(self) -> None:
+        pass
+
+    def prepare(self, model: nn.Module, example: Example) -> Callee:
+        _need(self.name, "openvino")
+        import openvino
+
+        arguments = _positional(self.name, example)
+        with torch.no_grad():
+            program = torch.export.export(copy.deepcopy(model).eval(), arguments)
+            converted = openvino.convert_model(program)
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": 1,
+        }
+        request = openvino.Core().compile_model(converted, "CPU", settings).create_infer_request()
+
+        def run(inputs: Example) -> Any:
+            feed = [value.numpy() for value in _positional(self.name, inputs) if isinstance(value, Tensor)]
+            return [torch.from_numpy(array) for array in request.infer(feed).values()]
+
+        return run
+
+
+def _need(backend: str, *packages: str) -> None:
+    """A fault unless the packages are installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"backend {backend}: not installed: {', '.join(missing)}; pip install {' '.join(missing)}")
+
+
+def _positional(backend: str, example: Example) -> tuple[Any, ...]:
+    if isinstance(example, dict):
+        raise UserError(f"backend {backend}: takes models of positional inputs; give the example as a tuple")
+    return example if isinstance(example, tuple) else (example,)
+
+
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Eager(), Inductor(), OnnxRuntime(), OpenVino())}
 
 
 def find(name: str) -> Backend:

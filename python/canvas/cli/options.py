@@ -98,6 +98,22 @@ def example(text: str) -> Any:
     return torch.zeros(1, *map(int, parts), dtype=kind)
 
 
+def model_example(model: str, input: str | None) -> tuple[Any, dict[str, int]]:
+    """One input for a model that is named on the command line, and what a built-in model must be made with to take it.
+
+    Raises:
+        UserError: `input` is not of the form CxHxW, TxC or ids:T.
+
+    Example:
+        >>> model_example("resnet8", None)[1]
+        {'in_channels': 1}
+    """
+    from canvas.models import BUILT_IN
+
+    made = example(input or ("1x28x28" if model == "resnet8" else "3x32x32"))
+    return made, {"in_channels": made.shape[1]} if model in BUILT_IN else {}
+
+
 def budget(**limits: str | None) -> Any:
     """A budget from LIMIT or LOW:HIGH texts, or None if there is none of them. A number with a unit is an amount.
 
@@ -262,5 +278,5 @@ def named_kernel(name: str) -> Any:
     if name == "-" or name.endswith(".canvas"):
         return kernel(name)
     if name not in zoo():
-        raise UserError(f"--kernel {name}: no such kernel; give a FILE.canvas or one of {', '.join(zoo())}")
+        raise UserError(f"kernel '{name}': not in the zoo; give a FILE.canvas or one of {', '.join(zoo())}")
     return zoo()[name]

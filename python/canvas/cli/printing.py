@@ -16,6 +16,7 @@ from canvas.progress import figures
 
 if TYPE_CHECKING:
     from canvas.hand_designed import Entry
+    from canvas.rediscovery import Rediscovery
 
 
 def fail(message: str) -> int:
@@ -58,6 +59,15 @@ def entry_fields(entry: Entry) -> dict[str, Any]:
     """A kernel of the zoo for JSON."""
     names = ("name", "title", "authors", "year", "source", "summary")
     return {name: getattr(entry, name) for name in names} | {"hash": entry.kernel.hash, "text": str(entry.kernel)}
+
+
+def rediscovery_fields(result: Rediscovery) -> dict[str, Any]:
+    """What became of one kernel that was looked for, for JSON."""
+    names = ("name", "hash", "primitives", "tries", "seconds", "hits")
+    bounds = [bound if math.isfinite(bound) else None for bound in result.tries_per_hit]
+    return {name: getattr(result, name) for name in names} | dict(
+        zip(("tries_per_hit", "low", "high"), bounds, strict=True)
+    )
 
 
 def costs(binding: Any) -> dict[str, Any]:

@@ -106,6 +106,10 @@ def sample(
     params: Params = None,
     memory: Memory = None,
     limit: Limits = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.html", help="Draw their costs, the zoo's beside them, instead."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Samples kernels that fit a model, or layers, all different.
@@ -115,6 +119,7 @@ def sample(
     canvas sample --model resnet8 --flops 0.2:0.5 --params 0.5 --json
     canvas sample --model nets.py:gpt2 --input ids:16 --kind linear --limit mix_tokens=false
     canvas sample --layer 768,3072,T=197 --layer 3072,768,T=197 --params 0.5
+    canvas sample --model resnet18 --count 10000 --plot landscape.html
     """
     from canvas.session import rules_of
 
@@ -135,6 +140,13 @@ def sample(
         raise
     except ValueError as error:
         raise UserError(str(error)) from error
+    if plot is not None:
+        from canvas.hand_designed import zoo as marked
+        from canvas.landscape import write_landscape
+
+        bindings = [kernel.bind(layers, budget, **rules) for kernel in kernels]
+        path = write_landscape(bindings, layers, plot, marked())
+        return put({"plot": str(path)}) if as_json else print(path)
     if as_json:
         return put(
             {
@@ -288,9 +300,8 @@ def report(
 
 def find_targets(model: str, input: str | None, kinds: list[str] | None) -> list[Any]:
     """The targets of a model that is named on the command line."""
-    from canvas import models
     from canvas.layers import targets
+    from canvas.models import load_model
 
-    example = options.example(input or ("1x28x28" if model == "resnet8" else "3x32x32"))
-    built_in = {"in_channels": example.shape[1]} if model in models.BUILT_IN else {}
-    return targets(models.load_model(model, **built_in), example, kinds=kinds or ("conv",))
+    example, built_in = options.model_example(model, input)
+    return targets(load_model(model, **built_in), example, kinds=kinds or ("conv",))

@@ -1,0 +1,123 @@
+"""The commands that measure: bench (latency of given kernels), rediscover (how soon the sampler finds known ones)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from canvas.cli import options
+from canvas.cli.options import Flops, Input, Json, Kinds, Limits, Model, Params
+from canvas.cli.printing import console, put, rediscovery_fields, table
+from canvas.cli.view import find_targets
+from canvas.errors import UserError
+
+
+def bench(
+    kernels: Annotated[list[str], typer.Argument(metavar="NAME|FILE.canvas...", help="Of the zoo, or files.")],
+    model: Model,
+    input: Input = None,
+    kind: Kinds = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option("--backend", help="eager, inductor, onnxruntime, openvino, or all (the default)."),
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images in a forward pass.")] = 32,
+    threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="Of timing for each pair of networks.")] = 1.0,
+    flops: Flops = None,
+    params: Params = None,
+    as_json: Json = False,
+) -> None:
+    """Times a network with kernels in it on each backend, beside the original network.
+
+    Columns: time; ratio to the original on the same backend, with its 95 % interval; ratio to the original on the
+    backend that is quickest for it; share of the machine's peak arithmetic.
+
+    Examples:
+    canvas bench depthwise_separable --model resnet18
+    canvas bench mine.canvas low_rank --model resnet8 --backend eager --backend openvino --batch 1 --json
+    """
+    from canvas import backends
+    from canvas.bench import Row
+    from canvas.bench import bench as measured
+    from canvas.bench import fields as fields_of
+    from canvas.models import load_model
+
+    named = {name: options.named_kernel(name) for name in kernels}
+    names = list(backends.BACKENDS) if not backend or "all" in backend else list(dict.fromkeys(backend))
+    for name in names:
+        backends.find(name)
+    found = find_targets(model, input, kind)
+    example, built_in = options.model_example(model, input)
+    network = load_model(model, **built_in)
+    example = example.expand(batch, *example.shape[1:]).contiguous()
+    if example.is_floating_point():
+        example = example.normal_()
+
+    def told(row: Row) -> None:
+        print(f"{row.kernel} on {row.backend}: {row.reason or 'timed'}", file=sys.stderr)
+
+    budget = options.budget(flops=flops, params=params)
+    rows = measured(named, network, example, found, names, budget, threads, seconds, told)
+    if as_json:
+        return put({"model": model, "batch": batch, "threads": threads, "rows": fields_of(rows)})
+    shown = table(
+        "kernel", "backend", "ms", "original, ms", "ratio", "interval", "to best", "of peak", words=("backend",)
+    )
+    for entry in fields_of(rows):
+        if "reason" in entry:
+            shown.add_row(entry["kernel"], entry["backend"], "-", "-", "-", "-", "-", "-")
+            continue
+        interval = f"{entry['ratio_low']:.3f} - {entry['ratio_high']:.3f}"
+        figures = [f"{entry[name]:.2f}" for name in ("median_ms", "baseline_ms")]
+        figures += [
+            f"{entry['ratio']:.3f}",
+            interval,
+            f"{entry['ratio_to_best']:.3f}",
+            f"{100 * entry['peak_share']:.0f} %",
+        ]
+        shown.add_row(entry["kernel"], entry["backend"], *figures)
+    console().print(shown)
+
+
+def rediscover(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Of the zoo; by default all.")] = None,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Kernels to draw for each seed, at most.")] = 20_000,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many streams of samples.")] = 5,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes (default: one per core).")] = None,
+    limit: Limits = None,
+    as_json: Json = False,
+) -> None:
+    """Draws unaided samples until hand-designed kernels come; says how many tries and seconds that took.
+
+    The interval holds the expected tries to a hit with 95 %. Without a name, all of the zoo that are short enough.
+
+    Examples:
+    canvas rediscover depthwise_separable involution
+    canvas rediscover mlp_mixer --samples 200000 --seeds 8 --json
+    """
+    from canvas.hand_designed import zoo
+    from canvas.rediscovery import rediscover as looked_for
+
+    given = options.limits(limit or [])
+    known, most = zoo(), given.get("max_primitives", 10)
+    unknown = [name for name in names or [] if name not in known]
+    if unknown:
+        raise UserError(f"rediscover: no kernel '{unknown[0]}'; there are {', '.join(known)}")
+    short = [name for name, kernel in known.items() if len(kernel.canonical()) <= most]
+    chosen = {name: known[name] for name in names or short}
+    try:
+        found = looked_for(chosen, samples, range(seeds), workers, lambda line: print(line, file=sys.stderr), **given)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if as_json:
+        return put({"kernels": [rediscovery_fields(result) for result in found]})
+    rows = table("kernel", "primitives", "seeds that hit", "tries per hit", "from", "to", "CPU s per hit")
+    for result in found:
+        tries, low, high = result.tries_per_hit
+        numbers = (f"{tries:,.0f}", f"{low:,.0f}", f"{high:,.0f}", f"{sum(result.seconds) / max(1, result.hits):.3g}")
+        shown = numbers if result.hits else ("-", f"{low:,.0f}", "-", "-")
+        rows.add_row(result.name, str(result.primitives), f"{result.hits} of {len(result.tries)}", *shown)
+    console().print(rows)

@@ -1,0 +1,203 @@
+"""How many samples the unaided sampler needs until it draws a hand-designed kernel. `canvas rediscover` calls it.
+
+A kernel is hit when the sampler gives a kernel with its hash: the same canonical form, whatever its text. Each seed is
+a stream of samples of its own; all kernels of one signature are looked for in the same streams.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import Any
+
+from canvas._core import Infeasible, Kernel, Layer, Search
+from canvas.errors import UserError
+
+CONFIDENCE = 0.95
+# What a kernel is looked for on, by its signature. Extents that many numbers divide, so that tiles fit.
+LAYERS: dict[str, tuple[Layer, ...]] = {
+    "conv2d": (Layer(64, 64, (32, 32)), Layer(64, 128, (32, 32), stride=2)),
+    "tokens": (Layer(64, 64, tokens=64), Layer(64, 128, tokens=64)),
+    "linear": (Layer(64, 64, ()), Layer(64, 128, ())),
+    "conv1d": (Layer(64, 64, (64,)), Layer(64, 128, (64,), stride=2)),
+    "conv3d": (Layer(64, 64, (8, 8, 8)), Layer(64, 128, (8, 8, 8), stride=2)),
+}
+
+
+@dataclass(frozen=True)
+class Rediscovery:
+    """What became of one kernel.
+
+    Attributes:
+        name, hash, primitives: of the kernel; the last is the length of its canonical form.
+        tries: by seed, the sampler's tries until the kernel came, or all of them.
+        seconds: by seed, the CPU seconds that these took.
+        hits: how many seeds found it.
+    """
+
+    name: str
+    hash: str
+    primitives: int
+    tries: tuple[int, ...]
+    seconds: tuple[float, ...]
+    hits: int
+
+    @property
+    def tries_per_hit(self) -> tuple[float, float, float]:
+        """(estimate, low, high) of the tries to a hit; (inf, low, inf) where there was none.
+
+        Tries to a hit are geometric, nearly exponential: of n hits in T tries the mean is T / n, and its interval of
+        95 % is T / gamma quantiles, those of n + 1 and n events (Cox 1953). Without a hit, `low` holds with 95 %.
+        """
+        total = sum(self.tries)
+        if not self.hits:
+            return math.inf, total / gamma_quantile(1, CONFIDENCE), math.inf
+        tail = (1 - CONFIDENCE) / 2
+        low = total / gamma_quantile(self.hits + 1, 1 - tail)
+        return total / self.hits, low, total / gamma_quantile(self.hits, tail)
+
+
+def gamma_quantile(events: int, probability: float) -> float:
+    """The time by which a Poisson process of rate 1 has had so many events with this probability.
+
+    Args:
+        events: at least 1.
+        probability: between 0 and 1.
+
+    Returns:
+        The quantile of the gamma distribution of that integer shape, to a relative 1e-12.
+
+    Example:
+        >>> round(gamma_quantile(1, 0.95), 3)
+        2.996
+    """
+
+    def below(time: float) -> float:
+        term, total = math.exp(-time), 0.0
+        for event in range(events):
+            total += term
+            term *= time / (event + 1)
+        return 1 - total
+
+    low, high = 0.0, 1.0
+    while below(high) < probability:
+        low, high = high, 2 * high
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) < probability else (low, middle)
+    return high
+
+
+def signature_of(kernel: Kernel) -> str:
+    """The key of `LAYERS` whose layers the kernel serves.
+
+    Args:
+        kernel: any.
+
+    Returns:
+        Such as "conv2d".
+
+    Raises:
+        UserError: it serves none of them.
+
+    Example:
+        >>> signature_of(canvas.zoo()["mlp_mixer"])
+        'tokens'
+    """
+    reasons = []
+    for name, layers in LAYERS.items():
+        if all(kernel.serves(layer) for layer in layers):
+            try:
+                kernel.bind(list(layers))
+                return name
+            except Infeasible as error:
+                reasons.append(str(error))
+    reason = reasons[0] if reasons else "its signature is none of " + ", ".join(LAYERS)
+    raise UserError(f"rediscover {kernel.name}: cannot be looked for: {reason}")
+
+
+def rediscover(
+    kernels: dict[str, Kernel],
+    samples: int = 20_000,
+    seeds: Sequence[int] = range(5),
+    workers: int | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+    **limits: Any,
+) -> list[Rediscovery]:
+    """Draws samples until each of the kernels has come, or so many are drawn.
+
+    Args:
+        kernels: what to look for, by name; nothing of them is told to the sampler.
+        samples: distinct plausible kernels to draw for each seed and signature, at most.
+        seeds: of the streams; more of them make the interval narrower.
+        workers: processes; by default one a core. The result does not depend on it, but for the seconds.
+        progress: called with a line when a stream has ended.
+        limits: as for `canvas.sample`.
+
+    Returns:
+        One for each kernel, in their order.
+
+    Raises:
+        UserError: a kernel serves no layer, or is longer than the limits allow.
+        ValueError: a limit is unknown or out of range.
+
+    Example:
+        >>> found = rediscover({"mobilenet": canvas.zoo()["depthwise_separable"]}, samples=2_000, seeds=[0])
+        >>> found[0].primitives
+        4
+    """
+    most = limits.get("max_primitives", 10)
+    wanted: dict[str, list[str]] = {}
+    for name, kernel in kernels.items():
+        length = len(kernel.canonical())
+        if length > most:
+            raise UserError(f"rediscover {name}: has {length} primitives; raise --limit max_primitives={most}")
+        wanted.setdefault(signature_of(kernel), []).append(name)
+    for kind in wanted:
+        Search(list(LAYERS[kind]), strategy="random", **limits)  # its faults come before the processes
+    found: dict[tuple[str, int], dict[str, tuple[int, float, bool]]] = {}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=context) as pool:
+        streams = {
+            pool.submit(_stream, kind, [kernels[name].hash for name in names], samples, seed, limits): (kind, seed)
+            for kind, names in wanted.items()
+            for seed in seeds
+        }
+        for future in as_completed(streams):
+            kind, seed = streams[future]
+            found[kind, seed] = future.result()
+            hits = sum(hit for _, _, hit in found[kind, seed].values())
+            progress(f"{kind}, seed {seed}: {hits} of {len(wanted[kind])} kernels came")
+    results = []
+    for kind, names in wanted.items():
+        for name in names:
+            kernel = kernels[name]
+            tries, seconds, hits = zip(*(found[kind, seed][kernel.hash] for seed in seeds), strict=True)
+            results.append(Rediscovery(name, kernel.hash, len(kernel.canonical()), tries, seconds, sum(hits)))
+    return sorted(results, key=lambda result: list(kernels).index(result.name))
+
+
+def _stream(
+    kind: str, hashes: list[str], samples: int, seed: int, limits: dict[str, Any]
+) -> dict[str, tuple[int, float, bool]]:
+    """By hash: the tries and CPU seconds until it came, or all of them; and whether it came."""
+    search = Search(list(LAYERS[kind]), seed=seed, strategy="random", lookahead=samples + 1, **limits)
+    found: dict[str, tuple[int, float, bool]] = {}
+    left, start = set(hashes), time.process_time()
+    for _ in range(samples):
+        try:
+            candidate = search.ask()
+        except Infeasible:  # nothing new is left within the limits
+            break
+        if candidate and candidate.hash in left:
+            left.remove(candidate.hash)
+            found[candidate.hash] = (search.counts["tried"], time.process_time() - start, True)
+            if not left:
+                break
+    end = (search.counts["tried"], time.process_time() - start, False)
+    return {**dict.fromkeys(left, end), **found}
