@@ -93,7 +93,7 @@ class OnnxRuntime:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
-        _need(self.name, "onnx", "onnxscript", "onnxruntime")
+        need(f"backend {self.name}", "onnx", "onnxscript", "onnxruntime")
         import onnxruntime
 
         arguments = _positional(self.name, example)
@@ -129,7 +129,7 @@ class OpenVino:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
-        _need(self.name, "openvino")
+        need(f"backend {self.name}", "openvino")
         import openvino
 
         arguments = _positional(self.name, example)
@@ -150,11 +150,22 @@ class OpenVino:
         return run
 
 
-def _need(backend: str, *packages: str) -> None:
-    """A fault unless the packages are installed."""
+def need(what: str, *packages: str) -> None:
+    """Demands packages that not everybody has.
+
+    Args:
+        what: needs them, as an error message begins.
+        packages: names to import.
+
+    Raises:
+        UserError: some are not installed; it names them and the command.
+
+    Example:
+        >>> need("backend eager", "torch")
+    """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"backend {backend}: not installed: {', '.join(missing)}; pip install {' '.join(missing)}")
+        raise UserError(f"{what}: not installed: {', '.join(missing)}; pip install {' '.join(missing)}")
 
 
 def _positional(backend: str, example: Example) -> tuple[Any, ...]:

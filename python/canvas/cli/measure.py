@@ -1,8 +1,9 @@
-"""The commands that measure: bench (latency of given kernels), rediscover (how soon the sampler finds known ones)."""
+"""The commands bench (latency of kernels), export (files without Canvas), rediscover (how soon samples hit kernels)."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -121,3 +122,37 @@ def rediscover(
         shown = numbers if result.hits else ("-", f"{low:,.0f}", "-", "-")
         rows.add_row(result.name, str(result.primitives), f"{result.hits} of {len(result.tries)}", *shown)
     console().print(rows)
+
+
+def export(
+    network: Annotated[
+        str, typer.Argument(metavar="FILE.pt|NAME|PATH.py:FUNCTION", help="A saved network, or a model.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.pt2|.onnx|.py", help="What to write.")],
+    kernel: Annotated[
+        str | None, typer.Option("--kernel", metavar="NAME|FILE.canvas", help="Put this kernel in first (untrained).")
+    ] = None,
+    input: Input = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images that it takes at once.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Writes a network with kernels in it to a file that needs no Canvas, and checks that file in a fresh process.
+
+    .pt2 is loaded by PyTorch (torch.export.load), .onnx by ONNX Runtime, .py is readable source of the kernels. A
+    FILE.pt is what torch.save wrote, such as the networks that a search keeps; only open files that you trust.
+
+    Examples:
+    canvas export demo/original.pt --input 1x28x28 -o original.onnx
+    canvas export resnet18 --kernel depthwise_separable -o fast.py
+    """
+    from canvas.export import export as written
+    from canvas.layers import replace
+    from canvas.models import load_model
+
+    example, built_in = options.model_example(network, input)
+    loaded = options.saved_network(network) if network.endswith(".pt") else load_model(network, **built_in)
+    if kernel is not None:
+        loaded = replace(loaded, options.named_kernel(kernel), example=example)
+    example = example.expand(batch, *example.shape[1:]).contiguous()
+    path = written(loaded, example.normal_() if example.is_floating_point() else example, output)
+    put({"file": str(path)}) if as_json else print(path)
