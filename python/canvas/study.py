@@ -272,6 +272,7 @@ class Study:
         time_limit: float = 600.0,
         memory_limit: float | None = None,
         progress: Callable[[str, Mapping[str, float]], None] = lambda name, metrics: None,
+        seed: int | None = None,
     ) -> dict[str, dict[str, float]]:
         """Evaluates kernels that the search does not know of, just as its candidates, and stores the metrics for the
         report.
@@ -281,6 +282,7 @@ class Study:
             kernels: what to evaluate, by name; None is the network as it is. Free sizes are chosen under the study's
                 budget where a kernel can meet it; one that cannot is evaluated all the same.
             progress: called with the name and the metrics of each one that is done.
+            seed: of weights and order of images; by default the study's.
 
         Returns:
             Their metrics by name; those of earlier calls too.
@@ -292,7 +294,8 @@ class Study:
         Example:
             >>> study.compare(evaluate, {"original": None, "shift": canvas.zoo()["shift"]})  # doctest: +SKIP
         """
-        judge = Judge(evaluate, self.settings, strict=False)
+        settings = self.settings if seed is None else {**self.settings, "seed": seed}
+        judge = Judge(evaluate, settings, strict=False)
         waiting = [(index, name) for index, name in enumerate(kernels)]
         failed = ""
         with (
