@@ -193,6 +193,7 @@ def _check(file: Path, given: Any, wanted: list[torch.Tensor], folder: Path) -> 
         raise WrongOutput(f"{file.name}: cannot be loaded without Canvas: {done.stderr.strip().splitlines()[-1]}")
     got = torch.load(folder / "outputs")
     for have, want in zip(got, wanted, strict=True):
-        error = float((have.double() - want.double()).norm() / want.double().norm().clamp_min(1e-12))
+        difference = (have.detach().double() - want.double()).norm()
+        error = float(difference / want.double().norm().clamp_min(1e-12))
         if not error <= TOLERANCE:
             raise WrongOutput(f"{file.name}: off by {error:.2g} (relative) once loaded, more than {TOLERANCE:g}")

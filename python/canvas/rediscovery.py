@@ -22,8 +22,8 @@ CONFIDENCE = 0.95
 # What a kernel is looked for on, by its signature. Extents that many numbers divide, so that tiles fit.
 LAYERS: dict[str, tuple[Layer, ...]] = {
     "conv2d": (Layer(64, 64, (32, 32)), Layer(64, 128, (32, 32), stride=2)),
+    "linear": (Layer(64, 64, ()), Layer(64, 128, ())),  # before tokens, whose layers take linear kernels too
     "tokens": (Layer(64, 64, tokens=64), Layer(64, 128, tokens=64)),
-    "linear": (Layer(64, 64, ()), Layer(64, 128, ())),
     "conv1d": (Layer(64, 64, (64,)), Layer(64, 128, (64,), stride=2)),
     "conv3d": (Layer(64, 64, (8, 8, 8)), Layer(64, 128, (8, 8, 8), stride=2)),
 }
@@ -171,8 +171,8 @@ def rediscover(
         for future in as_completed(streams):
             kind, seed = streams[future]
             found[kind, seed] = future.result()
-            hits = sum(hit for _, _, hit in found[kind, seed].values())
-            progress(f"{kind}, seed {seed}: {hits} of {len(wanted[kind])} kernels came")
+            came = sum(hit for _, _, hit in found[kind, seed].values())
+            progress(f"{kind}, seed {seed}: {came} of {len(wanted[kind])} kernels came")
     results = []
     for kind, names in wanted.items():
         for name in names:
