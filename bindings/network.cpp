@@ -6,10 +6,15 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "bindings.h"
 #include "bound.h"
+#include "canvas/analyze/flow.h"
+#include "canvas/analyze/moments.h"
+#include "canvas/lower/lower.h"
 #include "canvas/solve/binding.h"
 
 namespace nb = nanobind;
@@ -55,6 +60,26 @@ std::map<std::string, int64_t> dynamic_values(const Kernel& kernel, const Values
   for (int v = kFirstDynamic; v < kernel.variables().count(); ++v)
     sizes[kernel.variables().name(v)] = values[static_cast<size_t>(v)];
   return sizes;
+}
+
+nb::dict flow_of(const BoundLayer& bound) {
+  const Flow found = flow(lower(*bound.kernel), bound.kernel->signature(), bound.values);
+  nb::dict facts;
+  facts["channels"] = found.channels;
+  facts["reach"] = tuple(found.reach);
+  facts["summary"] = found.summary;
+  facts["dead"] = found.dead;
+  return facts;
+}
+
+nb::list moments_of(const BoundLayer& bound) {
+  const std::vector<Moments> all = moments(*bound.kernel, bound.values);
+  nb::list found;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const double deviation = std::sqrt(std::max(0.0, all[i].variance()));
+    found.append(nb::make_tuple(bound.kernel->nodes()[i].name, all[i].mean, deviation));
+  }
+  return found;
 }
 
 nb::tuple layer_state(const Layer& layer) {
@@ -196,6 +221,13 @@ void bind_network(nb::module_& module) {
       .def("parameters", &parameters,
            "[(name, logical shape, shape in the module), ...]; the same elements in the same order.")
       .def("interpret", &interpret, "x"_a, "parameters"_a, "The float64 reference, as Kernel.interpret.")
+      .def(
+          "flow", &flow_of,
+          "What the outputs depend on: channels (for each output channel, the input channels that reach it, as bits), "
+          "reach (positions along each axis that are seen one by one), summary (whether one of all positions is seen), "
+          "dead (parameters that nothing depends on). At most 64 input channels.")
+      .def("moments", &moments_of,
+           "[(value, mean, deviation), ...] at initialisation, for a standard normal input, as they are predicted.")
       .def("counted_flops", &counted_flops,
            "Operations that the reference interpreter counts while it runs one image or sequence.");
   nb::class_<Binding>(module, "Binding",

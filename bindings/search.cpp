@@ -7,6 +7,8 @@
 #include "bindings.h"
 #include "bound.h"
 #include "canvas/base/error.h"
+#include "canvas/sample/plausible.h"
+#include "canvas/sample/superfluous.h"
 #include "canvas/search/search.h"
 
 namespace nb = nanobind;
@@ -31,9 +33,11 @@ Limits limits(const nb::kwargs& given) {
       {"min_primitives", &limits.min_primitives}, {"max_primitives", &limits.max_primitives},
       {"max_weighted", &limits.max_weighted},     {"max_width", &limits.max_width},
       {"max_variables", &limits.max_variables},   {"min_reach", &limits.min_reach},
+      {"min_weighted", &limits.min_weighted},     {"max_reach", &limits.max_reach},
   };
   const std::map<std::string, bool*> switches = {
-      {"full_flow", &limits.full_flow}, {"trainable", &limits.trainable}, {"mix_tokens", &limits.mix_tokens}};
+      {"full_flow", &limits.full_flow}, {"trainable", &limits.trainable}, {"mix_tokens", &limits.mix_tokens},
+      {"concise", &limits.concise},     {"live", &limits.live},           {"numeric", &limits.numeric}};
   for (auto [key, value] : given) {
     const auto name = nb::cast<std::string>(key);
     if (const auto count = counts.find(name); count != counts.end()) {
@@ -83,12 +87,31 @@ void bind_search(nb::module_& module) {
       "gives the same list.\n"
       "    budget: limits for all layers together.\n    limits: min_primitives, max_primitives, max_weighted, "
       "max_width, max_variables,\n"
-      "        min_reach (positions that one output sees: 3, or 1 for linear layers), full_flow, trainable,\n"
+      "        min_weighted, min_reach (positions that one output sees: 3, or 1 for linear layers), max_reach, "
+      "concise,\n"
+      "        full_flow, live, trainable, numeric (docs/sampling.md explains each),\n"
       "        mix_tokens (False: kernels that take every token by itself, as causal models need),\n"
       "        weights (a number per primitive; 0 forbids it),\n"
       "        share and multiple_of (how free sizes are chosen) as for Kernel.bind.\n\n"
       "Returns:\n    list[Kernel]: in canonical form, distinct by hash.\n\n"
       "Raises:\n    Infeasible: nothing fits the budget.\n    ValueError: a limit is unknown or out of range.\n");
+  module.def(
+      "implausible",
+      [](const Kernel& kernel, const nb::kwargs& given) {
+        const Limits asked = limits(given);
+        asked.check_plausibility();
+        std::optional<std::string> reason;
+        if (asked.concise) reason = superfluous(kernel);
+        return reason ? reason : implausible(kernel, asked);
+      },
+      "kernel"_a, "limits"_a,
+      "Why the sampler would pass a kernel over that it grew.\n\n"
+      "Args:\n    kernel: any kernel.\n    limits: those of sample() that are about plausibility "
+      "(docs/sampling.md).\n\n"
+      "Returns:\n    str | None: the first reason found, or None for a plausible kernel.\n\n"
+      "Raises:\n    ValueError: a limit is unknown or out of range.\n\n"
+      "Example:\n    >>> implausible(canvas.parse('kernel k(x[C, W]) -> [K, W]:\\n  return fc(x, [C] -> [K])'))\n"
+      "    'it sees too little of its surroundings'\n    >>> implausible(canvas.zoo()['low_rank'])\n");
   nb::class_<Candidate>(module, "Candidate", "What Search.ask() gives: a kernel bound to the network.")
       .def_ro("index", &Candidate::index)
       .def_ro("hash", &Candidate::hash)

@@ -2,6 +2,7 @@
 // builder, printer, interpreter, cost, sampler and lowering read it. Nothing else in the core names a primitive.
 #pragma once
 
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -65,6 +66,8 @@ enum class Initial { kNone, kNormal, kOne, kZero };
 struct Moments {
   double mean = 0;
   double square = 1;
+  double low = -HUGE_VAL, high = HUGE_VAL;  // between which all elements lie
+  double answers = 1;  // of a function of one value: at which share of its arguments it still has a slope
   double variance() const { return square - mean * mean; }
 };
 
@@ -111,6 +114,9 @@ struct Primitive {
   unsigned grammar = kNothing;
   unsigned properties = 0;
   unsigned linear_modes = 0;  // bit m: linear in mode m, where that is not true of all modes
+  // Bit m: in mode m it takes away what is added, or the factor that is multiplied, along other axes than those of its list.
+  unsigned shift_free_modes = 0;
+  unsigned scale_free_modes = 0;
   Order order = kMixes;
   const char* per_key = "per";
   std::vector<const char*> modes = {};

@@ -37,13 +37,20 @@ using MomentsOf = Moments (*)(const Moments& x, const Moments& y);
 
 Moments moments_add(const Moments& x, const Moments& y) {
   const double mean = x.mean + y.mean;
-  return {mean, x.variance() + y.variance() + mean * mean};
+  return {mean, x.variance() + y.variance() + mean * mean, x.low + y.low, x.high + y.high};
 }
-Moments negated(const Moments& x) { return {-x.mean, x.square}; }
+Moments negated(const Moments& x) { return {-x.mean, x.square, -x.high, -x.low}; }
 Moments moments_sub(const Moments& x, const Moments& y) { return moments_add(x, negated(y)); }
-Moments moments_mul(const Moments& x, const Moments& y) { return {x.mean * y.mean, x.square * y.square}; }
+Moments moments_mul(const Moments& x, const Moments& y) {
+  Moments out{x.mean * y.mean, x.square * y.square};
+  bound_product(out, x, y);
+  return out;
+}
 Moments moments_div(const Moments& x, const Moments& y) {
-  return moments_mul(x, moments_of([](double z) { return safe::div(1, z); }, y, 4096));
+  Moments inverse = moments_of([](double z) { return safe::div(1, z); }, y, 4096);
+  inverse.low = y.low >= 0 ? 0 : -safe::kLargestInverse;
+  inverse.high = y.high <= 0 ? 0 : safe::kLargestInverse;
+  return moments_mul(x, inverse);
 }
 // Clark 1961, The greatest of a finite set of random variables.
 Moments moments_max(const Moments& x, const Moments& y) {
@@ -52,17 +59,15 @@ Moments moments_max(const Moments& x, const Moments& y) {
   const double above = 0.5 * std::erfc(-gap / std::sqrt(2.0));  // probability that x is the larger
   const double density = 0.3989422804014327 * std::exp(-0.5 * gap * gap) * spread;
   return {x.mean * above + y.mean * (1 - above) + density,
-          x.square * above + y.square * (1 - above) + (x.mean + y.mean) * density};
+          x.square * above + y.square * (1 - above) + (x.mean + y.mean) * density, std::max(x.low, y.low),
+          std::max(x.high, y.high)};
 }
 Moments moments_min(const Moments& x, const Moments& y) { return negated(moments_max(negated(x), negated(y))); }
 
-template <MomentsOf moments_of_two>
+template <Function function, MomentsOf moments_of_two>
 Moments moments(const std::vector<Moments>& in, const std::vector<const Axes*>&, const Node& node, const Values&) {
-  if (moments_of_two == moments_mul && node.inputs[0] == node.inputs[1]) {
-    const double v = in[0].variance(), m = in[0].mean;  // the square of a normal value
-    return {in[0].square, m * m * m * m + 6 * m * m * v + 3 * v * v};
-  }
-  return moments_of_two(in[0], in[1]);
+  if (node.inputs[0] != node.inputs[1]) return moments_of_two(in[0], in[1]);
+  return moments_of([](double z) { return function(z, z); }, in[0], 96);
 }
 
 template <Function function, MomentsOf moments_of_two>
@@ -81,7 +86,7 @@ Primitive binary(const char* name, const char* summary, const char* formula, con
       .infer = infer,
       .evaluate = evaluate<function>,
       .flops = flop_per_element,
-      .moments = moments<moments_of_two>,
+      .moments = moments<function, moments_of_two>,
       .propose = propose_plain,
       .lower = lower_map,
       .torch = torch,

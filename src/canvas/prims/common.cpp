@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 namespace canvas {
 
@@ -100,26 +101,89 @@ Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& 
 
 Size flop_per_element(const std::vector<const Axes*>&, const Node& node) { return volume(node.axes); }
 
-Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node&,
+Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node& node,
                      const Values&) {
-  return operands[0];
+  Moments out{operands[0].mean, operands[0].square, operands[0].low, operands[0].high};
+  if (node.primitive->is(kPads)) {
+    out.low = std::min(out.low, 0.0);
+    out.high = std::max(out.high, 0.0);
+  }
+  return out;
 }
+
+namespace {
+
+constexpr double kLeastSlope = 0.01;
+constexpr double kFar = 40;  // what an infinite argument is taken for
+constexpr int kBoundSteps = 128;
+
+// The standard normal density at 12 i / steps - 6, up to a factor.
+const std::vector<double>& densities(int steps) {
+  static thread_local std::map<int, std::vector<double>> known;
+  std::vector<double>& found = known[steps];
+  for (int i = static_cast<int>(found.size()); i <= steps; ++i) {
+    const double z = 12.0 * i / steps - 6.0;
+    found.push_back(std::exp(-0.5 * z * z));
+  }
+  return found;
+}
+
+// The bounds of function(z) for z between `low` and `high`, from values on a grid; infinite where it grows on towards an infinite end.
+void bound_function(Moments& result, double (*function)(double), double low, double high) {
+  const double first = std::max(low, std::min(-kFar, high - 1)), last = std::min(high, std::max(kFar, low + 1));
+  result.low = HUGE_VAL;
+  result.high = -HUGE_VAL;
+  const auto include = [&](double y) {
+    result.low = std::min(result.low, y);
+    result.high = std::max(result.high, y);
+  };
+  for (int i = 0; i <= kBoundSteps; ++i) include(function(first + (last - first) * i / kBoundSteps));
+  const auto extend = [&](double end, double inner) {
+    const double rise = function(end) - function(inner);
+    if (std::fabs(rise) >= kLeastSlope * std::fabs(end - inner)) include(std::copysign(HUGE_VAL, rise));
+  };
+  if (low < first) extend(first, first + 1);
+  if (high > last) extend(last, last - 1);
+}
+
+}  // namespace
 
 Moments moments_of(double (*function)(double), const Moments& operand, int steps) {
   const double deviation = std::sqrt(std::max(operand.variance(), 1e-12));
-  double weights = 0;
+  const std::vector<double>& density = densities(steps);
+  double weights = 0, varied = 0, answered = 0, before = 0, value_before = 0;
   Moments out{0, 0};
   for (int i = 0; i <= steps; ++i) {
-    const double z = 12.0 * i / steps - 6.0;
-    const double weight = std::exp(-0.5 * z * z);
-    const double y = function(operand.mean + deviation * z);
+    const double z = std::clamp(operand.mean + deviation * (12.0 * i / steps - 6.0), operand.low, operand.high);
+    const double weight = density[static_cast<size_t>(i)];
+    const double y = function(z);
     weights += weight;
     out.mean += weight * y;
     out.square += weight * y * y;
+    if (i > 0 && z > before) {
+      varied += weight;
+      if (std::fabs(y - value_before) >= kLeastSlope * (z - before)) answered += weight;
+    }
+    before = z;
+    value_before = y;
   }
   out.mean /= weights;
   out.square /= weights;
+  out.answers = varied > 0 ? answered / varied : 0;
+  bound_function(out, function, operand.low, operand.high);
   return out;
+}
+
+void bound_product(Moments& result, const Moments& x, const Moments& y) {
+  result.low = HUGE_VAL;
+  result.high = -HUGE_VAL;
+  for (double a : {x.low, x.high}) {
+    for (double b : {y.low, y.high}) {
+      const double product = a == 0 || b == 0 ? 0 : a * b;
+      result.low = std::min(result.low, product);
+      result.high = std::max(result.high, product);
+    }
+  }
 }
 
 void propose_plain(const Proposal&, Random&, std::vector<Attributes>& found) { found.emplace_back(); }

@@ -53,12 +53,16 @@ Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& 
 
 // One operation per element of the result.
 Size flop_per_element(const std::vector<const Axes*>& operands, const Node& node);
-// The operand's moments, for primitives that only move elements.
+// The operand's moments, for primitives that only move elements, or start so.
 Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
                      const Values& values);
 
-// Moments of function(z) for a normal z of the given moments, by the trapezoidal rule in `steps` over +-6 deviations.
+// Moments of function(z) for a normal z of the given moments that is cut off at their bounds, by the trapezoidal rule in `steps` over
+// +-6 deviations.
 Moments moments_of(double (*function)(double), const Moments& operand, int steps);
+
+// Gives `result` the bounds of x * y.
+void bound_product(Moments& result, const Moments& x, const Moments& y);
 
 // For primitives that take nothing but their operands.
 void propose_plain(const Proposal& proposal, Random& random, std::vector<Attributes>& found);

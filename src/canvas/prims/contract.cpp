@@ -33,7 +33,11 @@ Moments moments(const std::vector<Moments>& in, const std::vector<const Axes*>& 
                 const Values& values) {
   const double count = count_along(*axes[0], node.attributes.from, values);
   const double mean = in[0].mean * in[1].mean;
-  return {count * mean, count * (in[0].square * in[1].square - mean * mean) + count * mean * count * mean};
+  Moments out{count * mean, count * (in[0].square * in[1].square - mean * mean) + count * mean * count * mean};
+  bound_product(out, in[0], in[1]);
+  out.low *= count;
+  out.high *= count;
+  return out;
 }
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {

@@ -42,7 +42,8 @@ Moments moments(const std::vector<Moments>& operands, const std::vector<const Ax
                 const Values& values) {
   const double count = count_along(*axes[0], node.attributes.from, values);
   const Moments& in = operands[0];
-  Moments out;
+  const double scale = node.attributes.mode == kSum ? count : 1.0;
+  Moments out{0, 0, scale * in.low, scale * in.high};
   if (node.attributes.mode == kMax) {
     // Expectation of the maximum of n normal values, to first order: sqrt(2 ln n) less its slowly falling correction.
     const double root = std::sqrt(2 * std::log(std::max(count, 2.0)));
@@ -53,7 +54,6 @@ Moments moments(const std::vector<Moments>& operands, const std::vector<const Ax
   }
   // Neighbouring activations of real images are alike: beyond 16 values the mean stops losing variance.
   const double independent = std::min(count, 16.0);
-  const double scale = node.attributes.mode == kSum ? count : 1.0;
   out.mean = scale * in.mean;
   out.square = out.mean * out.mean + scale * scale * in.variance() / independent;
   return out;

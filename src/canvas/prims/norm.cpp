@@ -59,7 +59,9 @@ Moments moments(const std::vector<Moments>& operands, const std::vector<const Ax
   }
   const double modulus = std::max(std::fabs(in.mean), kHalfNormal * std::sqrt(in.variance()));
   const double norm = mode == kRms ? in.square : mode == kL2 ? count * in.square : count * modulus * count * modulus;
-  return {safe::norm(in.mean, norm), in.square / (norm + safe::kUnderRoot)};
+  const double most = mode == kRms ? std::sqrt(count) : 1;  // of one element beside zeros
+  return {safe::norm(in.mean, norm), in.square / (norm + safe::kUnderRoot), in.low >= 0 ? 0 : -most,
+          in.high <= 0 ? 0 : most};
 }
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
@@ -112,6 +114,8 @@ const Primitive& norm_primitive() {
           "l1: v the squared sum of |x|; l2: v the sum of squares",
       .grammar = kFrom | kModes,
       .properties = kKeepsZero,
+      .shift_free_modes = 1u << kLayer,
+      .scale_free_modes = 1u << kLayer | 1u << kRms | 1u << kL1 | 1u << kL2,
       .modes = {"layer", "rms", "l1", "l2"},
       .constraints = {{"norm C1", "at least one axis, each of the operand and named once"}},
       .example = "norm(x, layer: [C])",

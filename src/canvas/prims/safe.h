@@ -17,6 +17,7 @@ struct Definition {
 inline constexpr double kLargestExponent = 10;
 inline constexpr double kUnderRoot = 1e-6;
 inline constexpr double kLeastSquare = 1e-4;
+inline constexpr double kLargestInverse = 100;
 
 inline constexpr Definition kExp{"exp", "y = exp(min(x, 10))", "so that nothing overflows", "{0}.clamp(max=10).exp()"};
 inline double exp(double x) { return std::exp(x > kLargestExponent ? kLargestExponent : x); }

@@ -44,6 +44,8 @@ Moments moments(const std::vector<Moments>& operands, const std::vector<const Ax
   Moments out;  // of normal logits of variance v: the square of a log-normal share is exp(v) / n^2, at most 1 / n
   out.mean = 1 / count;
   out.square = std::min(std::exp(operands[0].variance()) / count, 1.0) / count;
+  out.low = count > 1 ? 0 : 1;
+  out.high = 1;
   return out;
 }
 
@@ -80,6 +82,7 @@ const Primitive& softmax_primitive() {
       .summary = "exponentials normalised to sum one over axes",
       .formula = "y[.., i, ..] = exp(x[.., i, ..] - m) / sum over j of exp(x[.., j, ..] - m), m the maximum",
       .grammar = kFrom,
+      .shift_free_modes = 1,
       .constraints = {{"softmax C1", "at least one axis, each of the operand and named once"}},
       .example = "softmax(u, [h, w])",
       .weight = 0.1,

@@ -1,4 +1,6 @@
 // stack: values of the same axes side by side along a new axis. With merge, the concatenation of equal parts.
+#include <algorithm>
+
 #include "canvas/prims/common.h"
 #include "canvas/prims/registry.h"
 
@@ -43,10 +45,12 @@ Tensor evaluate(const Evaluation& e) {
 }
 
 Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node&, const Values&) {
-  Moments out{0, 0};
+  Moments out{0, 0, HUGE_VAL, -HUGE_VAL};
   for (const Moments& operand : operands) {
     out.mean += operand.mean / static_cast<double>(operands.size());
     out.square += operand.square / static_cast<double>(operands.size());
+    out.low = std::min(out.low, operand.low);
+    out.high = std::max(out.high, operand.high);
   }
   return out;
 }

@@ -1,5 +1,7 @@
 // update: a value with one position of an axis replaced by another value. With split, a partial convolution (Chen et al. 2023, arXiv
 // 2303.03667): some channels are worked on, the others pass.
+#include <algorithm>
+
 #include "canvas/prims/common.h"
 #include "canvas/prims/registry.h"
 
@@ -48,7 +50,8 @@ Moments moments(const std::vector<Moments>& operands, const std::vector<const Ax
                 const Values& values) {
   const double share = 1 / count_along(*axes[0], {node.attributes.items[0].axis}, values);
   return {share * operands[1].mean + (1 - share) * operands[0].mean,
-          share * operands[1].square + (1 - share) * operands[0].square};
+          share * operands[1].square + (1 - share) * operands[0].square, std::min(operands[0].low, operands[1].low),
+          std::max(operands[0].high, operands[1].high)};
 }
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {

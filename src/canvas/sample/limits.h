@@ -14,18 +14,28 @@ struct Limits {
   int max_weighted = 4;   // primitives with a parameter
   int max_width = 3;      // values waiting to be used at one time
   int max_variables = 2;  // dynamic variables
-  int min_reach =
-      0;  // positions along every spatial axis that one output sees; 1: any kernel; 0: 3 for convolutions, else 1
-  bool mix_tokens =
-      true;  // layers that all have tokens get kernels (x[T, C]) -> [T, K]; false: linear ones, token by token
+  int min_weighted = 1;
+  // Positions along every spatial axis from which one output takes something of its own, at least; 1: any kernel; 0: 3 for
+  // convolutions, else 1. Summaries of all positions, which are the same for every output, do not count.
+  int min_reach = 0;
+  int max_reach = 0;  // the same at most, along any spatial axis, and no summaries; 0: no such limit
+  // Layers that all have tokens get kernels (x[T, C]) -> [T, K]; false: linear ones, token by token.
+  bool mix_tokens = true;
+  bool concise = true;    // no step that a neighbour could do as well (superfluous.h)
   bool full_flow = true;  // every input channel reaches every output channel within two stacked layers
-  bool trainable = true;  // a probe run is finite, not constant, and of a sane scale
+  bool live = true;       // the result depends on every parameter
+  bool trainable =
+      true;  // by the moments at initialisation no value is constant, no function saturates, the result's scale is sane
+  bool numeric =
+      false;  // by a forward pass on a small layer too, the result is finite, not constant, and of a sane scale
   // Relative weight of each primitive by name; those not named keep their default, 0 forbids one.
   std::map<std::string, double> weights = {};
   Rules rules = {};  // how free sizes are chosen for the network
 
   // Throws ArgumentError for limits that contradict one another or name no primitive.
   void check() const;
+  // The same for those that implausible() reads.
+  void check_plausibility() const;
 };
 
 }  // namespace canvas

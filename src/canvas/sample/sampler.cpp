@@ -32,11 +32,11 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
   const bool tokens = limits_.mix_tokens &&
                       std::all_of(layers_.begin(), layers_.end(), [](const Layer& layer) { return layer.tokens; });
   signature_ = tokens ? Signature::tokens() : Signature::convolution(static_cast<int>(layers_[0].spatial.size()));
-  if (limits_.min_reach == 0) limits_.min_reach = layers_[0].spatial.empty() ? 1 : 3;
   if (signature_.per_position() && limits_.min_reach > 1) {
     throw ArgumentError("a linear layer's kernel sees one position: min_reach must be 1, got " +
                         std::to_string(limits_.min_reach));
   }
+  limits_.check_plausibility();
   for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
 }
 
@@ -56,7 +56,7 @@ std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
 }
 
 std::optional<Sample> Sampler::judge(const Kernel& grown) {
-  if (superfluous(grown)) {
+  if (limits_.concise && superfluous(grown)) {
     ++counts_["implausible"];
     return std::nullopt;
   }

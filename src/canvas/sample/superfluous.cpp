@@ -29,6 +29,12 @@ Names names_of(const Axes& axes) {
   return names;
 }
 
+Names axes_of(const std::vector<AxisItem>& items) {
+  Names names;
+  for (const AxisItem& item : items) names.push_back(item.axis);
+  return names;
+}
+
 Names joined(Names left, const Names& right) {
   left.insert(left.end(), right.begin(), right.end());
   return left;
@@ -38,6 +44,8 @@ bool contracts(const Node& node) { return node.primitive && node.primitive->init
 bool scales(const Node& node) {
   return node.primitive && node.primitive->initial == Initial::kOne && node.primitive->is(kLinear);
 }
+bool shifts(const Node& node) { return node.primitive && node.primitive->initial == Initial::kZero; }
+bool drops(const Node& node) { return node.primitive && node.primitive->order == kDropsFirst; }
 bool rearranges(const Node& node) { return node.primitive && node.primitive->is(kBijective); }
 
 // True unless the contraction narrows, so that no single one could do what it and the next do.
@@ -77,6 +85,13 @@ class Finder {
           return "a contraction absorbs the scale after it";
         if (next && scales(*next) && within(node.attributes.from, next->attributes.from))
           return "one scale absorbs another";
+      }
+      if ((scales(node) || shifts(node)) && taken_away(value)) return "the next step takes the parameter's effect away";
+      if (drops(node)) {
+        const Names dropped = axes_of(node.attributes.items);
+        const Node* maker = before(value, dropped, true);
+        if (maker && contracts(*maker) && within(dropped, names_of(maker->attributes.to)))
+          return "a contraction makes what is dropped";
       }
       if (contracts(node) && next && contracts(*next) && full_rank(node) && next->attributes.per.empty() &&
           within(made, next->attributes.from))
@@ -118,6 +133,16 @@ class Finder {
       if (!passes(step, axes, any)) return &step;
     }
     return nullptr;
+  }
+
+  // Whether the only user of a scale or a bias is a normalisation along other axes.
+  bool taken_away(int value) const {
+    const Node& node = kernel_.node(value);
+    const int user = user_[static_cast<size_t>(value)];
+    if (user < 0) return false;
+    const Node& next = kernel_.node(user);
+    const unsigned modes = scales(node) ? next.primitive->scale_free_modes : next.primitive->shift_free_modes;
+    return (modes >> next.attributes.mode & 1) != 0 && !meets(node.attributes.from, next.attributes.from);
   }
 
   const Kernel& kernel_;

@@ -1,5 +1,5 @@
-// Steps that a neighbour could do as well: a parameter that another one absorbs, a view that a contraction does by itself. A kernel with
-// such a step computes what a shorter one computes, so the sampler passes it over.
+// Steps that a neighbour could do as well or undoes: a parameter that another one absorbs or that a normalisation takes away, a view that
+// a contraction does by itself, weights for what is dropped. A kernel with such a step computes what a shorter one computes.
 #pragma once
 
 #include <optional>
