@@ -1,6 +1,7 @@
 #include "canvas/ir/labels.h"
 
 #include <algorithm>
+#include <array>
 
 #include "canvas/base/random.h"
 #include "canvas/ir/primitive.h"
@@ -19,12 +20,43 @@ uint64_t hash_text(const char* text) {
   return mix64(code);
 }
 
+// Where each operand has an axis, by slot; negative where it lacks it.
+constexpr size_t kMostOperands = 8;
+using Places = std::array<int8_t, kMostOperands>;
+
+// How a node meets an axis of one of its operands.
+struct AxisUse {
+  Places places;    // of the axis of that name, in all operands
+  int listed = -1;  // its place in the list `from`
+  bool per = false;
+  std::vector<size_t> items;  // that name it
+  int kept = -1;              // its place in the result
+};
+
+// A node's axes by place instead of by name, so that rounds compare no text.
+struct Plan {
+  uint64_t code = 5;  // of the primitive's name
+  bool ordered = false, commutes = false;
+  std::vector<Places> from, per, items;
+  // Of each of its own axes: the places of the operand axis that it is handed on from or is a window of, or its place in `to`.
+  struct Own {
+    bool made = false, window = false;
+    Places places{};
+    int place = -1;
+  };
+  std::vector<Own> own;
+  std::vector<std::vector<AxisUse>> uses;  // by slot, then by the operand's axis
+};
+
 class Refinement {
  public:
   Refinement(const std::vector<Node>& nodes, const Signature& signature) : nodes_(nodes), signature_(signature) {
     labels_.values.assign(nodes.size(), 1);
     uses_.assign(nodes.size(), 1);
-    for (const Node& node : nodes) labels_.axes.emplace_back(node.axes.size(), 1);
+    for (const Node& node : nodes) {
+      labels_.axes.emplace_back(node.axes.size(), 1);
+      plans_.push_back(node.primitive ? plan(node) : Plan{});
+    }
     axis_uses_ = labels_.axes;
     for (int v = 0; v < kMaxVariables; ++v)
       labels_.variables.push_back(is_dynamic(v) ? 7 : combine(11, static_cast<uint64_t>(v)));
@@ -47,16 +79,54 @@ class Refinement {
   }
 
  private:
-  uint64_t axis_label(int value, const std::string& name) const {
-    const int position = find_axis(nodes_[static_cast<size_t>(value)].axes, name);
-    return position < 0 ? 3 : labels_.axes[static_cast<size_t>(value)][static_cast<size_t>(position)];
+  Places places(const Node& node, const std::string& name) const {
+    Places found{};
+    for (size_t slot = 0; slot < node.inputs.size(); ++slot)
+      found[slot] = static_cast<int8_t>(find_axis(nodes_[static_cast<size_t>(node.inputs[slot])].axes, name));
+    return found;
+  }
+
+  Plan plan(const Node& node) const {
+    require(node.inputs.size() <= kMostOperands, "a node of more operands than labels know");
+    const Attributes& a = node.attributes;
+    Plan plan{hash_text(node.primitive->name), ordered(node), commutes(node), {}, {}, {}, {}, {}};
+    for (const std::string& name : a.from) plan.from.push_back(places(node, name));
+    for (const std::string& name : a.per) plan.per.push_back(places(node, name));
+    for (const AxisItem& item : a.items) plan.items.push_back(places(node, item.axis));
+    for (const Axis& axis : node.axes) {
+      const auto window =
+          std::find_if(a.items.begin(), a.items.end(), [&](const AxisItem& i) { return i.made == axis.name; });
+      const bool is_window = window != a.items.end(), made = is_window || has_axis(a.to, axis.name);
+      const int place = made && !is_window ? find_axis(a.to, axis.name) : -1;
+      plan.own.push_back(
+          {made, is_window, made && !is_window ? Places{} : places(node, is_window ? window->axis : axis.name), place});
+    }
+    for (int input : node.inputs) {
+      plan.uses.emplace_back();
+      for (const Axis& axis : nodes_[static_cast<size_t>(input)].axes) plan.uses.back().push_back(use(node, axis.name));
+    }
+    return plan;
+  }
+
+  AxisUse use(const Node& node, const std::string& name) const {
+    const Attributes& a = node.attributes;
+    AxisUse use{places(node, name), -1, std::count(a.per.begin(), a.per.end(), name) > 0, {}, -1};
+    const auto listed = std::find(a.from.begin(), a.from.end(), name);
+    if (listed != a.from.end()) use.listed = static_cast<int>(listed - a.from.begin());
+    for (size_t k = 0; k < a.items.size(); ++k) {
+      if (a.items[k].axis == name) use.items.push_back(k);
+    }
+    if (!makes(node, name)) use.kept = find_axis(node.axes, name);
+    return use;
   }
 
   // The label of an axis by name over all operands of a node.
-  uint64_t operand_axis(const Node& node, const std::string& name) const {
+  uint64_t operand_axis(size_t i, const Places& at) const {
+    const Node& node = nodes_[i];
     uint64_t sum = 0;
     for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
-      sum += combine(commutes(node) ? 0 : slot, axis_label(node.inputs[slot], name));
+      const auto& labels = labels_.axes[static_cast<size_t>(node.inputs[slot])];
+      sum += combine(plans_[i].commutes ? 0 : slot, at[slot] < 0 ? 3 : labels[static_cast<size_t>(at[slot])]);
     }
     return sum;
   }
@@ -65,16 +135,16 @@ class Refinement {
     code = in_order ? combine(code, entry) : code + mix64(entry);
   }
 
-  uint64_t attributes(const Node& node) const {
-    const Attributes& a = node.attributes;
-    const bool in_order = ordered(node);
+  uint64_t attributes(size_t i) const {
+    const Attributes& a = nodes_[i].attributes;
+    const Plan& plan = plans_[i];
     uint64_t from = 0, to = 0, per = 0, items = 0;
-    for (const std::string& name : a.from) put(from, operand_axis(node, name), in_order);
-    for (const Axis& axis : a.to) put(to, labels_.of(axis.size), in_order);
-    for (const std::string& name : a.per) put(per, operand_axis(node, name), false);
-    for (const AxisItem& item : a.items) {
-      uint64_t entry = combine(operand_axis(node, item.axis), labels_.of(item.amount));
-      put(items, combine(entry, static_cast<uint64_t>(static_cast<int64_t>(item.offset))), in_order);
+    for (const Places& at : plan.from) put(from, operand_axis(i, at), plan.ordered);
+    for (const Axis& axis : a.to) put(to, labels_.of(axis.size), plan.ordered);
+    for (const Places& at : plan.per) put(per, operand_axis(i, at), false);
+    for (size_t k = 0; k < a.items.size(); ++k) {
+      uint64_t entry = combine(operand_axis(i, plan.items[k]), labels_.of(a.items[k].amount));
+      put(items, combine(entry, static_cast<uint64_t>(static_cast<int64_t>(a.items[k].offset))), plan.ordered);
     }
     uint64_t code = combine(static_cast<uint64_t>(a.mode), static_cast<uint64_t>(a.dilation));
     for (uint64_t part : {from, to, per, items}) code = combine(code, part);
@@ -83,36 +153,33 @@ class Refinement {
 
   void up(size_t i) {
     const Node& node = nodes_[i];
-    uint64_t code = node.primitive ? hash_text(node.primitive->name) : 5;
+    const Plan& plan = plans_[i];
+    uint64_t code = plan.code;
     if (node.primitive) {
       uint64_t operands = 0;
-      for (int input : node.inputs) put(operands, labels_.values[static_cast<size_t>(input)], !commutes(node));
-      code = combine(combine(code, operands), attributes(node));
+      for (int input : node.inputs) put(operands, labels_.values[static_cast<size_t>(input)], !plan.commutes);
+      code = combine(combine(code, operands), attributes(i));
     }
     uint64_t futures = 0;  // what becomes of its axes may be all that tells two branches apart
     for (uint64_t use : axis_uses_[i]) futures += mix64(use);
     labels_.values[i] = combine(combine(code, uses_[i]), futures);
     for (size_t j = 0; j < node.axes.size(); ++j) {
-      const Axis& axis = node.axes[j];
       uint64_t label;
       if (!node.primitive) {
         label = combine(13, j);
-      } else if (!makes(node, axis.name)) {
-        label = combine(17, operand_axis(node, axis.name));
+      } else if (!plan.own[j].made) {
+        label = combine(17, operand_axis(i, plan.own[j].places));
       } else {
-        label = combine(labels_.values[i], combine(labels_.of(axis.size), made_from(node, axis.name)));
+        label = combine(labels_.values[i], combine(labels_.of(node.axes[j].size), made_from(i, plan.own[j])));
       }
       labels_.axes[i][j] = combine(label, axis_uses_[i][j]);
     }
   }
 
   // What else tells a made axis from its sisters: its place where order matters, or the axis whose window it is.
-  uint64_t made_from(const Node& node, const std::string& name) const {
-    for (const AxisItem& item : node.attributes.items) {
-      if (item.made == name) return operand_axis(node, item.axis);
-    }
-    const int place = find_axis(node.attributes.to, name);
-    return ordered(node) ? static_cast<uint64_t>(place) : 0;
+  uint64_t made_from(size_t i, const Plan::Own& own) const {
+    if (own.window) return operand_axis(i, own.places);
+    return plans_[i].ordered ? static_cast<uint64_t>(own.place) : 0;
   }
 
   void down(size_t i) {
@@ -123,32 +190,25 @@ class Refinement {
         axis_uses_[i][j] = combine(23, static_cast<uint64_t>(find_axis(signature_.to, node.axes[j].name)));
       }
     }
-    if (!node.primitive) return;
     for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
       const auto operand = static_cast<size_t>(node.inputs[slot]);
-      const uint64_t place = commutes(node) ? 0 : slot;
+      const uint64_t place = plans_[i].commutes ? 0 : slot;
       uses_[operand] += mix64(combine(combine(labels_.values[i], uses_[i]), place));
-      for (size_t j = 0; j < nodes_[operand].axes.size(); ++j) {
-        axis_uses_[operand][j] += mix64(axis_use(i, nodes_[operand].axes[j].name));
-      }
+      for (size_t j = 0; j < nodes_[operand].axes.size(); ++j)
+        axis_uses_[operand][j] += mix64(axis_use(i, plans_[i].uses[slot][j]));
     }
   }
 
   // How node i uses an operand's axis: which list names it and where, and what becomes of it.
-  uint64_t axis_use(size_t i, const std::string& name) const {
-    const Node& node = nodes_[i];
-    const Attributes& a = node.attributes;
+  uint64_t axis_use(size_t i, const AxisUse& how) const {
+    const bool in_order = plans_[i].ordered;
     uint64_t use =
-        combine(labels_.values[i], operand_axis(node, name));  // with what it is joined to in another operand
-    const auto place = std::find(a.from.begin(), a.from.end(), name);
-    if (place != a.from.end())
-      use = combine(use, ordered(node) ? static_cast<uint64_t>(place - a.from.begin()) + 29 : 29);
-    if (std::count(a.per.begin(), a.per.end(), name)) use = combine(use, 31);
-    for (size_t k = 0; k < a.items.size(); ++k) {
-      if (a.items[k].axis == name) use = combine(use, combine(labels_.of(a.items[k].amount), ordered(node) ? k : 37));
-    }
-    const int kept = makes(node, name) ? -1 : find_axis(node.axes, name);
-    if (kept >= 0) use = combine(use, axis_uses_[i][static_cast<size_t>(kept)]);
+        combine(labels_.values[i], operand_axis(i, how.places));  // with what it is joined to in another operand
+    if (how.listed >= 0) use = combine(use, in_order ? static_cast<uint64_t>(how.listed) + 29 : 29);
+    if (how.per) use = combine(use, 31);
+    for (size_t k : how.items)
+      use = combine(use, combine(labels_.of(nodes_[i].attributes.items[k].amount), in_order ? k : 37));
+    if (how.kept >= 0) use = combine(use, axis_uses_[i][static_cast<size_t>(how.kept)]);
     return use;
   }
 
@@ -173,6 +233,7 @@ class Refinement {
   const std::vector<Node>& nodes_;
   const Signature& signature_;
   Labels labels_;
+  std::vector<Plan> plans_;
   std::vector<uint64_t> uses_;
   std::vector<std::vector<uint64_t>> axis_uses_;
 };

@@ -43,7 +43,7 @@ std::optional<std::string> misscaled(double mean, double square) {
   return std::nullopt;
 }
 
-std::optional<std::string> fails_forward(const Kernel& kernel, const Values& values) {
+std::optional<std::string> misscaled(const Kernel& kernel, const Values& values) {
   Random random(kSeed);
   const Parameters parameters = initial_parameters(kernel, values, random);
   std::vector<int64_t> shape;

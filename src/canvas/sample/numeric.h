@@ -13,6 +13,6 @@ namespace canvas {
 std::optional<std::string> misscaled(double mean, double square);
 
 // The same of the kernel's result for a standard normal input.
-std::optional<std::string> fails_forward(const Kernel& kernel, const Values& values);
+std::optional<std::string> misscaled(const Kernel& kernel, const Values& values);
 
 }  // namespace canvas

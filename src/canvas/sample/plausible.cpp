@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kChannels = 8;
 constexpr int kUsualReach = 3, kMostReach = 256;
+const std::string kNoLayer = "its sizes do not fit a small layer";
 constexpr double kLeastAnswering = 0.05;  // share of a function's arguments at which it has a slope
 
 // Whether every input channel reaches every output channel, directly or through two such layers.
@@ -36,44 +37,8 @@ int least_reach(const Limits& limits, const Signature& signature) {
   return limits.max_reach > 0 ? std::min(usual, limits.max_reach) : usual;
 }
 
-std::optional<std::string> ill_connected(const Kernel& kernel, const Values& values, const Limits& limits) {
-  const Flow found = flow(lower(kernel), kernel.signature(), values);
-  const auto [narrowest, widest] = std::minmax_element(found.reach.begin(), found.reach.end());
-  if (!found.reach.empty()) {
-    if (*narrowest < least_reach(limits, kernel.signature())) return "it sees too little of its surroundings";
-    if (limits.max_reach > 0 && (found.summary || *widest > limits.max_reach))
-      return "it sees too much of its surroundings";
-  }
-  if (limits.full_flow && !channels_mix(found.channels)) return "some input channels never reach some output channels";
-  if (limits.live && !found.dead.empty()) return "nothing depends on its parameter " + found.dead[0];
-  return std::nullopt;
-}
-
-std::optional<std::string> untrainable(const Kernel& kernel, const Values& values) {
-  const std::vector<Moments> all = moments(kernel, values);
-  for (size_t i = 1; i < all.size(); ++i) {
-    if (all[i].low >= all[i].high) return "its value " + kernel.nodes()[i].name + " is constant at initialisation";
-    if (all[i].answers < kLeastAnswering)
-      return "its value " + kernel.nodes()[i].name + " is saturated at initialisation";
-  }
-  return misscaled(all.back().mean, all.back().square);
-}
-
-}  // namespace
-
-void Limits::check_plausibility() const {
-  if (min_weighted < 0 || min_weighted > max_weighted) {
-    throw ArgumentError("min_weighted must be from 0 to max_weighted, got " + std::to_string(min_weighted) + " and " +
-                        std::to_string(max_weighted));
-  }
-  const bool in_order = max_reach == 0 || min_reach <= max_reach;
-  if (min_reach < 0 || max_reach < 0 || std::max(min_reach, max_reach) > kMostReach || !in_order) {
-    throw ArgumentError("the reach must satisfy 1 <= min_reach <= max_reach <= " + std::to_string(kMostReach) +
-                        ", or be 0 (the usual least, no most), got " + std::to_string(min_reach) + " and " +
-                        std::to_string(max_reach));
-  }
-}
-
+// Values of a layer of 8 channels whose extents go past `reach` on both sides of the middle, free sizes to suit; nothing where no sizes
+// come out whole.
 std::optional<Values> small_layer(const Kernel& kernel, int reach) {
   const int64_t odd = 2 * std::max(kUsualReach, reach) + 1;
   for (int64_t extent : {odd, (odd + 7) / 8 * 8}) {  // the second for kernels that halve extents
@@ -91,21 +56,66 @@ std::optional<Values> small_layer(const Kernel& kernel, int reach) {
   return std::nullopt;
 }
 
-std::optional<std::string> implausible(const Kernel& kernel, const Limits& limits) {
+}  // namespace
+
+void Limits::check_plausibility() const {
+  if (min_weighted < 0 || min_weighted > max_weighted) {
+    throw ArgumentError("min_weighted must be from 0 to max_weighted, got " + std::to_string(min_weighted) + " and " +
+                        std::to_string(max_weighted));
+  }
+  const bool in_order = max_reach == 0 || min_reach <= max_reach;
+  if (min_reach < 0 || max_reach < 0 || std::max(min_reach, max_reach) > kMostReach || !in_order) {
+    throw ArgumentError("the reach must satisfy 1 <= min_reach <= max_reach <= " + std::to_string(kMostReach) +
+                        ", or be 0 (the usual least, no most), got " + std::to_string(min_reach) + " and " +
+                        std::to_string(max_reach));
+  }
+}
+
+std::optional<std::string> ill_connected(const Kernel& kernel, const Limits& limits) {
   int weighted = 0;
   for (const Node& node : kernel.nodes()) weighted += node.primitive && node.primitive->weighted();
   if (weighted > limits.max_weighted) return "it has more weighted primitives than asked for";
   if (weighted < limits.min_weighted) return "it has fewer weighted primitives than asked for";
   const int reach = least_reach(limits, kernel.signature());
-  const bool flows = limits.full_flow || limits.live || reach > 1 || limits.max_reach > 0;
-  if (!flows && !limits.trainable && !limits.numeric) return std::nullopt;
+  if (!limits.full_flow && !limits.live && reach <= 1 && limits.max_reach == 0) return std::nullopt;
   const auto values = small_layer(kernel, std::max(reach, limits.max_reach));
-  if (!values) return "its sizes do not fit a small layer";
-  std::optional<std::string> reason;
-  if (flows) reason = ill_connected(kernel, *values, limits);
-  if (!reason && limits.trainable) reason = untrainable(kernel, *values);
-  if (!reason && limits.numeric) reason = fails_forward(kernel, *values);
-  return reason;
+  if (!values) return kNoLayer;
+  const Flow found = flow(lower(kernel), kernel.signature(), *values);
+  if (!found.reach.empty()) {
+    const auto [narrowest, widest] = std::minmax_element(found.reach.begin(), found.reach.end());
+    if (*narrowest < reach) return "it sees too little of its surroundings";
+    if (limits.max_reach > 0 && (found.summary || *widest > limits.max_reach))
+      return "it sees too much of its surroundings";
+  }
+  if (limits.full_flow && !channels_mix(found.channels)) return "some input channels never reach some output channels";
+  if (limits.live && !found.dead.empty()) return "nothing depends on its parameter " + found.dead[0];
+  return std::nullopt;
+}
+
+std::optional<std::string> untrainable(const Kernel& kernel, const Limits& limits) {
+  if (!limits.trainable) return std::nullopt;
+  const auto values = small_layer(kernel, kUsualReach);
+  if (!values) return kNoLayer;
+  const std::vector<Moments> all = moments(kernel, *values);
+  for (size_t i = 1; i < all.size(); ++i) {
+    const std::string& name = kernel.nodes()[i].name;
+    if (all[i].low >= all[i].high) return "its value " + name + " is constant at initialisation";
+    if (all[i].answers < kLeastAnswering) return "its value " + name + " is saturated at initialisation";
+  }
+  return misscaled(all.back().mean, all.back().square);
+}
+
+std::optional<std::string> fails_forward(const Kernel& kernel, const Limits& limits) {
+  if (!limits.numeric) return std::nullopt;
+  const auto values = small_layer(kernel, kUsualReach);
+  return values ? misscaled(kernel, *values) : kNoLayer;
+}
+
+std::optional<std::string> implausible(const Kernel& kernel, const Limits& limits) {
+  for (const auto judge : {ill_connected, untrainable, fails_forward}) {
+    if (auto reason = judge(kernel, limits)) return reason;
+  }
+  return std::nullopt;
 }
 
 }  // namespace canvas

@@ -11,11 +11,12 @@
 
 namespace canvas {
 
-// Values of a small layer that kernels are judged on, with free sizes to suit: 8 channels in and out, extents past `reach` on both sides
-// of the middle, or nothing where no sizes come out whole.
-std::optional<Values> small_layer(const Kernel& kernel, int reach);
-
-// Why the kernel is implausible under `limits`, or nothing.
+// Why a kernel is implausible under `limits`, or nothing: by its primitives' number and what depends on what; by its moments; by a
+// forward pass, where that is asked for. The first says the same of a kernel and its canonical form.
+std::optional<std::string> ill_connected(const Kernel& kernel, const Limits& limits);
+std::optional<std::string> untrainable(const Kernel& kernel, const Limits& limits);
+std::optional<std::string> fails_forward(const Kernel& kernel, const Limits& limits);
+// All of them, in this order.
 std::optional<std::string> implausible(const Kernel& kernel, const Limits& limits);
 
 }  // namespace canvas

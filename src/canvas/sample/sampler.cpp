@@ -56,7 +56,8 @@ std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
 }
 
 std::optional<Sample> Sampler::judge(const Kernel& grown) {
-  if (limits_.concise && superfluous(grown)) {
+  // What is cheap and turns down many goes first.
+  if ((limits_.concise && superfluous(grown)) || ill_connected(grown, limits_)) {
     ++counts_["implausible"];
     return std::nullopt;
   }
@@ -67,6 +68,10 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
     ++counts_["duplicate"];
     return std::nullopt;
   }
+  if (kernel.length() < limits_.min_primitives || untrainable(kernel, limits_)) {
+    ++counts_["implausible"];
+    return std::nullopt;
+  }
   double missed = least_miss_;
   auto binding = bind(kernel, layers_, budget_, limits_.rules, &missed);
   if (!binding) {
@@ -75,7 +80,7 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
     ++counts_["over_budget"];
     return std::nullopt;
   }
-  if (kernel.length() < limits_.min_primitives || implausible(kernel, limits_)) {
+  if (fails_forward(kernel, limits_)) {
     ++counts_["implausible"];
     return std::nullopt;
   }
