@@ -20,6 +20,10 @@ class AxisClasses {
   void join(int left, const std::string& left_name, int right, const std::string& right_name);
 
  private:
+  size_t root(size_t place) const;
+  // `other` is a root, or SIZE_MAX for none.
+  void unite(size_t place, size_t other);
+
   const std::vector<Node>* nodes_;
   std::vector<size_t> first_;  // of each value's axes, in parent_
   std::vector<size_t> parent_;
