@@ -141,6 +141,7 @@ class Propagation {
     const auto found = std::find(names_.begin(), names_.end(), name);
     if (found != names_.end()) return static_cast<int>(found - names_.begin());
     names_.push_back(name);
+    known_.emplace_back();
     return static_cast<int>(names_.size()) - 1;
   }
 
@@ -152,7 +153,12 @@ class Propagation {
 
   std::vector<Place> places(const Axes& axes) {
     std::vector<Place> found;
-    for (const Axis& axis : axes) found.push_back({number(axis.name), whole(axis.size)});
+    for (const Axis& axis : axes) {
+      const int at = number(axis.name);
+      Known& known = known_[static_cast<size_t>(at)];
+      if (known.extent == 0 || known.size != axis.size) known = {axis.size, whole(axis.size)};
+      found.push_back({at, known.extent});
+    }
     return found;
   }
 
@@ -221,7 +227,7 @@ class Propagation {
       if (repeated) {
         for (Mask& mask : part.data) mask = mask ? kAny | kSummary : 0;
       }
-      all = united(all, part);
+      all = input == op.inputs[0] ? std::move(part) : united(all, part);
     }
     return all;
   }
@@ -349,8 +355,13 @@ class Propagation {
   const std::vector<CoreOp>& ops_;
   const Signature& signature_;
   const Values& values_;
-  std::vector<std::string> sources_;        // the input's axes: the channels, then the positions
-  std::vector<std::string> names_;          // of axes, by number
+  std::vector<std::string> sources_;  // the input's axes: the channels, then the positions
+  std::vector<std::string> names_;    // of axes, by number
+  struct Known {
+    Size size;
+    int64_t extent = 0;
+  };
+  std::vector<Known> known_;                // the last size and extent of each axis, which most values share
   std::vector<std::string> parameters_;     // by the bit that stands for them
   std::vector<std::vector<Place>> places_;  // the axes of each value
   std::vector<bool> positional_;

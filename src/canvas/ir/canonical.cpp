@@ -230,9 +230,10 @@ Canonical canonical(const Kernel& kernel) {
   std::iota(program.origin.begin(), program.origin.end(), 0);
   program = needed(program);
   while (drop_renames(program, kernel.signature())) program = needed(program);
-  bool again = program.nodes.size() <= kLongestOrdered;
-  if (again) program = own_names(program, kernel.signature());
-  while (again) program = needed(normal_order(program, kernel.signature(), kernel.variables(), again));
+  if (program.nodes.size() <= kLongestOrdered) {
+    program = own_names(program, kernel.signature());
+    while (const auto next = normal_order(program, kernel.signature(), kernel.variables())) program = needed(*next);
+  }
   return Canonicaliser(kernel, std::move(program)).run();
 }
 

@@ -21,24 +21,27 @@ bool moves(const Node& node) { return node.primitive->is(kView) && !node.primiti
 bool keeps_zero(const Node& node) { return linear(node) || node.primitive->is(kKeepsZero); }
 bool drops(const Node& node) { return node.primitive->order == kDropsFirst; }
 
-// Whether a step works along a position of the signature.
-bool spatial(const Node& node, const Signature& signature) {
-  return std::any_of(signature.from.begin(), signature.from.end(), [&](const Axis& axis) {
-    return axis.role == Role::kSpatial && meets(touched(node), {axis.name});
-  });
-}
+// What orders steps that commute; free of the names that a text may choose.
+using Key = std::tuple<int, std::string, int, int, uint64_t, uint64_t>;
+
+// A step of a chain, and what decides where it may stand.
+struct Step {
+  Node node;
+  int origin;
+  Key key;
+  std::vector<std::string> touched;
+  bool spatial;  // it works along a position of the signature
+};
 
 // Whether two steps in a row give the same in either order. A stride along one position stays behind work along another: costs are
 // monomials, and H*W/s does not say which of the two it divides.
-bool commute(const Node& first, const Node& second, const Signature& signature) {
-  if (meets(touched(first), touched(second))) return false;
-  if ((drops(first) || drops(second)) && spatial(first, signature) && spatial(second, signature)) return false;
-  if (moves(first) || moves(second) || (linear(first) && linear(second))) return true;
-  return (first.primitive->is(kPads) && keeps_zero(second)) || (second.primitive->is(kPads) && keeps_zero(first));
+bool commute(const Step& first, const Step& second) {
+  const Node &a = first.node, &b = second.node;
+  if (meets(first.touched, second.touched)) return false;
+  if ((drops(a) || drops(b)) && first.spatial && second.spatial) return false;
+  if (moves(a) || moves(b) || (linear(a) && linear(b))) return true;
+  return (a.primitive->is(kPads) && keeps_zero(b)) || (b.primitive->is(kPads) && keeps_zero(a));
 }
-
-// What orders steps that commute; free of the names that a text may choose.
-using Key = std::tuple<int, std::string, int, int, uint64_t, uint64_t>;
 
 class NormalOrder {
  public:
@@ -169,38 +172,41 @@ class NormalOrder {
     return {node.primitive->order, node.primitive->name, a.mode, a.dilation, axes, sizes};
   }
 
+  Step step(int value) {
+    Step step{node(value), origin_[static_cast<size_t>(value)], key(node(value)), touched(node(value)), false};
+    step.spatial = std::any_of(signature_.from.begin(), signature_.from.end(), [&](const Axis& axis) {
+      return axis.role == Role::kSpatial &&
+             std::find(step.touched.begin(), step.touched.end(), axis.name) != step.touched.end();
+    });
+    return step;
+  }
+
   // The lexicographically smallest order of a chain among those that commuting steps allow.
   bool sort(const std::vector<int>& chain) {
-    std::vector<Node> steps;
-    std::vector<Key> keys;
-    for (int value : chain) {
-      steps.push_back(node(value));
-      keys.push_back(key(steps.back()));
-    }
+    if (chain.size() < 2) return false;
+    std::vector<Step> steps;
+    for (int value : chain) steps.push_back(step(value));
     std::vector<size_t> order;
     std::vector<bool> taken(steps.size(), false);
     while (order.size() < steps.size()) {
       size_t best = steps.size();
       for (size_t i = 0; i < steps.size(); ++i) {
         bool ready = !taken[i];
-        for (size_t j = 0; j < i && ready; ++j) ready = taken[j] || commute(steps[j], steps[i], signature_);
-        if (ready && (best == steps.size() || keys[i] < keys[best])) best = i;
+        for (size_t j = 0; j < i && ready; ++j) ready = taken[j] || commute(steps[j], steps[i]);
+        if (ready && (best == steps.size() || steps[i].key < steps[best].key)) best = i;
       }
       taken[best] = true;
       order.push_back(best);
     }
-    std::vector<int> origins;
-    for (int value : chain) origins.push_back(origin_[static_cast<size_t>(value)]);
-    bool changed = false;
+    if (std::is_sorted(order.begin(), order.end())) return false;
     for (size_t i = 0; i < order.size(); ++i) {
-      changed = changed || order[i] != i;
       Node& slot = node(chain[i]);
-      const std::vector<int> inputs = slot.inputs;
-      slot = steps[order[i]];
-      slot.inputs = inputs;
-      origin_[static_cast<size_t>(chain[i])] = origins[order[i]];
+      std::vector<int> inputs = std::move(slot.inputs);
+      slot = std::move(steps[order[i]].node);
+      slot.inputs = std::move(inputs);
+      origin_[static_cast<size_t>(chain[i])] = steps[order[i]].origin;
     }
-    return changed;
+    return true;
   }
 
   // unfold(unfold(x, H: 3), W: 3) = unfold(x, H: 3, W: 3), and likewise for all steps that are told by axis.
@@ -277,13 +283,11 @@ bool linear(const Node& node) {
   return node.primitive->is(kLinear) || (node.primitive->linear_modes >> node.attributes.mode & 1) != 0;
 }
 
-Program normal_order(const Program& program, const Signature& signature, const Variables& variables, bool& changed) {
+std::optional<Program> normal_order(const Program& program, const Signature& signature, const Variables& variables) {
   NormalOrder normal(program, signature);
-  changed = normal.run();
-  if (!changed) return program;
+  if (!normal.run()) return std::nullopt;
   auto rebuilt = normal.rebuilt(variables);
-  changed = static_cast<bool>(rebuilt);
-  return changed ? std::move(*rebuilt) : program;
+  return rebuilt ? std::optional(std::move(*rebuilt)) : std::nullopt;
 }
 
 }  // namespace canvas

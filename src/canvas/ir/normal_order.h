@@ -7,14 +7,15 @@
 // what copies elements goes to the back.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "canvas/ir/renames.h"
 
 namespace canvas {
 
-// The same program in normal order. `changed` tells whether it was not.
-Program normal_order(const Program& program, const Signature& signature, const Variables& variables, bool& changed);
+// The same program nearer to its normal order, or nothing where it is in it.
+std::optional<Program> normal_order(const Program& program, const Signature& signature, const Variables& variables);
 
 // The axes that a step reads along, makes, or tells apart.
 std::vector<std::string> touched(const Node& node);

@@ -157,6 +157,7 @@ class Dropper {
 }  // namespace
 
 bool drop_renames(Program& program, const Signature& signature) {
+  if (std::none_of(program.nodes.begin(), program.nodes.end(), renames)) return false;
   Dropper dropper(program, signature);
   if (!dropper.run()) return false;
   program = dropper.result(program);
