@@ -72,6 +72,7 @@ class Finder {
   std::optional<std::string> run() const {
     for (int value = 1; value <= kernel_.output(); ++value) {
       const Node& node = kernel_.node(value);
+      if (!contracts(node) && !scales(node) && !shifts(node) && !drops(node) && !rearranges(node)) continue;
       const Names made = names_of(node.attributes.to);
       const Node* next =
           after(value, contracts(node) || rearranges(node) ? made : node.attributes.from, rearranges(node));
@@ -112,7 +113,7 @@ class Finder {
 
   // Whether a step leaves the axes alone and lets what happens along them pass.
   bool passes(const Node& step, const Names& axes, bool any) const {
-    return step.inputs.size() == 1 && !meets(touched(step), axes) && (any || linear(step));
+    return step.inputs.size() == 1 && !touches(step, axes) && (any || linear(step));
   }
 
   // The next step that works along the axes, where nothing else uses the value on the way; `any`: even through steps that are
