@@ -60,6 +60,24 @@ Limits limits(const nb::kwargs& given) {
   return limits;
 }
 
+// A candidate and where it comes from, which finds its binding.
+struct Asked {
+  Candidate candidate;
+  const Search* search;
+  std::optional<Binding> binding = {};
+};
+
+std::optional<Asked> ask(Search& search) {
+  auto candidate = search.ask();
+  if (!candidate) return std::nullopt;
+  return Asked{std::move(*candidate), &search};
+}
+
+Binding bound(Asked& asked) {
+  if (!asked.binding) asked.binding = asked.search->bound(asked.candidate);
+  return *asked.binding;
+}
+
 Strategy strategy(const std::string& name) {
   if (name == "random") return Strategy::kRandom;
   if (name == "evolution") return Strategy::kEvolution;
@@ -76,7 +94,7 @@ void bind_search(nb::module_& module) {
         const Limits asked = limits(given);
         std::vector<Kernel> kernels;
         for (Sample& found : sample(layers, count, seed, budget.value_or(Budget{}), asked)) {
-          kernels.push_back(*found.binding.kernel);
+          kernels.push_back(std::move(found.kernel));
         }
         return kernels;
       },
@@ -112,13 +130,13 @@ void bind_search(nb::module_& module) {
       "Raises:\n    ValueError: a limit is unknown or out of range.\n\n"
       "Example:\n    >>> implausible(canvas.parse('kernel k(x[C, W]) -> [K, W]:\\n  return fc(x, [C] -> [K])'))\n"
       "    'it sees too little of its surroundings'\n    >>> implausible(canvas.zoo()['low_rank'])\n");
-  nb::class_<Candidate>(module, "Candidate", "What Search.ask() gives: a kernel bound to the network.")
-      .def_ro("index", &Candidate::index)
-      .def_ro("hash", &Candidate::hash)
-      .def_prop_ro("kernel", [](const Candidate& candidate) { return *candidate.binding.kernel; })
-      .def_ro("binding", &Candidate::binding)
-      .def_ro("origin", &Candidate::origin)
-      .def_ro("parent", &Candidate::parent);
+  nb::class_<Asked>(module, "Candidate", "What Search.ask() gives: a kernel that the network has sizes for.")
+      .def_prop_ro("index", [](const Asked& asked) { return asked.candidate.index; })
+      .def_prop_ro("hash", [](const Asked& asked) { return asked.candidate.hash; })
+      .def_prop_ro("kernel", [](const Asked& asked) { return asked.candidate.kernel; })
+      .def_prop_ro("binding", &bound, "The kernel bound to the network's layers; found when first asked for.")
+      .def_prop_ro("origin", [](const Asked& asked) { return asked.candidate.origin; })
+      .def_prop_ro("parent", [](const Asked& asked) { return asked.candidate.parent; });
   nb::class_<Search>(module, "Search",
                      "Ask/tell search: ``ask()`` gives candidates, ``tell()`` takes results. Candidate i depends only "
                      "on the seed and on the\n"
@@ -130,7 +148,8 @@ void bind_search(nb::module_& module) {
             new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead);
           },
           "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "evolution", "lookahead"_a = 8, "limits"_a)
-      .def("ask", &Search::ask, "The next Candidate, or None while results of earlier ones must be told first.")
+      .def("ask", &ask, nb::keep_alive<0, 1>(),
+           "The next Candidate, or None while results of earlier ones must be told first.")
       .def("tell", &Search::tell, "index"_a, "objectives"_a.none(),
            "The result of a candidate: numbers of which lower is better, or None when it failed.")
       .def("front", &Search::front, "Indices of the told candidates that no other dominates.")

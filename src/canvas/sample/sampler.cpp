@@ -73,9 +73,8 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
     return std::nullopt;
   }
   double missed = least_miss_;
-  auto binding = bind(kernel, layers_, budget_, limits_.rules, &missed);
-  if (!binding) {
-    if (refusal_.empty() || missed < least_miss_) refusal_ = binding.fault().str();
+  if (const auto fault = unbindable(kernel, layers_, budget_, limits_.rules, &missed)) {
+    if (refusal_.empty() || missed < least_miss_) refusal_ = fault->str();
     least_miss_ = std::min(least_miss_, missed);
     ++counts_["over_budget"];
     return std::nullopt;
@@ -86,9 +85,14 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
   }
   seen_.insert(identity);
   ++counts_["kept"];
-  binding->kernel = std::make_shared<const Kernel>(kernel.renamed("k" + identity.substr(0, 8)));
-  for (BoundLayer& layer : binding->layers) layer.kernel = binding->kernel;
-  return Sample{std::move(identity), std::move(*binding)};
+  Kernel named = kernel.renamed("k" + identity.substr(0, 8));
+  return Sample{std::move(identity), std::move(named)};
+}
+
+Binding Sampler::bound(const Kernel& kernel) const {
+  auto binding = bind(kernel, layers_, budget_, limits_.rules);
+  require(static_cast<bool>(binding), "a sampled kernel has no binding");
+  return std::move(*binding);
 }
 
 void Sampler::give_up(int tries) const {

@@ -18,7 +18,7 @@ namespace canvas {
 
 struct Sample {
   std::string hash;
-  Binding binding;  // of the canonical kernel
+  Kernel kernel;  // canonical; the layers and the budget have a binding for it
 };
 
 class Sampler {
@@ -35,7 +35,8 @@ class Sampler {
   const std::map<std::string, int64_t>& counts() const { return counts_; }
   // Throws Infeasible: `tries` in a row gave no new kernel. Says which budget the nearest kernel so far missed, and by how much.
   [[noreturn]] void give_up(int tries) const;
-  const Limits& limits() const { return limits_; }
+  // The binding of a kernel that draw() or mutate() gave.
+  Binding bound(const Kernel& kernel) const;
 
  private:
   std::optional<Sample> judge(const Kernel& kernel);

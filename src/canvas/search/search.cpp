@@ -38,8 +38,8 @@ std::optional<Candidate> Search::ask() {
     auto found =
         parent < 0 ? sampler_.draw(random) : sampler_.mutate(records_[static_cast<size_t>(parent)].kernel, random);
     if (!found) continue;
-    records_.push_back({*found->binding.kernel, false, std::nullopt});
-    return Candidate{index, std::move(found->hash), std::move(found->binding), parent < 0 ? "random" : "mutation",
+    records_.push_back({found->kernel, false, std::nullopt});
+    return Candidate{index, std::move(found->hash), std::move(found->kernel), parent < 0 ? "random" : "mutation",
                      parent};
   }
   sampler_.give_up(kFruitlessTries);

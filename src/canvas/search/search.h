@@ -18,7 +18,7 @@ namespace canvas {
 struct Candidate {
   int64_t index = 0;
   std::string hash;
-  Binding binding;
+  Kernel kernel;
   std::string origin;   // "random" or "mutation"
   int64_t parent = -1;  // the candidate that was changed, or -1
 };
@@ -39,6 +39,9 @@ class Search {
 
   // Indices of the told candidates that no other dominates, in order.
   std::vector<int64_t> front() const;
+
+  // The sizes that a candidate takes on the layers.
+  Binding bound(const Candidate& candidate) const { return sampler_.bound(candidate.kernel); }
 
   const std::map<std::string, int64_t>& counts() const { return sampler_.counts(); }
 

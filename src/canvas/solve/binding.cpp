@@ -42,8 +42,12 @@ void Rules::check() const {
   throw ArgumentError("multiple_of must be from 1 to 2^20, got " + std::to_string(multiple_of));
 }
 
-Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
-                     double* missed) {
+namespace {
+
+// What solve(sizing, problem) makes of the kernel's problem on the layers, or why no sizes would do.
+template <class Found, class Solve>
+Result<Found> solved(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
+                     double* missed, Solve solve) {
   if (layers.empty()) throw ArgumentError("a kernel is bound to at least one layer, got none");
   budget.check();
   rules.check();
@@ -59,12 +63,34 @@ Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, con
       rules.share == Share::kNetwork ? problem.add_together() : problem.add_each(rules.share == Share::kShape);
   if (fault) return *fault;
   if (problem.least_factor() <= 1 + kRounding) {
-    const Solution solution = problem.solve(1, Aim::kBest);
-    if (solution.found) return bound(kernel, sizing, problem, solution);
+    if (std::optional<Found> found = solve(sizing, problem)) return std::move(*found);
   }
   const Conflict conflict = conflict_of(problem, dull);
   if (missed) *missed = conflict.factor;
   return conflict.reason;
+}
+
+}  // namespace
+
+Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
+                     double* missed) {
+  return solved<Binding>(kernel, layers, budget, rules, missed,
+                         [&](const Sizing& sizing, const Problem& problem) -> std::optional<Binding> {
+                           const Solution solution = problem.solve(1, Aim::kBest);
+                           if (!solution.found) return std::nullopt;
+                           return bound(kernel, sizing, problem, solution);
+                         });
+}
+
+std::optional<Fault> unbindable(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
+                                const Rules& rules, double* missed) {
+  const auto fits = solved<bool>(kernel, layers, budget, rules, missed,
+                                 [](const Sizing&, const Problem& problem) -> std::optional<bool> {
+                                   Solution solution = problem.solve(1, Aim::kAny);
+                                   if (!solution.found && !solution.proven) solution = problem.solve(1, Aim::kBest);
+                                   return solution.found ? std::optional(true) : std::nullopt;
+                                 });
+  return fits ? std::nullopt : std::optional(fits.fault());
 }
 
 }  // namespace canvas

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,5 +54,9 @@ struct Binding {
 // Throws ArgumentError for bad layers, budgets or rules.
 Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
                      const Rules& rules = {}, double* missed = nullptr);
+
+// Why bind() would give no binding, or nothing; quicker, since any sizes that keep the budget will do.
+std::optional<Fault> unbindable(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
+                                const Rules& rules = {}, double* missed = nullptr);
 
 }  // namespace canvas
