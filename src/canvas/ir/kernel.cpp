@@ -8,7 +8,9 @@ namespace canvas {
 
 int find_axis(const Axes& axes, const std::string& name) {
   for (size_t i = 0; i < axes.size(); ++i) {
-    if (axes[i].name == name) return static_cast<int>(i);
+    const std::string& other = axes[i].name;  // names are short and differ early: most are told apart without a call
+    if (other.size() == name.size() && (name.empty() || other[0] == name[0]) && other == name)
+      return static_cast<int>(i);
   }
   return -1;
 }

@@ -44,7 +44,7 @@ Moments moments(const std::vector<Moments>& operands, const std::vector<const Ax
   Moments out;  // of normal logits of variance v: the square of a log-normal share is exp(v) / n^2, at most 1 / n
   out.mean = 1 / count;
   out.square = std::min(std::exp(operands[0].variance()) / count, 1.0) / count;
-  out.low = count > 1 ? 0 : 1;
+  out.low = 0;
   out.high = 1;
   return out;
 }
