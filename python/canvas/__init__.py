@@ -16,7 +16,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 import canvas.kernel  # noqa: F401  (attaches Kernel.module and Kernel.draw)
-from canvas._core import Amount, Binding, Budget, Infeasible, Kernel, KernelError, Layer, parse, primitives, sample
+from canvas._core import (
+    Amount,
+    Binding,
+    Budget,
+    Infeasible,
+    Kernel,
+    KernelError,
+    Layer,
+    Sizes,
+    parse,
+    primitives,
+    sample,
+)
 from canvas.errors import UserError
 from canvas.hand_designed import zoo
 
@@ -35,6 +47,7 @@ __all__ = [
     "KernelError",
     "Layer",
     "Recipe",
+    "Sizes",
     "Study",
     "Target",
     "TrainAndTime",
