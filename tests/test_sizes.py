@@ -18,7 +18,7 @@ from canvas import Infeasible, KernelError, Layer, Sizes
 from sampled import SEED
 from size_oracle import LARGEST, random_network, random_system, solutions, solvable_by_powers
 
-SYSTEMS = int(os.environ.get("CANVAS_SYSTEMS", "1500"))
+SYSTEMS = int(os.environ.get("CANVAS_SYSTEMS", "600"))
 NETWORKS = 20
 PARTS = 4  # so that several processes share the long run
 
@@ -80,7 +80,7 @@ def test_verdicts_and_conditions_are_what_trial_of_powers_finds():
     """Without bounds: always, never, or exactly where the conditions hold."""
     kinds = dict.fromkeys(("always", "never", "where", "left open"), 0)
     met = 0
-    for number in range(max(200, SYSTEMS // 10)):
+    for number in range(max(120, SYSTEMS // 10)):
         rng = random.Random(f"{SEED} verdict {number}")
         system = random_system(rng, bounded=False)
         sizes = Sizes(**system.arguments())
@@ -100,7 +100,7 @@ def test_verdicts_and_conditions_are_what_trial_of_powers_finds():
                 assert held or not expected, where
                 assert unclear or expected or not held, where
                 met += held
-    assert min(kinds["always"], kinds["never"], kinds["where"]) > 20 and met > 20, kinds
+    assert min(kinds["always"], kinds["never"], kinds["where"]) > 12 and met > 12, kinds
     assert kinds["left open"] < sum(kinds.values()) // 10, kinds
 
 
@@ -141,7 +141,7 @@ def test_what_is_too_large_is_said_to_be():
         with pytest.raises(ValueError, match="too large for exact arithmetic"):
             ask(Sizes(chain, whole=["C/" + "/".join("h" * 100)]))
     assert Sizes(["g = 3*h"], bounds={"h": (1, 2**62)}).on({}, largest=64)["free"] == ["g", "h"]
-    large = {"whole": [f"C/{2**31 - 1}/{2**31 - 1}"], "equations": [f"r*r = {65537**2}*{4294967311}/{4294967311}"]}
+    large = {"whole": [f"C/{2**31 - 1}/{2**31 - 1}"], "equations": [f"r*r*65539 = {65537**2 * 65539}"]}
     assert (Sizes(**large).conditions, Sizes(**large).forced) == ([f"C/{(2**31 - 1) ** 2} is whole"], {"r": "65537"})
     with pytest.raises(ValueError, match="too large"):
         Sizes([f"g = {2**62}*h", f"h = {2**62}*C"]).on({"C": 1})
