@@ -30,7 +30,7 @@ def valuations(number: int) -> list[int]:
     return found
 
 
-VALUATIONS = np.array([[0] * len(PRIMES)] + [valuations(n) for n in range(1, LARGEST + 1)], dtype=np.int64)
+VALUATIONS = np.array([[0] * len(PRIMES)] + [valuations(n) for n in range(1, LARGEST + 1)], dtype=np.int16)
 WEIGHTS = np.random.default_rng(1).integers(1, 2**63, len(PRIMES), dtype=np.uint64)
 SUMS = (VALUATIONS.astype(np.uint64) * WEIGHTS).sum(axis=1, dtype=np.uint64)
 
@@ -97,50 +97,56 @@ def random_network(rng: random.Random) -> dict[str, int]:
     return values
 
 
-def solutions(system: System, network: dict[str, int]) -> np.ndarray:
-    """All solutions, one a row, in the order of `system.dynamic`."""
-    names = system.dynamic
-    ranges = {name: np.arange(low, high + 1) for name, low, high in system.bounds}
-    rows = []
-    for left, right in system.equations:
-        powers = [left.power(name) - right.power(name) for name in names]
-        rest = np.uint64((sum_of(left, network) - sum_of(right, network)) % 2**64)
-        rows.append((powers, rest))
-    inner = next((i for powers, _ in rows for i in range(len(names)) if powers[i]), None)
-    if inner is None:
-        found = np.stack([axis.ravel() for axis in np.meshgrid(*ranges.values(), indexing="ij")], axis=1)
-    else:
-        found = looked_up(names, ranges, next(row for row in rows if row[0][inner]), inner)
-    for powers, rest in rows:
-        total = np.full(len(found), rest, dtype=np.uint64)
+class Trial:
+    """All values of a system's variables, prepared once for many networks: its first equation by a sorted table."""
+
+    def __init__(self, system: System) -> None:
+        self.system, names = system, system.dynamic
+        ranges = [np.arange(low, high + 1) for _, low, high in system.bounds]
+        self.powers = [[left.power(name) - right.power(name) for name in names] for left, right in system.equations]
+        first = next((i for i, powers in enumerate(self.powers) if any(powers)), None)
+        self.first = first
+        inner = next(i for i, power in enumerate(self.powers[first]) if power) if first is not None else None
+        outer = [axis if i != inner else np.zeros(1, dtype=int) for i, axis in enumerate(ranges)]
+        self.grid = np.stack([axis.ravel() for axis in np.meshgrid(*outer, indexing="ij")], axis=1)
+        if first is not None:
+            self.inner, self.values = inner, ranges[inner]
+            sums = self.sums(self.grid, [0 if i == inner else power for i, power in enumerate(self.powers[first])])
+            order = np.argsort(sums)
+            self.grid, self.sorted = self.grid[order], sums[order]
+            self.table = times(SUMS[self.values], -self.powers[first][inner])
+
+    @staticmethod
+    def sums(found: np.ndarray, powers: list[int]) -> np.ndarray:
+        total = np.zeros(len(found), dtype=np.uint64)
         for i, power in enumerate(powers):
-            total += times(SUMS[found[:, i]], power)
-        found = found[total == 0]
-    for size in system.whole:
-        known = exponents_of(size, network)
-        total = known + sum(size.power(name) * VALUATIONS[found[:, i]] for i, name in enumerate(names))
-        found = found[(total >= 0).all(axis=1)]
-    return found
+            if power:
+                total += times(SUMS[found[:, i]], power)
+        return total
 
-
-def looked_up(names: str, ranges: dict[str, np.ndarray], row: tuple[list[int], np.uint64], inner: int) -> np.ndarray:
-    """What keeps one equation: all values of the other variables, and for the inner one those that fit, by a table."""
-    powers, rest = row
-    others = [i for i in range(len(names)) if i != inner]
-    grid = np.meshgrid(*(ranges[names[i]] for i in others), indexing="ij") if others else [np.zeros(1, dtype=int)]
-    total = np.full(grid[0].size, rest, dtype=np.uint64)
-    for i, axis in zip(others, grid, strict=False):
-        total += times(SUMS[axis.ravel()], powers[i])
-    values = ranges[names[inner]]
-    table = times(SUMS[values], -powers[inner])
-    order = np.argsort(table)
-    place = np.minimum(np.searchsorted(table[order], total), len(values) - 1)
-    hit = table[order][place] == total
-    found = np.empty((hit.sum(), len(names)), dtype=np.int64)
-    found[:, inner] = values[order][place][hit]
-    for i, axis in zip(others, grid, strict=False):
-        found[:, i] = axis.ravel()[hit]
-    return found
+    def solutions(self, network: dict[str, int]) -> np.ndarray:
+        """All solutions, one a row, in the order of `system.dynamic`."""
+        sides = self.system.equations
+        rests = [np.uint64((sum_of(left, network) - sum_of(right, network)) % 2**64) for left, right in sides]
+        if any(rest and not any(powers) for rest, powers in zip(rests, self.powers, strict=True)):
+            return self.grid[:0]
+        found = self.grid
+        if self.first is not None:  # the other variables with what the inner one must then be
+            wanted = self.table - rests[self.first]
+            low, high = (np.searchsorted(self.sorted, wanted, side) for side in ("left", "right"))
+            counts = high - low
+            hits = np.repeat(low - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+            found = found[hits]
+            found[:, self.inner] = np.repeat(self.values, counts)
+        for powers, rest in zip(self.powers, rests, strict=True) if len(found) else ():
+            found = found[self.sums(found, powers) + rest == 0]
+        for size in self.system.whole if len(found) else ():
+            total = exponents_of(size, network)[None]
+            for i, name in enumerate(self.system.dynamic):
+                if size.power(name):
+                    total = total + np.int16(size.power(name)) * VALUATIONS[found[:, i]]
+            found = found[np.broadcast_to((total >= 0).all(axis=1), len(found))]
+        return found
 
 
 def times(sums: np.ndarray, power: int) -> np.ndarray:

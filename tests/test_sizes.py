@@ -16,7 +16,7 @@ import pytest
 import canvas
 from canvas import Infeasible, KernelError, Layer, Sizes
 from sampled import SEED
-from size_oracle import LARGEST, random_network, random_system, solutions, solvable_by_powers
+from size_oracle import LARGEST, Trial, random_network, random_system, solvable_by_powers
 
 SYSTEMS = int(os.environ.get("CANVAS_SYSTEMS", "600"))
 NETWORKS = 20
@@ -31,10 +31,10 @@ def test_systems_on_networks_are_what_trial_of_all_values_finds(part):
         rng = random.Random(f"{SEED} {number}")
         system = random_system(rng)
         sizes = Sizes(**system.arguments())
-        verdict = sizes.verdict
+        verdict, trial = sizes.verdict, Trial(system)
         for _ in range(NETWORKS):
             network = random_network(rng)
-            expected = solutions(system, network)
+            expected = trial.solutions(network)
             got = sizes.on(network, largest=LARGEST)
             where = f"{number}: {system.arguments()} on {network}"
             if got is None:
