@@ -107,8 +107,16 @@ class Choices::Search {
     if (ground_.too_large) return std::nullopt;
     if (value.root() != 1 || !value.is_whole(0)) return std::vector<int64_t>();
     const Size size = value.size();
+    if (!size.valid() && limited(choices_.order_[step])) return std::vector<int64_t>();
     ground_.too_large = !size.valid();
     return ground_.too_large ? std::nullopt : std::optional(std::vector<int64_t>{size.numerator()});
+  }
+
+  // Whether a bound keeps the variable from being past 64 bits.
+  bool limited(size_t variable) const {
+    const Size size = Size::variable(kFirstDynamic + static_cast<int>(variable));
+    return std::any_of(choices_.bounds_.begin(), choices_.bounds_.end(),
+                       [&](const System::Bound& bound) { return bound.high > 0 && bound.size == size; });
   }
 
   // What `term` is with the variables set before `step`; nothing while one that is not set could still make it larger.
