@@ -9,9 +9,11 @@
 #include "canvas/ir/canonical.h"
 #include "canvas/prims/registry.h"
 #include "canvas/prims/safe.h"
+#include "canvas/sample/closing.h"
 #include "canvas/text/parser.h"
 #include "canvas/text/printer.h"
 #include "canvas/text/usage.h"
+#include "sizes.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -57,6 +59,15 @@ std::string utf8(const nb::str& text, const char* errors) {
 
 Kernel parse_text(const nb::str& text, const nb::str& name) {
   return parse(utf8(text, "surrogatepass"), utf8(name, "backslashreplace"));
+}
+
+int closing_steps(const Kernel& kernel, int length) {
+  if (length < 0 || length > kernel.length())
+    throw ArgumentError("a beginning of the kernel has from 0 to " + std::to_string(kernel.length()) +
+                        " primitives, got " + std::to_string(length));
+  const Builder beginning(kernel, length);
+  const std::map<std::string, double> any;
+  return Closing(beginning, any).least();
 }
 
 nb::tuple canonical_and_origin(const Kernel& kernel) {
@@ -131,6 +142,13 @@ void bind_kernel(nb::module_& module) {
           "renamed",
           [](const Kernel& kernel, const std::string& name) { return parse(print(kernel.renamed(name)), name); },
           "name"_a, "The same kernel under another name; KernelError when that is no identifier.")
+      .def_prop_ro("sizes", &sizes_of,
+                   "The kernel's sizes as a system: what is forced, what is free, and what layers must meet.")
+      .def("closing_steps", &closing_steps, "length"_a,
+           "How few primitives complete the kernel's first `length` ones: exact up to 4, beyond that the way that the "
+           "sampler knows.\n\n"
+           "Raises:\n    ValueError: the kernel is shorter.\n\n"
+           "Example:\n    >>> canvas.zoo()['depthwise_separable'].closing_steps(1)\n    2\n")
       .def("dot", &emit_dot, "The kernel's graph as Graphviz source.")
       .def(
           "bind",

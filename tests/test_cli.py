@@ -109,7 +109,10 @@ def test_check(good, capsys, monkeypatch, tmp_path):
     assert main(["check", good]) == 0
     assert capsys.readouterr().out == f"{good}: OK (pointwise, {kernel.hash[:12]})\n"
     assert printed(capsys, "check", good) == {
-        "files": [{"file": good, "ok": True, "name": "pointwise", "hash": kernel.hash}]
+        "files": [
+            {"file": good, "ok": True, "name": "pointwise", "hash": kernel.hash}
+            | {"forced": {}, "free": [], "conditions": []}
+        ]
     }
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(GOOD.encode())))
     assert main(["check", "-"]) == 0

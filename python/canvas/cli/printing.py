@@ -70,6 +70,15 @@ def rediscovery_fields(result: Rediscovery) -> dict[str, Any]:
     )
 
 
+def size_fields(kernel: Any) -> dict[str, Any]:
+    """What a kernel's sizes leave open, for JSON; conditions are null where numbers are too large to say."""
+    sizes = kernel.sizes
+    try:
+        return {"forced": sizes.forced, "free": sizes.free, "conditions": sizes.conditions}
+    except ValueError:
+        return {"forced": {}, "free": [], "conditions": None}
+
+
 def costs(binding: Any) -> dict[str, Any]:
     """A binding for JSON."""
     layers = [

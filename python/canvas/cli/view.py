@@ -19,6 +19,7 @@ from canvas.cli.printing import (
     fail,
     layer_fields,
     put,
+    size_fields,
     study_fields,
     summary,
     table,
@@ -224,7 +225,8 @@ def check(
     layer: Layers = None,
     as_json: Json = False,
 ) -> int:
-    """Checks kernel files, and that they serve layers: prints OK or what is wrong.
+    """Checks kernel files, and that they serve layers: prints OK or what is wrong; as JSON also which sizes are forced,
+    which are free, and what layers must meet.
 
     Examples:
     canvas check kernels/*.canvas
@@ -238,7 +240,7 @@ def check(
             kernel = options.kernel(file)
             if layers:
                 _serve(file, kernel, layers)
-            results.append({"file": file, "ok": True, "name": kernel.name, "hash": kernel.hash})
+            results.append({"file": file, "ok": True, "name": kernel.name, "hash": kernel.hash, **size_fields(kernel)})
             if not as_json:
                 print(f"{file}: OK ({kernel.name}, {kernel.hash[:12]})")
         except (UserError, _core.KernelError) as error:

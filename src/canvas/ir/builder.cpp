@@ -122,7 +122,7 @@ Builder::Builder(const Kernel& kernel, int length)
     : signature_(kernel.signature()),
       variables_(kernel.variables()),
       nodes_(kernel.nodes().begin(), kernel.nodes().begin() + length + 1),
-      undo_(static_cast<size_t>(length)) {}
+      marks_(static_cast<size_t>(length), 0) {}
 
 Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes,
                          const std::string& name) {
@@ -139,27 +139,27 @@ Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, At
     operands.push_back(&axes(input));
   }
   if (auto fault = check_attributes(primitive, attributes)) return *fault;
-  Equations before = equations_;
+  const size_t before = equations_.mark();
   Inference inference{operands, attributes, variables_, equations_};
   Result<Axes> shape = primitive.infer(inference);
   if (shape) {
     if (auto fault = check_result(*shape, primitive.name, variables_)) shape = *fault;
   }
   if (!shape) {
-    equations_ = std::move(before);
+    equations_.undo(before);
     return shape.fault();
   }
-  undo_.push_back(std::move(before));
+  marks_.push_back(before);
   nodes_.push_back({&primitive, std::move(inputs), std::move(attributes), std::move(*shape),
                     name.empty() ? unused_name(nodes_) : name});
   return static_cast<int>(nodes_.size()) - 1;
 }
 
 void Builder::pop() {
-  require(!undo_.empty(), "nothing to take back");
+  require(!marks_.empty(), "nothing to take back");
   nodes_.pop_back();
-  equations_ = std::move(undo_.back());
-  undo_.pop_back();
+  equations_.undo(marks_.back());
+  marks_.pop_back();
 }
 
 std::vector<int> Builder::loose() const {
@@ -200,6 +200,10 @@ Result<Kernel> Builder::finish(const std::string& name) const {
     return Fault{"verify", "a kernel has at least one primitive", "its input alone", "apply a primitive to it"};
   }
   if (!equations.empty()) {
+    for (int v = kFirstDynamic; v < variables_.count(); ++v) {
+      const Size value = equations.resolve(Size::variable(v));
+      if (value != Size::variable(v)) kernel.forced_.emplace_back(variables_.name(v), to_string(value, variables_));
+    }
     for (Node& node : kernel.nodes_) {
       for (Axis& axis : node.axes) axis.size = equations.resolve(axis.size);
       for (Axis& axis : node.attributes.to) axis.size = equations.resolve(axis.size);

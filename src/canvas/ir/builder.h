@@ -42,7 +42,7 @@ class Builder {
   Variables variables_;
   std::vector<Node> nodes_;
   Equations equations_;
-  std::vector<Equations> undo_;
+  std::vector<size_t> marks_;  // of the equations before each node but the input
 };
 
 // What is wrong with a signature, or nothing.

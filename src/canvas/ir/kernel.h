@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "canvas/size/size.h"
@@ -92,6 +93,8 @@ class Kernel {
   // The axes of a node's operands, in order.
   std::vector<const Axes*> operands(const Node& node) const;
   Kernel renamed(std::string name) const;
+  // Variables of the text (or builder) that the kernel came from which its equations decided, and what they are: {"a", "K/b"}.
+  const std::vector<std::pair<std::string, std::string>>& forced() const { return forced_; }
 
  private:
   friend class Builder;
@@ -99,6 +102,7 @@ class Kernel {
   Signature signature_;
   Variables variables_;
   std::vector<Node> nodes_;
+  std::vector<std::pair<std::string, std::string>> forced_;
 };
 
 }  // namespace canvas

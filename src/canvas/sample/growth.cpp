@@ -4,75 +4,13 @@
 #include <cmath>
 
 #include "canvas/prims/registry.h"
+#include "canvas/sample/closing.h"
 
 namespace canvas {
 
 namespace {
 
 constexpr int kAttempts = 16;  // draws before a closing step is taken instead
-
-bool subset(const Axes& small, const Axes& large) {
-  return std::all_of(small.begin(), small.end(), [&](const Axis& axis) {
-    const int found = find_axis(large, axis.name);
-    return found >= 0 && large[static_cast<size_t>(found)].size == axis.size;
-  });
-}
-
-bool joinable(const Axes& a, const Axes& b) { return subset(a, b) || subset(b, a); }
-
-// Axes of one name have one size, so that a broadcast is legal.
-bool compatible(const Axes& a, const Axes& b) {
-  return std::all_of(a.begin(), a.end(), [&](const Axis& axis) {
-    const int found = find_axis(b, axis.name);
-    return found < 0 || b[static_cast<size_t>(found)].size == axis.size;
-  });
-}
-
-struct Open {
-  bool channels = false;   // has an axis that can become K
-  bool is_result = false;  // its non-spatial axes are just the result's channel axis
-  bool subsample = false;  // a spatial axis still has to stride
-  bool upsample = false;   // a spatial axis was made shorter than the result's by a whole number
-};
-
-Open open(const Axes& axes, const Signature& signature) {
-  Open state;
-  int others = 0;
-  for (const Axis& axis : axes) {
-    const int wanted = find_axis(signature.to, axis.name);
-    const bool same = wanted >= 0 && signature.to[static_cast<size_t>(wanted)].size == axis.size;
-    if (axis.role == Role::kSpatial) {
-      const Size factor = wanted < 0 ? Size() : axis.size / signature.to[static_cast<size_t>(wanted)].size;
-      state.subsample = state.subsample || factor.exponent(kStride) > 0;
-      state.upsample = state.upsample || factor.denominator() > 1;
-    } else {
-      state.channels = true;
-      state.is_result = state.is_result || same;
-      ++others;
-    }
-  }
-  state.is_result = state.is_result && others == 1;
-  return state;
-}
-
-int conversion_steps(const Open& state) {
-  return (state.channels && !state.is_result) + state.subsample + state.upsample;
-}
-
-// The open values: those that nothing uses, and the input again where they alone could never cover the result's axes.
-std::vector<int> open_values(const Builder& builder) {
-  std::vector<int> values = builder.loose();
-  bool channels = false;
-  for (int value : values) channels = channels || open(builder.axes(value), builder.signature()).channels;
-  bool covered = channels;
-  for (const Axis& axis : builder.signature().to) {
-    if (axis.role != Role::kSpatial) continue;
-    covered = covered &&
-              std::any_of(values.begin(), values.end(), [&](int v) { return has_axis(builder.axes(v), axis.name); });
-  }
-  if (!covered && std::find(values.begin(), values.end(), 0) == values.end()) values.push_back(0);
-  return values;
-}
 
 }  // namespace
 
@@ -100,20 +38,6 @@ void Limits::check() const {
   if (!any) throw ArgumentError("the weights forbid every primitive; give at least one a weight above 0");
 }
 
-int closing_steps(const Builder& builder) {
-  const std::vector<int> values = open_values(builder);
-  int separately = static_cast<int>(values.size()) - 1;
-  size_t largest = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    separately += conversion_steps(open(builder.axes(values[i]), builder.signature()));
-    if (builder.axes(values[i]).size() > builder.axes(values[largest]).size()) largest = i;
-  }
-  const Axes& all = builder.axes(values[largest]);
-  if (!std::all_of(values.begin(), values.end(), [&](int v) { return subset(builder.axes(v), all); }))
-    return separately;
-  return static_cast<int>(values.size()) - 1 + conversion_steps(open(all, builder.signature()));
-}
-
 Growth::Growth(Builder builder, const Limits& limits, Random& random)
     : builder_(std::move(builder)), limits_(limits), random_(random) {
   for (const Primitive* primitive : primitives()) {
@@ -128,7 +52,8 @@ Growth::Growth(Builder builder, const Limits& limits, Random& random)
 }
 
 bool Growth::can_close() const {
-  return static_cast<int>(builder_.nodes().size()) - 1 + closing_steps(builder_) <= limits_.max_primitives;
+  return Closing(builder_, limits_.weights)
+      .within(limits_.max_primitives - static_cast<int>(builder_.nodes().size()) + 1);
 }
 
 bool Growth::complete() const {
@@ -146,7 +71,7 @@ Kernel Growth::grow(int length, const std::string& name) {
     for (int attempt = 0; attempt < kAttempts && remaining > 0 && !grown; ++attempt) grown = try_action(remaining);
     if (!grown) {
       if (complete()) break;
-      close_step();
+      close_step(remaining);
     }
   }
   auto kernel = builder_.finish(name);
@@ -168,7 +93,8 @@ bool Growth::try_action(int remaining) {
 }
 
 bool Growth::keep_if_closable(int remaining) {
-  if (closing_steps(builder_) <= remaining - 1 && static_cast<int>(builder_.loose().size()) <= limits_.max_width)
+  if (static_cast<int>(builder_.loose().size()) <= limits_.max_width &&
+      Closing(builder_, limits_.weights).within(remaining - 1))
     return true;
   builder_.pop();
   return false;
@@ -255,48 +181,80 @@ Proposal Growth::proposal(std::vector<int> operands) const {
           partners_,      "a" + std::to_string(builder_.nodes().size())};
 }
 
-void Growth::close_step() {
+void Growth::add_closing(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes) {
+  require(static_cast<bool>(builder_.add(primitive, std::move(operands), attributes)), "a closing step is not legal");
+}
+
+void Growth::add_first_proposal(const Primitive& primitive, std::vector<int> operands) {
+  std::vector<Attributes> found;
+  primitive.propose(proposal(operands), random_, found);
+  add_closing(primitive, std::move(operands), found.at(0));
+}
+
+// All axes but the spatial ones become the result's channel axis.
+void Growth::mix(int value) {
+  Attributes attributes;
+  Size product;
+  for (const Axis& axis : builder_.axes(value)) {
+    if (axis.role == Role::kSpatial) continue;
+    attributes.from.push_back(axis.name);
+    product = product * axis.size;
+  }
+  attributes.to = {builder_.signature().channel()};
+  const bool merge = attributes.from.size() > 1 && product == attributes.to[0].size && random_.chance(0.7);
+  add_closing(merge ? merge_primitive() : fc_primitive(), {value}, attributes);
+}
+
+void Growth::fold_mean(int value, std::vector<std::string> axes) {
+  Attributes attributes;
+  attributes.from = std::move(axes);
+  attributes.mode = 1;
+  add_closing(fold_primitive(), {value}, attributes);
+}
+
+// A value that lacks axes gates the other one; equals are added.
+void Growth::join(int a, int b) {
+  const bool same = builder_.axes(a).size() == builder_.axes(b).size() && joinable(builder_.axes(a), builder_.axes(b));
+  add_closing(same ? add_primitive() : mul_primitive(), {a, b}, {});
+}
+
+void Growth::close_shortest(const ClosingStep& step) {
+  const int value = step.values[0];
+  Attributes attributes;
+  attributes.from = step.axes;
+  switch (step.kind) {
+    case ClosingStep::kMix: return mix(value);
+    case ClosingStep::kSubsample: return add_first_proposal(subsample_primitive(), {value});
+    case ClosingStep::kUpsample: return add_first_proposal(upsample_primitive(), {value});
+    case ClosingStep::kFold: return fold_mean(value, step.axes);
+    case ClosingStep::kJoin: return join(value, step.values[1]);
+    case ClosingStep::kContract: return add_closing(contract_primitive(), step.values, attributes);
+    case ClosingStep::kStack: return add_first_proposal(stack_primitive(), step.values);
+  }
+}
+
+void Growth::close_step(int room) {
+  const Closing closing(builder_, limits_.weights);
+  if (closing.bound() > room) {
+    if (const auto step = closing.first_step(room)) return close_shortest(*step);
+  }
   const std::vector<int> values = open_values(builder_);
-  const auto add = [&](const Primitive& primitive, std::vector<int> operands, const Attributes& attributes) {
-    require(static_cast<bool>(builder_.add(primitive, std::move(operands), attributes)), "a closing step is not legal");
-  };
   for (int a : values) {
     for (int b : values) {
-      if (a < b && joinable(builder_.axes(a), builder_.axes(b))) {
-        // A value that lacks axes gates the other one; equals are added.
-        const bool gate = builder_.axes(a).size() != builder_.axes(b).size();
-        return add(gate ? mul_primitive() : add_primitive(), {a, b}, {});
-      }
+      if (a < b && joinable(builder_.axes(a), builder_.axes(b))) return join(a, b);
     }
   }
   for (int value : values) {
     const Open state = open(builder_.axes(value), builder_.signature());
-    std::vector<Attributes> found;
-    if (state.subsample) {
-      subsample_primitive().propose(proposal({value}), random_, found);
-      return add(subsample_primitive(), {value}, found.at(0));
-    }
-    if (state.upsample) {
-      upsample_primitive().propose(proposal({value}), random_, found);
-      return add(upsample_primitive(), {value}, found.at(0));
-    }
-    if (!state.channels || state.is_result) continue;
-    Attributes mix;
-    Size product;
-    for (const Axis& axis : builder_.axes(value)) {
-      if (axis.role == Role::kSpatial) continue;
-      mix.from.push_back(axis.name);
-      product = product * axis.size;
-    }
-    mix.to = {builder_.signature().channel()};
-    if (mix.from.size() > 1 && product == mix.to[0].size && random_.chance(0.7))
-      return add(merge_primitive(), {value}, mix);
-    return add(fc_primitive(), {value}, mix);
+    if (state.subsample) return add_first_proposal(subsample_primitive(), {value});
+    if (state.upsample) return add_first_proposal(upsample_primitive(), {value});
+    if (state.channels && !state.is_result) return mix(value);
+    if (!state.foreign.empty()) return fold_mean(value, state.foreign);
   }
   // All are converted, and each lacks an axis that another has: [K, H] and [K, W].
   for (int a : values) {
     for (int b : values) {
-      if (a < b && compatible(builder_.axes(a), builder_.axes(b))) return add(mul_primitive(), {a, b}, {});
+      if (a < b && compatible(builder_.axes(a), builder_.axes(b))) return join(a, b);
     }
   }
   require(false, "no closing step is left for an incomplete kernel");

@@ -6,6 +6,7 @@
 
 #include "canvas/base/random.h"
 #include "canvas/ir/builder.h"
+#include "canvas/sample/closing.h"
 #include "canvas/sample/limits.h"
 
 namespace canvas {
@@ -27,7 +28,14 @@ class Growth {
   bool try_unary(const Primitive& primitive, int remaining);
   bool try_join(const Primitive& primitive, int remaining);
   bool keep_if_closable(int remaining);
-  void close_step();
+  // Adds a primitive on a way that closes the kernel within `room` of them.
+  void close_step(int room);
+  void close_shortest(const ClosingStep& step);
+  void add_closing(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes);
+  void add_first_proposal(const Primitive& primitive, std::vector<int> operands);
+  void mix(int value);
+  void fold_mean(int value, std::vector<std::string> axes);
+  void join(int a, int b);
   Proposal proposal(std::vector<int> operands) const;
   int weighted() const;
 
@@ -40,8 +48,5 @@ class Growth {
   mutable std::vector<Size> group_sizes_;
   mutable Axes partners_;
 };
-
-// An upper bound on the primitives that close a partial kernel: converts every open value to the result's axes and joins them.
-int closing_steps(const Builder& builder);
 
 }  // namespace canvas

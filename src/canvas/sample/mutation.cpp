@@ -133,7 +133,7 @@ std::optional<Kernel> with_exchange(const Kernel& parent, Random& random) {
 std::optional<Kernel> cut_and_completed(const Kernel& parent, const Limits& limits, Random& random) {
   const int kept = static_cast<int>(random.below(static_cast<size_t>(parent.length())));
   Builder builder(parent, kept);
-  const int least = kept + closing_steps(builder);
+  const int least = kept + Closing(builder, limits.weights).least();
   if (least > limits.max_primitives) return std::nullopt;
   const int length =
       std::max(least, std::min(limits.max_primitives, parent.length() + static_cast<int>(random.below(4)) - 1));

@@ -1,6 +1,8 @@
 #include "canvas/size/divisors.h"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
 
 namespace canvas {
 
@@ -40,7 +42,62 @@ void factor(T number, const Visit& visit) {
   if (number > 1) visit(static_cast<int64_t>(number), 1);
 }
 
+uint64_t multiply(uint64_t a, uint64_t b, uint64_t modulus) {
+  return static_cast<uint64_t>(static_cast<unsigned __int128>(a) * b % modulus);
+}
+
+// The test of Miller and Rabin for an odd number above 37; with these bases it is exact for all of 64 bits (Sorenson and Webster 2015).
+bool is_prime(uint64_t number) {
+  for (uint64_t base : {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37}) {
+    const int twos = std::countr_zero(number - 1);
+    uint64_t power = 1;
+    for (int bit = 63; bit >= twos; --bit) {
+      power = multiply(power, power, number);
+      if ((number - 1) >> bit & 1) power = multiply(power, base, number);
+    }
+    bool passes = power == 1;
+    for (int i = 0; i < twos && !passes; ++i) {
+      passes = power == number - 1;
+      power = multiply(power, power, number);
+    }
+    if (!passes) return false;
+  }
+  return true;
+}
+
+// The primes of a number without small ones, by Pollard's rho method.
+void take_apart(uint64_t number, std::vector<int64_t>& primes) {
+  if (is_prime(number)) return primes.push_back(static_cast<int64_t>(number));
+  uint64_t divisor = number;
+  for (uint64_t shift = 1; divisor == number; ++shift) {
+    const auto next = [&](uint64_t x) { return (multiply(x, x, number) + shift) % number; };
+    uint64_t slow = 2, fast = 2;
+    do {
+      slow = next(slow);
+      fast = next(next(fast));
+      divisor = std::gcd(slow > fast ? slow - fast : fast - slow, number);
+    } while (divisor == 1);
+  }
+  take_apart(divisor, primes);
+  take_apart(number / divisor, primes);
+}
+
 }  // namespace
+
+std::vector<std::pair<int64_t, int>> factorized(int64_t number) {
+  std::vector<std::pair<int64_t, int>> found;
+  factor(static_cast<uint64_t>(number), [&](int64_t prime, int times) { found.emplace_back(prime, times); });
+  if (found.empty() || found.back().first < int64_t{kLargestTrial} * kLargestTrial) return found;
+  std::vector<int64_t> primes;
+  take_apart(static_cast<uint64_t>(found.back().first), primes);
+  found.pop_back();
+  std::sort(primes.begin(), primes.end());
+  for (int64_t prime : primes) {
+    if (found.empty() || found.back().first != prime) found.emplace_back(prime, 0);
+    ++found.back().second;
+  }
+  return found;
+}
 
 std::vector<int64_t> prime_factors(int64_t number) {
   std::vector<int64_t> primes;

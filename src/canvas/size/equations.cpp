@@ -1,96 +1,109 @@
 #include "canvas/size/equations.h"
 
-#include <cmath>
 #include <cstdlib>
 
 namespace canvas {
 
 namespace {
 
-// The integer r with r^degree == value, or nothing.
-std::optional<int64_t> exact_root(int64_t value, int degree) {
-  if (degree == 1) return value;  // past 2^53 a double would not hold it
-  const auto guess = static_cast<int64_t>(std::llround(std::pow(static_cast<double>(value), 1.0 / degree)));
-  for (int64_t root = std::max<int64_t>(1, guess - 1); root <= guess + 1; ++root) {
-    int64_t power = 1;
-    bool fits = true;
-    for (int i = 0; i < degree && fits; ++i) fits = !__builtin_mul_overflow(power, root, &power);
-    if (fits && power == value) return root;
-  }
-  return std::nullopt;
-}
-
-// The monomial m with m^degree == size, or nothing.
-std::optional<Size> exact_root(const Size& size, int degree) {
-  const auto top = exact_root(size.numerator(), degree);
-  const auto bottom = exact_root(size.denominator(), degree);
-  if (!top || !bottom) return std::nullopt;
-  Size root = Size::constant(*top, *bottom);
-  for (int v = 0; v < kMaxVariables; ++v) {
-    if (size.exponent(v) % degree != 0) return std::nullopt;
-    root = root * Size::variable(v, size.exponent(v) / degree);
-  }
-  return root;
-}
-
-// The dynamic variable of smallest non-zero |exponent|, other than `except`; -1 for none.
-int smallest(const Size& size, int except = -1) {
-  int best = -1;
-  for (int v = kFirstDynamic; v < kMaxVariables; ++v) {
-    if (v == except || size.exponent(v) == 0) continue;
-    if (best < 0 || std::abs(size.exponent(v)) < std::abs(size.exponent(best))) best = v;
-  }
-  return best;
+// "a square", "a cube", "a 4th power".
+std::string power_name(int64_t degree) {
+  if (degree == 2) return "a square";
+  return degree == 3 ? "a cube" : "a " + std::to_string(degree) + "th power";
 }
 
 }  // namespace
 
+bool Condition::never() const {
+  if (!of.is_number()) return false;
+  if (kind == kWhole) return !of.is_whole(0);
+  if (kind != kWithin) return !of.is_one();
+  const Size size = of.size();
+  return size.valid() && (static_cast<__int128>(low) * size.denominator() > size.numerator() ||
+                          (high > 0 && static_cast<__int128>(high) * size.denominator() < size.numerator()));
+}
+
+std::string Condition::str(const Variables& variables) const {
+  const auto text = [&](const Powers& powers) { return to_string(powers.size(), variables); };
+  switch (kind) {
+    case kEqual: {
+      const auto [top, bottom] = of.sides();
+      return text(top) + " = " + text(bottom);
+    }
+    case kPower: return text(of) + " is " + power_name(low);
+    case kWhole: return text(of) + " is whole";
+    default: break;
+  }
+  const std::string least = std::to_string(low), most = std::to_string(high);
+  if (high == 0) return text(of) + " is at least " + least;
+  return text(of) + (low > 1 ? " is from " + least + " to " + most : " is at most " + most);
+}
+
+// The unknown variable of smallest non-zero |exponent|, other than `except`; -1 for none.
+int Equations::smallest(const Powers& powers, int except) const {
+  int best = -1;
+  for (int v = first_; v < kMaxVariables; ++v) {
+    if (v == except || powers.exponent(v) == 0) continue;
+    if (best < 0 || std::abs(powers.exponent(v)) < std::abs(powers.exponent(best))) best = v;
+  }
+  return best;
+}
+
+std::optional<Condition> Equations::add(const Powers& asked) {
+  Powers ratio = resolve(asked);
+  // Euclid on the exponents: v := v * u^-q takes u's exponent modulo v's, until one unknown variable is left, or one of power 1.
+  int v = smallest(ratio);
+  for (; v >= 0; v = smallest(ratio)) {
+    const int other = smallest(ratio, v);
+    if (other < 0 || std::abs(ratio.exponent(v)) == ratio.root()) break;
+    const int64_t quotient = ratio.exponent(other) / ratio.exponent(v);
+    steps_.push_back({v, Powers::variable(v).times(Powers::variable(other), -quotient)});
+    ratio = ratio.substitute(v, steps_.back().value);
+  }
+  if (!ratio.valid()) return Condition{Condition::kEqual, ratio};
+  if (v < 0) {
+    const bool upside_down = ratio.sides().first.is_number();  // 1 = C
+    ratio = ratio.rooted(upside_down ? -1 : 1).reduced();
+    return ratio.is_one() ? std::nullopt : std::optional(Condition{Condition::kEqual, ratio});
+  }
+  const int64_t degree = ratio.exponent(v) / ratio.root();
+  const Powers value = ratio.without(v).rooted(-degree);
+  if (!value.valid()) return Condition{Condition::kEqual, value};
+  steps_.push_back({v, value});
+  if (std::abs(degree) == 1 || value.root() == 1) return std::nullopt;
+  return Condition{Condition::kPower, value.reduced(), value.root()};
+}
+
 std::optional<Fault> Equations::equate(const Size& left, const Size& right, const std::string& label,
                                        const Variables& variables) {
-  Size ratio = resolve(left) / resolve(right);
-  if (!ratio.valid()) return Fault{label, "sizes must fit 64-bit integers", "a product that is too large", ""};
-  const Fault conflict{label, to_string(left, variables) + " must equal " + to_string(right, variables),
-                       to_string(resolve(left), variables) + " and " + to_string(resolve(right), variables),
-                       "make the two sizes equal, or leave one of them to a free variable"};
-  std::vector<Step> steps;  // kept only if the equation can hold
-  const auto apply = [&](int variable, const Size& value) {
-    ratio = ratio.substitute(variable, value);
-    steps.push_back({variable, value});
-  };
-  // Euclid on the exponents: v := v * u^-q takes u's exponent modulo v's, until one dynamic variable is left.
-  int v = smallest(ratio);
-  while (v >= 0) {
-    const int other = smallest(ratio, v);
-    if (other < 0 || std::abs(ratio.exponent(v)) == 1) break;
-    const int quotient = ratio.exponent(other) / ratio.exponent(v);
-    apply(v, Size::variable(v) * Size::variable(other, -quotient));
-    v = smallest(ratio);
+  const Fault too_large{label, "sizes must fit 64-bit integers", "a product that is too large", ""};
+  const size_t before = mark();
+  const auto condition = add(Powers(left).times(Powers(right), -1));
+  for (size_t i = before; i < steps_.size() && !condition; ++i) {
+    if (steps_[i].value.size().valid()) continue;
+    undo(before);
+    return too_large;
   }
-  if (v < 0) {
-    if (!ratio.is_one()) return conflict;
-  } else {
-    const int degree = ratio.exponent(v);
-    Size rest = ratio.substitute(v, Size());
-    if (degree > 0) rest = rest.power(-1);
-    const auto value = exact_root(rest, std::abs(degree));
-    if (!value) return conflict;
-    apply(v, *value);
-  }
-  if (!ratio.valid()) return Fault{label, "sizes must fit 64-bit integers", "a product that is too large", ""};
-  steps_.insert(steps_.end(), steps.begin(), steps.end());
-  return std::nullopt;
+  if (!condition) return std::nullopt;
+  undo(before);
+  if (condition->too_large()) return too_large;
+  return Fault{label, to_string(left, variables) + " must equal " + to_string(right, variables),
+               to_string(resolve(left), variables) + " and " + to_string(resolve(right), variables),
+               (condition->never() ? "never equal" : "equal only where " + condition->str(variables)) +
+                   ": make the two sizes equal, or leave one of them to a free variable"};
 }
 
 Size Equations::resolve(const Size& size) const {
   Size result = size;
-  for (const Step& step : steps_) result = result.substitute(step.variable, step.value);
+  for (const Step& step : steps_) {
+    if (result.exponent(step.variable) != 0) result = result.substitute(step.variable, step.value.size());
+  }
   return result;
 }
 
-std::optional<Size> Equations::forced(int variable) const {
-  const Size value = resolve(Size::variable(variable));
-  if (value == Size::variable(variable)) return std::nullopt;
-  return value;
+Powers Equations::resolve(Powers powers) const {
+  for (const Step& step : steps_) powers = powers.substitute(step.variable, step.value);
+  return powers;
 }
 
 }  // namespace canvas

@@ -9,14 +9,16 @@
 #include "canvas/analyze/cost.h"
 #include "canvas/base/error.h"
 #include "canvas/ir/kernel.h"
+#include "canvas/size/choices.h"
 #include "canvas/solve/network.h"
+#include "canvas/solve/structural.h"
 
 namespace canvas {
 
 struct Options {
-  size_t variables = 0;         // free sizes of the kernel
-  std::vector<int64_t> values;  // `variables` numbers an option, options in lexicographic order
-  std::vector<Cost> costs;      // of one such layer, one image
+  size_t variables = 0;              // free sizes of the kernel
+  std::vector<int64_t> values = {};  // `variables` numbers an option, options in lexicographic order
+  std::vector<Cost> costs = {};      // of one such layer, one image
   bool complete = true;  // false: there are too many; a part was taken, spread evenly over each variable's values
 
   size_t size() const { return costs.size(); }
@@ -42,44 +44,26 @@ class Sizing {
   static int64_t largest_free(const Layer& layer);
 
  private:
-  struct Power {
-    size_t variable;  // among the free ones
-    int exponent;
-  };
-  struct Term {  // a size or a monomial of costs, its free variables apart
-    Size size;
-    std::vector<Power> powers;
-    size_t last;  // the first step of the search at which all its variables are set
-  };
-  struct Ground {  // what a layer makes of the terms while the free variables are 1
+  struct Ground {  // what a layer makes of sizes and monomials while the free variables are 1
     Layer layer;
-    std::vector<Quotient> sizes, monomials;
+    Choices::Ground sizes;
+    std::vector<Quotient> monomials;
     bool one_by_one =
         false;  // options need check_sizes: a primitive asks for more than whole sizes, or a stride does not divide
     std::vector<double> amounts;
   };
-  class Search;
 
-  Term term(const Size& size) const;
-  void choose_order();
   bool prepare(const Layer& layer, Ground& ground) const;
-  bool legal(const Ground& ground, const int64_t* option, size_t step) const;
   std::optional<Cost> legal_cost(Ground& ground, const int64_t* option) const;
 
   const Kernel& kernel_;
   CostModel model_;
-  size_t variables_;
   int64_t multiple_of_;
-  std::vector<Size> fixed_;  // sizes of axes without free variables
-  std::vector<Term> sizes_;  // those with, and channels that must be multiples
-  std::vector<Term> monomials_;
-  std::vector<size_t> order_;  // in which the search sets the variables
-  bool splits_ = false;        // it splits or merges, which a stride that does not divide can break
-  bool picky_ = false;         // a primitive has a misfit of its own
+  System system_;
+  Choices choices_;
+  std::vector<Choices::Term> monomials_;
+  bool splits_ = false;  // it splits or merges, which a stride that does not divide can break
+  bool picky_ = false;   // a primitive has a misfit of its own
 };
-
-// Why sizes are not legal on one layer, or nothing: a size that is no positive integer, or a split or merge that does not come out even
-// (rounded strides).
-std::optional<Fault> check_sizes(const Kernel& kernel, const Layer& layer, const Values& values);
 
 }  // namespace canvas

@@ -1,0 +1,341 @@
+#include "canvas/size/choices.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <numeric>
+
+#include "canvas/size/divisors.h"
+
+namespace canvas {
+
+namespace {
+
+bool times_power(int64_t& product, int64_t value, int power) {
+  for (; power > 0; --power) {
+    if (__builtin_mul_overflow(product, value, &product)) return false;
+  }
+  return true;
+}
+
+// `most` of the values, the first and the last included.
+void thin(std::vector<int64_t>& values, size_t most) {
+  if (values.size() <= most) return;
+  std::vector<int64_t> kept;
+  for (size_t i = 0; i < most; ++i) kept.push_back(values[i * (values.size() - 1) / std::max<size_t>(1, most - 1)]);
+  values = std::move(kept);
+}
+
+// The numbers whose prime factors all sizes of a layer are made of.
+std::vector<int64_t> prime_hints(const Values& values) {
+  std::vector<int64_t> primes;
+  for (int v = kC; v <= kT; ++v) {
+    const int64_t extent = values[static_cast<size_t>(v)];
+    if (extent == 0) continue;
+    const int64_t stride = std::max<int64_t>(1, values[kStride]);
+    for (int64_t number : {extent, (extent - 1) / stride + 1}) {
+      for (int64_t prime : prime_factors(number)) primes.push_back(prime);
+    }
+  }
+  std::sort(primes.begin(), primes.end());
+  primes.erase(std::unique(primes.begin(), primes.end()), primes.end());
+  return primes;
+}
+
+// Whether the layer sets all static variables of the size.
+bool is_set(const Size& size, const Values& values) {
+  for (int v = 0; v < kFirstDynamic; ++v) {
+    if (size.exponent(v) != 0 && values[static_cast<size_t>(v)] == 0) return false;
+  }
+  return true;
+}
+
+bool within(const System::Bound& bound, const Quotient& size) {
+  return static_cast<__int128>(bound.low) * size.bottom <= size.top &&
+         (bound.high == 0 || static_cast<__int128>(bound.high) * size.bottom >= size.top);
+}
+
+}  // namespace
+
+Choices::Term::Term(const Size& of, size_t variables) : size(of) {
+  for (size_t i = 0; i < variables; ++i) {
+    const int exponent = size.exponent(kFirstDynamic + static_cast<int>(i));
+    if (exponent != 0) powers.push_back({i, exponent});
+  }
+}
+
+std::optional<Quotient> Choices::Term::with(Quotient ground, const int64_t* option) const {
+  for (const Power& power : powers) {
+    int64_t& side = power.exponent > 0 ? ground.top : ground.bottom;
+    if (!times_power(side, option[power.variable], std::abs(power.exponent))) return std::nullopt;
+  }
+  return ground;
+}
+
+// Sets the variables one after the other.
+class Choices::Search {
+ public:
+  Search(const Choices& choices, Ground& ground, const Extent& extent, const Visitor& visitor)
+      : choices_(choices), ground_(ground), extent_(extent), visitor_(visitor), option_(choices.variables_, 1) {}
+
+  bool run() { return set(0); }
+
+ private:
+  bool set(size_t step) {
+    if (step == option_.size()) return visitor_.call(visitor_.own, option_.data());
+    const size_t variable = choices_.order_[step];
+    const auto values = ground_.rows.empty() || !ground_.rows[step] ? candidates(step) : solution(step);
+    if (!values) return false;
+    for (int64_t value : *values) {
+      if (variable == extent_.other_than && value == extent_.excluded) continue;
+      option_[variable] = value;
+      if (choices_.legal(ground_, option_.data(), step) && !set(step + 1)) return false;
+    }
+    option_[variable] = 1;
+    return true;
+  }
+
+  // What the equation of this step makes of the values so far.
+  std::optional<std::vector<int64_t>> solution(size_t step) {
+    const Ground::Row& row = *ground_.rows[step];
+    Powers value = row.rest;
+    for (size_t i = 0; i < step; ++i) {
+      if (row.exponents[i] != 0)
+        value = value.times(Powers(Size::constant(option_[choices_.order_[i]])), row.exponents[i]);
+    }
+    value = value.rooted(-row.exponents[step]);
+    ground_.too_large = ground_.too_large || !value.valid();
+    if (ground_.too_large) return std::nullopt;
+    if (value.root() != 1 || !value.is_whole(0)) return std::vector<int64_t>();
+    const Size size = value.size();
+    if (!size.valid() && limited(choices_.order_[step])) return std::vector<int64_t>();
+    ground_.too_large = !size.valid();
+    return ground_.too_large ? std::nullopt : std::optional(std::vector<int64_t>{size.numerator()});
+  }
+
+  // Whether a bound keeps the variable from being past 64 bits.
+  bool limited(size_t variable) const {
+    const Size size = Size::variable(kFirstDynamic + static_cast<int>(variable));
+    return std::any_of(choices_.bounds_.begin(), choices_.bounds_.end(),
+                       [&](const System::Bound& bound) { return bound.high > 0 && bound.size == size; });
+  }
+
+  // What `term` is with the variables set before `step`; nothing while one that is not set could still make it larger.
+  std::optional<Quotient> so_far(const Term& term, const Quotient& ground, size_t step) const {
+    Quotient result = ground;
+    const auto here = choices_.order_.begin() + static_cast<std::ptrdiff_t>(step);
+    for (const Power& power : term.powers) {
+      const bool is_set = std::find(choices_.order_.begin(), here, power.variable) != here;
+      if (!is_set && power.exponent > 0 && power.variable != *here) return std::nullopt;
+      if (!is_set) continue;
+      int64_t& side = power.exponent > 0 ? result.top : result.bottom;
+      if (!times_power(side, option_[power.variable], std::abs(power.exponent))) return std::nullopt;
+    }
+    return result;
+  }
+
+  // Values worth trying; nothing where they are too many.
+  std::optional<std::vector<int64_t>> candidates(size_t step) const {
+    int64_t bound = 0, multiple = 1;  // it divides the bound, as a power; it is a multiple
+    int bound_power = 1;
+    for (size_t i = 0; i < choices_.sizes_.size(); ++i) {
+      const Term& term = choices_.sizes_[i];
+      const auto power = std::find_if(term.powers.begin(), term.powers.end(),
+                                      [&](const Power& p) { return p.variable == choices_.order_[step]; });
+      if (power == term.powers.end()) continue;
+      const auto now = so_far(term, ground_.sizes[i], step);
+      if (!now) continue;
+      if (power->exponent > 0) {
+        const int64_t missing = now->bottom / std::gcd(now->top, now->bottom);
+        if (power->exponent == 1) multiple = std::lcm(multiple, std::min<int64_t>(missing, int64_t{1} << 31));
+        continue;
+      }
+      if (now->top % now->bottom != 0) return std::vector<int64_t>();
+      const int64_t most = now->top / now->bottom;
+      if (bound == 0 || most < bound) bound = most, bound_power = -power->exponent;
+    }
+    std::vector<int64_t> values;
+    if (bound > 0) {
+      values = divisors(bound, bound_power,
+                        bound < (int64_t{1} << 32) ? std::vector<int64_t>() : prime_hints(ground_.values));
+    } else {
+      const int64_t last = extent_.largest / multiple;
+      const auto limit = static_cast<int64_t>(std::min(extent_.most, size_t{INT64_MAX}));
+      const int64_t count = std::min(last, limit);
+      if (last > limit && !extent_.thin) return std::nullopt;
+      for (int64_t i = 1; i <= count; ++i)
+        values.push_back(multiple * (count == last ? i : 1 + (i - 1) * (last - 1) / std::max<int64_t>(1, count - 1)));
+    }
+    if (extent_.thin) thin(values, extent_.most);
+    return values;
+  }
+
+  const Choices& choices_;
+  Ground& ground_;
+  const Extent& extent_;
+  const Visitor& visitor_;
+  std::vector<int64_t> option_;
+};
+
+Choices::Choices(const System& system, size_t variables)
+    : variables_(variables), equations_(system.equations), bounds_(system.bounds) {
+  std::vector<Size> free;
+  for (const Size& size : system.whole) {
+    std::vector<Size>& sizes = size.has_dynamic() ? free : fixed_;
+    if (std::find(sizes.begin(), sizes.end(), size) == sizes.end()) sizes.push_back(size);
+  }
+  for (const Size& size : free) sizes_.emplace_back(size, variables);
+  for (const System::Bound& bound : bounds_) bounded_.emplace_back(bound.size, variables);
+  choose_order();
+}
+
+// First the variables that a size bounds by what is set already, then those that divide nothing.
+void Choices::choose_order() {
+  std::vector<bool> is_set(variables_, false);
+  const auto rank = [&](size_t variable) {
+    bool divides = false;
+    for (const Term& size : sizes_) {
+      bool here = false, open = false;
+      for (const Power& power : size.powers) {
+        if (power.variable == variable)
+          here = power.exponent < 0;
+        else
+          open = open || (!is_set[power.variable] && power.exponent > 0);
+      }
+      if (here && !open) return 0;
+      divides = divides || here;
+    }
+    return divides ? 2 : 1;
+  };
+  while (order_.size() < variables_) {
+    size_t best = variables_;
+    for (size_t v = 0; v < variables_; ++v) {
+      if (!is_set[v] && (best == variables_ || rank(v) < rank(best))) best = v;
+    }
+    is_set[best] = true;
+    order_.push_back(best);
+  }
+  for (std::vector<Term>* terms : {&sizes_, &bounded_}) {
+    for (Term& term : *terms) {
+      for (const Power& power : term.powers) {
+        const auto step = static_cast<size_t>(std::find(order_.begin(), order_.end(), power.variable) - order_.begin());
+        term.last = std::max(term.last, step);
+      }
+    }
+  }
+}
+
+bool Choices::prepare(const Values& values, Ground& ground) const {
+  ground = {};
+  ground.values = values;
+  for (const Size& size : fixed_) {
+    if (!size.evaluate(values)) return false;
+  }
+  const auto put = [&](const std::vector<Term>& terms, std::vector<Quotient>& into) {
+    for (const Term& term : terms) {
+      if (!is_set(term.size, values)) return false;
+      const auto quotient = term.size.quotient(values);
+      if (!quotient) return false;
+      into.push_back(*quotient);
+    }
+    return true;
+  };
+  if (!put(sizes_, ground.sizes) || !put(bounded_, ground.bounds)) return false;
+  for (size_t i = 0; i < bounded_.size(); ++i) {
+    if (bounded_[i].powers.empty() && !within(bounds_[i], ground.bounds[i])) return false;
+  }
+  return equations_.empty() || close_equations(ground);
+}
+
+// Brings the equations into echelon form: at most one for each step, which the step's variable is the last to appear in.
+bool Choices::close_equations(Ground& ground) const {
+  ground.rows.assign(variables_, std::nullopt);
+  const auto subtract = [&](Ground::Row& row, const Ground::Row& other, int64_t times) {
+    for (size_t i = 0; i < variables_; ++i) {
+      int64_t product = 0;
+      ground.too_large = ground.too_large || __builtin_mul_overflow(other.exponents[i], times, &product) ||
+                         __builtin_sub_overflow(row.exponents[i], product, &row.exponents[i]);
+    }
+    row.rest = row.rest.times(other.rest, -times);
+    ground.too_large = ground.too_large || !row.rest.valid();
+  };
+  for (const auto& [left, right] : equations_) {
+    Ground::Row row{std::vector<int64_t>(variables_, 0), {}};
+    for (const auto& [side, sign] : {std::pair(&left, 1), std::pair(&right, -1)}) {
+      if (!is_set(*side, ground.values)) return false;
+      const auto quotient = side->quotient(ground.values);
+      if (quotient) row.rest = row.rest.times(Powers(Size::constant(quotient->top, quotient->bottom)), sign);
+      ground.too_large = ground.too_large || !quotient || !row.rest.valid();
+      for (size_t i = 0; i < variables_; ++i)
+        row.exponents[i] += sign * side->exponent(kFirstDynamic + static_cast<int>(order_[i]));
+    }
+    size_t step = variables_;
+    for (; step-- > 0 && !ground.too_large;) {
+      if (row.exponents[step] == 0) continue;
+      if (!ground.rows[step]) {
+        ground.rows[step] = std::move(row);
+        break;
+      }
+      Ground::Row& pivot = *ground.rows[step];
+      while (row.exponents[step] != 0 && !ground.too_large) {
+        subtract(pivot, row, pivot.exponents[step] / row.exponents[step]);
+        std::swap(pivot, row);
+      }
+    }
+    if (ground.too_large || (step == SIZE_MAX && !row.rest.is_one())) return false;
+  }
+  return true;
+}
+
+bool Choices::legal(const Ground& ground, const int64_t* option, size_t step) const {
+  for (size_t i = 0; i < sizes_.size(); ++i) {
+    if (sizes_[i].last != step) continue;
+    const auto now = sizes_[i].with(ground.sizes[i], option);
+    if (!now || now->top % now->bottom != 0) return false;
+  }
+  for (size_t i = 0; i < bounded_.size(); ++i) {
+    if (bounded_[i].last != step) continue;
+    const auto now = bounded_[i].with(ground.bounds[i], option);
+    if (!now || !within(bounds_[i], *now)) return false;
+  }
+  return true;
+}
+
+bool Choices::search(Ground& ground, const Extent& extent, const Visitor& visitor) const {
+  return Search(*this, ground, extent, visitor).run();
+}
+
+bool Choices::in_order() const { return std::is_sorted(order_.begin(), order_.end()); }
+
+Answer solve(const System& system, const Values& values, int64_t largest) {
+  Answer answer;
+  const std::vector<int> all = system.variables();
+  const int last = std::max(kFirstDynamic - 1, all.empty() ? 0 : all.back());
+  const Choices choices(system, static_cast<size_t>(last + 1 - kFirstDynamic));
+  Choices::Ground ground;
+  const bool possible = choices.prepare(values, ground);
+  const auto first_of = [&](const Choices::Extent& extent, Values& into) {
+    bool found = false;
+    choices.each(ground, extent, [&](const int64_t* option) {
+      std::copy(option, option + choices.variables(), into.begin() + kFirstDynamic);
+      found = true;
+      return false;
+    });
+    return found;
+  };
+  answer.first = values;
+  answer.found = possible && first_of({largest}, answer.first);
+  for (int v : all) {
+    if (!answer.found || !is_dynamic(v)) continue;
+    Values other = values;
+    const int64_t value = answer.first[static_cast<size_t>(v)];
+    if (first_of({largest, SIZE_MAX, false, static_cast<size_t>(v - kFirstDynamic), value}, other)) {
+      answer.free.push_back(v);
+    } else {
+      answer.forced.emplace_back(v, value);
+    }
+  }
+  answer.too_large = ground.too_large;
+  return answer;
+}
+
+}  // namespace canvas
