@@ -18,7 +18,7 @@ ANY = {"min_reach": 1, "min_weighted": 0, "concise": False, "full_flow": False, 
 # name: a layer of 8 channels, how many kernels, other limits
 LAYERS = {
     "2-d": (Layer(8, 8, (7, 7)), 120, {}),
-    "2-d, halved": (Layer(8, 8, (8, 8)), 40, {"weights": {"subsample": 8.0, "upsample": 4.0}}),
+    "2-d, halved": (Layer(8, 8, (4, 8)), 40, {"weights": {"subsample": 8.0, "upsample": 4.0}}),
     "2-d, parts": (Layer(8, 8, (7, 7)), 80, {"weights": {"split": 6.0, "select": 3.0, "update": 30.0, "stack": 3.0}}),
     "1-d": (Layer(8, 8, (21,)), 80, {}),
     "3-d": (Layer(8, 8, (5, 5, 5)), 10, {"max_primitives": 6}),
