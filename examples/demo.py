@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -132,15 +133,14 @@ def measured(folder: Path, kernel: canvas.Kernel | None, data: Data, original: t
 
 
 def table(rows: dict[str, dict[str, Any]]) -> Table:
-    result = Table(
-        title="Fashion-MNIST test split, mean of two trainings; latency of 32 images, PyTorch eager, one thread"
-    )
-    for heading in ("network", "accuracy", "of each", "latency, ms", "of the original", "FLOPs, M", "parameters, k"):
+    title = "Fashion-MNIST test split, mean of two trainings ± half their difference"
+    result = Table(title=title, caption="latency of 32 images, PyTorch eager, one thread", box=box.SIMPLE)
+    for heading in ("network", "accuracy", "ms", "of original", "MFLOPs", "k params"):
         result.add_column(heading, justify="left" if heading == "network" else "right")
     for name, row in rows.items():
         figures = (row["latency_ms"], row["latency_ratio"], row["flops"] / 1e6, row["params"] / 1e3)
-        each = ", ".join(f"{value:.4f}" for value in row["accuracies"])
-        result.add_row(name, f"{row['accuracy']:.4f}", each, *(f"{figure:.2f}" for figure in figures))
+        half = (max(row["accuracies"]) - min(row["accuracies"])) / 2
+        result.add_row(name, f"{row['accuracy']:.4f} ± {half:.4f}", *(f"{figure:.2f}" for figure in figures))
     return result
 
 
