@@ -135,12 +135,17 @@ def measured(folder: Path, kernel: canvas.Kernel | None, data: Data, original: t
 def table(rows: dict[str, dict[str, Any]]) -> Table:
     title = "Fashion-MNIST test split, mean of two trainings ± half their difference"
     result = Table(title=title, caption="latency of 32 images, PyTorch eager, one thread", box=box.SIMPLE)
-    for heading in ("network", "accuracy", "ms", "of original", "MFLOPs", "k params"):
+    for heading in ("network", "accuracy", "ms", "ratio", "MFLOPs", "k params"):
         result.add_column(heading, justify="left" if heading == "network" else "right")
     for name, row in rows.items():
-        figures = (row["latency_ms"], row["latency_ratio"], row["flops"] / 1e6, row["params"] / 1e3)
+        figures = (row["latency_ms"], row["latency_ratio"], row["flops"] / 1e6)
         half = (max(row["accuracies"]) - min(row["accuracies"])) / 2
-        result.add_row(name, f"{row['accuracy']:.4f} ± {half:.4f}", *(f"{figure:.2f}" for figure in figures))
+        result.add_row(
+            name,
+            f"{row['accuracy']:.4f} ± {half:.4f}",
+            *(f"{figure:.2f}" for figure in figures),
+            f"{row['params'] / 1e3:.0f}",
+        )
     return result
 
 
