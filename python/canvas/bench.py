@@ -13,7 +13,7 @@ from torch import nn
 
 from canvas import backends, latency
 from canvas._core import Budget, Infeasible, Kernel
-from canvas.errors import EvaluationError, UserError
+from canvas.errors import EvaluationError, UserError, one_line
 from canvas.example import Example
 from canvas.layers import Target, replace
 
@@ -99,8 +99,8 @@ def _row(
     except (UserError, EvaluationError) as error:
         return Row(title, name, None, str(error))
     except Exception as error:  # a backend's converter may raise anything on a network that it does not know
-        words = " ".join(str(error).split())
-        return Row(title, name, None, f"{name} refuses the network: {type(error).__name__}: {words[:200]}")
+        reason = f"{name} refuses the network: {type(error).__name__}: {one_line(error)[:200]}"
+        return Row(title, name, None, reason)
     device = latency.device_of(network, example)
     rate = latency.flops(network, example) / (timing.median_ms / 1e3)
     return Row(title, name, timing, peak=rate / latency.peak_flops(threads, device))

@@ -4,6 +4,10 @@ A user's mistake is a `UserError`; a candidate that could not be judged is an `E
 of ours.
 """
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class UserError(ValueError):
     """A foreseeable fault of the user's input (file, model, data, option); the message says what to do about it."""
@@ -27,3 +31,32 @@ class ImplausibleTiming(EvaluationError):
 
 class WrongOutput(EvaluationError):
     """A prepared network whose output is not that of its reference."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, without line breaks; for messages about what other packages raise.
+
+    Example:
+        >>> one_line(ValueError("not\\n  this"))
+        'not this'
+    """
+    return " ".join(str(error).split())
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names the file, and what to do, where it cannot be written.
+
+    Raises:
+        UserError: the system refused.
+
+    Example:
+        >>> with writing(Path("/no/such/folder/page.html")):
+        ...     Path("/no/such/folder/page.html").write_text("")
+        Traceback (most recent call last):
+        canvas.errors.UserError: /no/such/folder/page.html: cannot be written: No such file or directory; choose ...
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}; choose another path") from error

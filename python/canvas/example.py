@@ -67,6 +67,11 @@ def floats(output: Any) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
+def relative_error(have: Tensor, want: Tensor) -> float:
+    """How far `have` is from `want`, by the 2-norm, relative to `want`."""
+    return float((have - want).norm() / want.norm().clamp_min(1e-12))
+
+
 def device_of(model: nn.Module, example: Example) -> torch.device:
     """Where a model computes: the device of its first parameter, else of its first input."""
     tensors = [*model.parameters(), *(t for t in pytree.tree_leaves(example) if isinstance(t, Tensor))]

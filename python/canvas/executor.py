@@ -26,7 +26,7 @@ from typing import Any, BinaryIO
 
 import cloudpickle
 
-from canvas.errors import UserError
+from canvas.errors import UserError, one_line
 
 TICK = 0.05  # seconds between looks at the workers' time and memory
 START_LIMIT = 300.0  # seconds until a worker must be ready
@@ -95,9 +95,7 @@ class Executor:
         try:
             self._function.write(cloudpickle.dumps(function))
         except Exception as error:
-            raise UserError(
-                f"the evaluation cannot be sent to worker processes: {' '.join(str(error).split())}"
-            ) from error
+            raise UserError(f"the evaluation cannot be sent to worker processes: {one_line(error)}") from error
         self._function.flush()
         self._workers: list[_Worker | None] = [None] * workers
         self._deaths = 0  # workers that died before they were ready, in a row

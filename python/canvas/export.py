@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from canvas.errors import UserError, WrongOutput
-from canvas.example import Example, call, floats
+from canvas.errors import UserError, WrongOutput, one_line
+from canvas.example import Example, call, floats, relative_error
 
 TOLERANCE = 1e-3  # relative error of the outputs (2-norm)
 
@@ -179,8 +179,7 @@ def _attempt(what: str, export: Callable[[], Any]) -> Any:
     try:
         return export()
     except Exception as error:  # an exporter may raise anything on a network that it does not know
-        words = " ".join(str(error).split())
-        raise UserError(f"{what} refuses the network: {type(error).__name__}: {words[:300]}") from error
+        raise UserError(f"{what} refuses the network: {type(error).__name__}: {one_line(error)[:300]}") from error
 
 
 def _check(file: Path, given: Any, wanted: list[torch.Tensor], folder: Path) -> None:
@@ -193,7 +192,6 @@ def _check(file: Path, given: Any, wanted: list[torch.Tensor], folder: Path) -> 
         raise WrongOutput(f"{file.name}: cannot be loaded without Canvas: {done.stderr.strip().splitlines()[-1]}")
     got = torch.load(folder / "outputs")
     for have, want in zip(got, wanted, strict=True):
-        difference = (have.detach().double() - want.double()).norm()
-        error = float(difference / want.double().norm().clamp_min(1e-12))
+        error = relative_error(have.detach().double(), want.double())
         if not error <= TOLERANCE:
             raise WrongOutput(f"{file.name}: off by {error:.2g} (relative) once loaded, more than {TOLERANCE:g}")

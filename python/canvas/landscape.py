@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from canvas._core import Infeasible, Kernel, Layer
-from canvas.errors import UserError
+from canvas.errors import writing
 
 
 def write_landscape(
@@ -49,14 +49,15 @@ def write_landscape(
         ("sampled", list(bindings), [b.kernel.name for b in bindings]),
         ("hand-designed", [*marked.values()], [*marked]),
     )
+    original = {cost: sum(getattr(layer, cost) * layer.count for layer in layers) for cost in ("flops", "params")}
     figure = go.Figure()
     for title, points, names in drawn:
         by_hand = title != "sampled"
         figure.add_trace(
             go.Scattergl(
                 name=f"{title} ({len(points)})",
-                x=[_share(point, layers, "flops") for point in points],
-                y=[_share(point, layers, "params") for point in points],
+                x=[point.flops / original["flops"] for point in points],
+                y=[point.params / original["params"] for point in points],
                 hovertext=[
                     f"<b>{name}</b><br>{_lines(point.kernel)}" for name, point in zip(names, points, strict=True)
                 ],
@@ -75,15 +76,9 @@ def write_landscape(
         hoverlabel={"font": {"family": "monospace"}, "align": "left"},
     )
     target = Path(path)
-    try:
+    with writing(target):
         figure.write_html(target, include_plotlyjs=True, full_html=True)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror}; choose another path") from error
     return target
-
-
-def _share(binding: Any, layers: Sequence[Layer], cost: str) -> float:
-    return getattr(binding, cost) / sum(getattr(layer, cost) * layer.count for layer in layers)
 
 
 def _lines(kernel: Kernel) -> str:

@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from canvas import backends
 from canvas.errors import ImplausibleTiming, WrongOutput
-from canvas.example import Example, call, device_of, floats, fresh
+from canvas.example import Example, call, device_of, floats, fresh, relative_error
 
 LEAST_ROUNDS = 12  # in all; fewer give no useful interval
 WIDTH = 0.05  # of the ratio's interval, relative to the ratio: no more windows once it is as narrow as this
@@ -230,7 +230,7 @@ def _check(
     for have, want in zip(got, wanted, strict=True):
         if not bool(want.isfinite().all()):
             raise WrongOutput(f"the {which}'s own output is not finite: it cannot be checked")
-        error = float((have - want).norm() / want.norm().clamp_min(1e-12))
+        error = relative_error(have, want)
         if not error <= tolerance:
             raise WrongOutput(f"the prepared {which} is off by {error:.2g} (relative), more than {tolerance:g}")
 

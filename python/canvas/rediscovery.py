@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,6 +16,7 @@ from typing import Any
 
 from canvas._core import Infeasible, Kernel, Layer, Search
 from canvas.errors import UserError
+from canvas.executor import usable_cores
 
 CONFIDENCE = 0.95
 # What a kernel is looked for on, by its signature. Extents that many numbers divide, so that tiles fit.
@@ -152,20 +152,22 @@ def rediscover(
         4
     """
     most = limits.get("max_primitives", 10)
-    wanted: dict[str, list[str]] = {}
-    for name, kernel in kernels.items():
-        length = len(kernel.canonical())
+    lengths = {name: len(kernel.canonical()) for name, kernel in kernels.items()}
+    for name, length in lengths.items():
         if length > most:
             raise UserError(f"rediscover {name}: has {length} primitives; raise --limit max_primitives={most}")
-        wanted.setdefault(signature_of(kernel), []).append(name)
+    kinds = {name: signature_of(kernel) for name, kernel in kernels.items()}
+    wanted = {
+        kind: [kernels[name].hash for name in kinds if kinds[name] == kind] for kind in dict.fromkeys(kinds.values())
+    }
     for kind in wanted:
         Search(list(LAYERS[kind]), strategy="random", **limits)  # its faults come before the processes
     found: dict[tuple[str, int], dict[str, tuple[int, float, bool]]] = {}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers or usable_cores(), mp_context=context) as pool:
         streams = {
-            pool.submit(_stream, kind, [kernels[name].hash for name in names], samples, seed, limits): (kind, seed)
-            for kind, names in wanted.items()
+            pool.submit(_stream, kind, hashes, samples, seed, limits): (kind, seed)
+            for kind, hashes in wanted.items()
             for seed in seeds
         }
         for future in as_completed(streams):
@@ -174,12 +176,10 @@ def rediscover(
             came = sum(hit for _, _, hit in found[kind, seed].values())
             progress(f"{kind}, seed {seed}: {came} of {len(wanted[kind])} kernels came")
     results = []
-    for kind, names in wanted.items():
-        for name in names:
-            kernel = kernels[name]
-            tries, seconds, hits = zip(*(found[kind, seed][kernel.hash] for seed in seeds), strict=True)
-            results.append(Rediscovery(name, kernel.hash, len(kernel.canonical()), tries, seconds, sum(hits)))
-    return sorted(results, key=lambda result: list(kernels).index(result.name))
+    for name, kernel in kernels.items():
+        tries, seconds, hits = zip(*(found[kinds[name], seed][kernel.hash] for seed in seeds), strict=True)
+        results.append(Rediscovery(name, kernel.hash, lengths[name], tries, seconds, sum(hits)))
+    return results
 
 
 def _stream(

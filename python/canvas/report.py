@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from canvas.errors import UserError
+from canvas.errors import UserError, writing
 from canvas.objectives import MAXIMISED, metric
 from canvas.study import Study, Trial
 
@@ -89,10 +89,8 @@ def write_report(
     page = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     page = re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], page)
     target = Path(path)
-    try:
+    with writing(target):
         target.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror}; choose another path") from error
     return target
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from canvas.errors import EvaluationError, UserError
+from canvas.errors import EvaluationError, UserError, one_line
 
 PR_SET_PDEATHSIG = 1
 
@@ -81,7 +81,7 @@ def _checked(metrics: Any) -> dict[str, float]:
 
 def _described(error: Exception) -> str:
     """One line: what was raised, and where."""
-    text = " ".join(str(error).split())[:300]
+    text = one_line(error)[:300]
     if "not enough memory" in text or "out of memory" in text.lower():
         return f"out of memory: {text}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,10 +52,8 @@ def bench(
         backends.find(name)
     found = find_targets(model, input, kind)
     example, built_in = options.model_example(model, input)
+    example = batched(example, batch)
     network = load_model(model, **built_in)
-    example = example.expand(batch, *example.shape[1:]).contiguous()
-    if example.is_floating_point():
-        example = example.normal_()
 
     def told(row: Row) -> None:
         print(f"{row.kernel} on {row.backend}: {row.reason or 'timed'}", file=sys.stderr)
@@ -153,6 +151,11 @@ def export(
     loaded = options.saved_network(network) if network.endswith(".pt") else load_model(network, **built_in)
     if kernel is not None:
         loaded = replace(loaded, options.named_kernel(kernel), example=example)
-    example = example.expand(batch, *example.shape[1:]).contiguous()
-    path = written(loaded, example.normal_() if example.is_floating_point() else example, output)
+    path = written(loaded, batched(example, batch), output)
     put({"file": str(path)}) if as_json else print(path)
+
+
+def batched(example: Any, batch: int) -> Any:
+    """So many inputs like the one given, floats drawn at random."""
+    example = example.expand(batch, *example.shape[1:]).contiguous()
+    return example.normal_() if example.is_floating_point() else example

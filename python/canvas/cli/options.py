@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from canvas import _core
-from canvas.errors import UserError
+from canvas.errors import UserError, one_line
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Model = Annotated[
@@ -298,7 +298,7 @@ def saved_network(path: str) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:  # a pickle may raise anything
-        raise UserError(f"{path}: not a saved network: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{path}: not a saved network: {one_line(error)[:200]}") from error
     if not isinstance(network, torch.nn.Module):
         raise UserError(
             f"{path}: holds {type(network).__name__}, not a network; save it with torch.save(network, path)"

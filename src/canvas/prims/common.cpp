@@ -21,6 +21,12 @@ std::optional<Fault> put_in_order(std::vector<std::string>& names, const Axes& a
   return std::nullopt;
 }
 
+std::vector<std::string> axes_of(const std::vector<AxisItem>& items) {
+  std::vector<std::string> names;
+  for (const AxisItem& item : items) names.push_back(item.axis);
+  return names;
+}
+
 Axes without(const Axes& axes, const std::vector<std::string>& names) {
   Axes rest;
   for (const Axis& axis : axes) {

@@ -17,6 +17,9 @@ Fault missing_axis(const char* label, const std::string& name, const Axes& axes,
 std::optional<Fault> put_in_order(std::vector<std::string>& names, const Axes& axes, const char* label,
                                   const Variables& variables);
 
+// The axes that the items are of.
+std::vector<std::string> axes_of(const std::vector<AxisItem>& items);
+
 // `axes` without those named.
 Axes without(const Axes& axes, const std::vector<std::string>& names);
 

@@ -6,12 +6,6 @@ namespace canvas {
 
 namespace {
 
-std::vector<std::string> axes_of(const std::vector<AxisItem>& items) {
-  std::vector<std::string> names;
-  for (const AxisItem& item : items) names.push_back(item.axis);
-  return names;
-}
-
 Result<Axes> infer(Inference& in) {
   if (in.attributes.items.empty()) return Fault{"select C1", "at least one axis", "none", "write select(x, g: 0)"};
   if (auto fault = check_items(in.attributes.items, in.operand(), "select C1", in.variables)) return *fault;

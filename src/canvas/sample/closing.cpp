@@ -38,13 +38,9 @@ int bound_of(const Builder& builder) {
 class Search {
  public:
   Search(const Builder& builder, const std::map<std::string, double>& weights) : builder_(builder) {
-    const auto allows = [&](const Primitive& primitive) {
-      const auto asked = weights.find(primitive.name);
-      return asked == weights.end() || asked->second > 0;
-    };
-    fold_ = allows(fold_primitive());
-    contract_ = allows(contract_primitive());
-    stack_ = allows(stack_primitive());
+    fold_ = weight_of(fold_primitive(), weights) > 0;
+    contract_ = weight_of(contract_primitive(), weights) > 0;
+    stack_ = weight_of(stack_primitive(), weights) > 0;
     for (const Axis& axis : builder.signature().to) result_ |= bit(axis);
     channel_ = bit(builder.signature().channel());
     const std::vector<int> loose = builder.loose();
@@ -270,6 +266,11 @@ class Search {
 };
 
 }  // namespace
+
+double weight_of(const Primitive& primitive, const std::map<std::string, double>& weights) {
+  const auto asked = weights.find(primitive.name);
+  return asked == weights.end() ? primitive.weight : asked->second;
+}
 
 bool subset(const Axes& small, const Axes& large) {
   return std::all_of(small.begin(), small.end(), [&](const Axis& axis) {

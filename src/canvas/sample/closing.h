@@ -12,6 +12,9 @@
 
 namespace canvas {
 
+// How often a primitive is drawn: its own weight, unless `weights` names it; 0: never.
+double weight_of(const Primitive& primitive, const std::map<std::string, double>& weights);
+
 bool subset(const Axes& small, const Axes& large);
 // One's axes are among the other's.
 bool joinable(const Axes& a, const Axes& b);

@@ -31,19 +31,14 @@ void Limits::check() const {
     if (!find_primitive(name)) throw ArgumentError("no primitive is called '" + name + "'; see docs/language.md");
     if (!(weight >= 0) || !std::isfinite(weight)) throw ArgumentError("the weight of " + name + " must be 0 or more");
   }
-  const bool any = std::any_of(primitives().begin(), primitives().end(), [&](const Primitive* primitive) {
-    const auto asked = weights.find(primitive->name);
-    return asked == weights.end() || asked->second > 0;
-  });
+  const bool any = std::any_of(primitives().begin(), primitives().end(),
+                               [&](const Primitive* primitive) { return weight_of(*primitive, weights) > 0; });
   if (!any) throw ArgumentError("the weights forbid every primitive; give at least one a weight above 0");
 }
 
 Growth::Growth(Builder builder, const Limits& limits, Random& random)
     : builder_(std::move(builder)), limits_(limits), random_(random) {
-  for (const Primitive* primitive : primitives()) {
-    const auto asked = limits.weights.find(primitive->name);
-    weights_.push_back(asked != limits.weights.end() ? asked->second : primitive->weight);
-  }
+  for (const Primitive* primitive : primitives()) weights_.push_back(weight_of(*primitive, limits.weights));
   while (builder_.variables().count() < kFirstDynamic + limits.max_variables) {
     std::string name = "r";
     while (builder_.variables().find(name) >= 0) name += "r";

@@ -6,6 +6,7 @@
 
 #include "canvas/ir/normal_order.h"
 #include "canvas/ir/primitive.h"
+#include "canvas/prims/common.h"
 
 namespace canvas {
 
@@ -26,12 +27,6 @@ bool meets(const Names& left, const Names& right) {
 Names names_of(const Axes& axes) {
   Names names;
   for (const Axis& axis : axes) names.push_back(axis.name);
-  return names;
-}
-
-Names axes_of(const std::vector<AxisItem>& items) {
-  Names names;
-  for (const AxisItem& item : items) names.push_back(item.axis);
   return names;
 }
 

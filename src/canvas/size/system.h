@@ -1,6 +1,6 @@
 // A whole system of sizes: equations, sizes that must be whole, and bounds, over static and dynamic variables. verdict() says of it what
 // holds whatever layer the static variables come from: never, always, or under which conditions. choices.h lists its solutions on one layer.
-// A kernel's own system (solve/structure.h), the binding's reasons and Python's canvas.Sizes are all of this kind.
+// A kernel's own system (solve/structural.h), the binding's reasons and Python's canvas.Sizes are all of this kind.
 #pragma once
 
 #include <string>
