@@ -28,6 +28,7 @@ COMMANDS = (
     view.report,
     view.zoo,
     measure.bench,
+    measure.calibrate,
     measure.export,
     measure.rediscover,
 )

@@ -1,4 +1,5 @@
-"""The commands bench (latency of kernels), export (files without Canvas), rediscover (how soon samples hit kernels)."""
+"""The commands bench (latency of kernels), calibrate (predicted latency), export (files without Canvas), rediscover
+(how soon samples hit kernels)."""
 
 from __future__ import annotations
 
@@ -79,6 +80,38 @@ def bench(
         ]
         shown.add_row(entry["kernel"], entry["backend"], *figures)
     console().print(shown)
+
+
+def calibrate(
+    backend: Annotated[str, typer.Option("--backend", help="eager, inductor, onnxruntime or openvino.")] = "eager",
+    threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
+    kernels: Annotated[int, typer.Option("--kernels", min=10, help="How many sampled kernels to time.")] = 150,
+    seed: options.Seed = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Default: the user's cache folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Learns what operations cost on this machine, so that latency can be predicted without running; a minute or two.
+
+    It times sampled kernels in single layers. Prints how well those left out of the fit are predicted: their rank
+    correlation, and the factor by which 95 % of them are off at most.
+
+    Examples:
+    canvas calibrate
+    canvas calibrate --backend onnxruntime --threads 2 --json
+    """
+    from canvas import cost_model
+
+    path = output or cost_model.default_path(backend, threads)
+    model = cost_model.calibrate(
+        backend, threads, kernels, seed=seed, progress=lambda line: print(line, file=sys.stderr)
+    )
+    model.save(path)
+    if as_json:
+        names = ("backend", "threads", "modules", "correlation", "spread")
+        return put({name: getattr(model, name) for name in names} | {"file": str(path)})
+    print(f"{path}: {model.modules} modules, rank correlation {model.correlation:.3f}, within {model.spread:.2f} times")
 
 
 def rediscover(
