@@ -20,6 +20,7 @@ from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
 
 Callee = Callable[[Example], Any]
+AUTO = "auto"  # whichever is quickest for a network
 
 
 class Backend(Protocol):

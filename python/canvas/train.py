@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from canvas import latency, layers
+from canvas import latency, layers, roofline
 from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
 from canvas.example import channels_last, stored_channels_last
@@ -210,7 +210,7 @@ class TrainAndTime:
         model: a module (its weights are the starting point), or a spec as for `load_model`, rebuilt in each worker.
         data: a spec as for `load_data` (read once in each process), or the data themselves.
         recipe: of the training; its seed is replaced by the candidate's.
-        backend: what the latency is measured with, see `latency.BACKENDS`.
+        backend: what the latency is measured with: a name in `backends.BACKENDS`, or "auto", see `latency.compare`.
         batch: images in a timed forward pass.
         threads: of PyTorch's, for training and timing both.
         keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's hash and `.pt`
@@ -260,7 +260,7 @@ class TrainAndTime:
         """
         start = time.perf_counter()
         data = _cached_data(self.data) if isinstance(self.data, str) else self.data
-        with latency.fixed_threads(self.threads):
+        with roofline.fixed_threads(self.threads):
             network, metrics = self._prepare(candidate, seed, data)
             if report is not None:
                 report(0.0, dict(metrics))
@@ -302,6 +302,6 @@ class TrainAndTime:
             "latency_ratio": timing.ratio,
             "latency_ratio_low": timing.ratio_low,
             "latency_ratio_high": timing.ratio_high,
-            "flops": latency.flops(network, example[:1]),
+            "flops": roofline.flops(network, example[:1]),
             "params": float(sum(p.numel() for p in network.parameters())),
         }

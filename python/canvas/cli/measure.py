@@ -23,7 +23,7 @@ def bench(
     kind: Kinds = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option("--backend", help="eager, inductor, onnxruntime, openvino, or all (the default)."),
+        typer.Option("--backend", help="eager, inductor, onnxruntime, openvino; all (the default); auto."),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images in a forward pass.")] = 32,
     threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
@@ -35,7 +35,8 @@ def bench(
     """Times a network with kernels in it on each backend, beside the original network.
 
     Columns: time; ratio to the original on the same backend, with its 95 % interval; ratio to the original on the
-    backend that is quickest for it; share of the machine's peak arithmetic.
+    backend that is quickest for it; share of the roofline, the least time that the machine needs. With auto, kernel
+    and original run on the backend that is quickest for each.
 
     Examples:
     canvas bench depthwise_separable --model resnet18
@@ -50,7 +51,8 @@ def bench(
     named = {name: options.named_kernel(name) for name in kernels}
     names = list(backends.BACKENDS) if not backend or "all" in backend else list(dict.fromkeys(backend))
     for name in names:
-        backends.find(name)
+        if name != backends.AUTO:
+            backends.find(name)
     found = find_targets(model, input, kind)
     example, built_in = options.model_example(model, input)
     example = batched(example, batch)
@@ -64,7 +66,7 @@ def bench(
     if as_json:
         return put({"model": model, "batch": batch, "threads": threads, "rows": fields_of(rows)})
     shown = table(
-        "kernel", "backend", "ms", "original, ms", "ratio", "interval", "to best", "of peak", words=("backend",)
+        "kernel", "backend", "ms", "original, ms", "ratio", "interval", "to best", "of roofline", words=("backend",)
     )
     for entry in fields_of(rows):
         if "reason" in entry:
@@ -76,9 +78,10 @@ def bench(
             f"{entry['ratio']:.3f}",
             interval,
             f"{entry['ratio_to_best']:.3f}",
-            f"{100 * entry['peak_share']:.0f} %",
+            f"{100 * entry['roofline_share']:.0f} %",
         ]
-        shown.add_row(entry["kernel"], entry["backend"], *figures)
+        which = " / ".join(dict.fromkeys(entry["backends"]))
+        shown.add_row(entry["kernel"], which if entry["backend"] != backends.AUTO else f"auto: {which}", *figures)
     console().print(shown)
 
 

@@ -60,7 +60,7 @@ def search(
         list[int] | None,
         typer.Option("--rung", min=1, metavar="IMAGES", help="Train on so many first; the best third goes on."),
     ] = None,
-    backend: Annotated[str, typer.Option("--backend", help="What the latency is measured with.")] = "eager",
+    backend: Annotated[str, typer.Option("--backend", help="What the latency is measured with, or auto.")] = "eager",
     limit: Limits = None,
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
@@ -175,7 +175,8 @@ def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any
         recipe = Recipe(**settings["recipe"])
     except TypeError as error:
         raise UserError(f"--recipe: {error}; there are {', '.join(asdict(Recipe()))}") from error
-    backends.find(settings["backend"])  # known, or a fault now
+    if settings["backend"] != backends.AUTO:
+        backends.find(settings["backend"])  # known, or a fault now
     data = load_data(settings["data"])
     model = load_model(settings["model"], num_classes=len(data.classes), in_channels=data.shape[0])
     found = targets(model, torch.zeros(1, *data.shape), kinds=settings.get("kinds", ("conv",)))
