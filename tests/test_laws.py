@@ -140,7 +140,7 @@ def matched(text: Text, kernel: canvas.Kernel, form: canvas.Kernel, names: dict,
 def test_equal_canonical_forms_give_equal_values():
     def check(sampled: Sampled) -> None:
         form, layer = sampled.kernel.canonical(), sampled.layers[-1]
-        # With sizes for the layer put in: what shuffling adds costs something too, so others may be the best of the text.
+        # With sizes for the layer put in: what shuffling adds costs something, so others may be the best of the text.
         sized = canvas.parse(substituted(form, form.bind([layer])[0].sizes)).canonical()
         text = shuffled(str(sized), random.Random(f"{SEED} values {form.hash}"))
         kernel = canvas.parse(str(text))
