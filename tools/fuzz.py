@@ -154,8 +154,7 @@ def fuzz(target: str, seconds: int, seed: int) -> Outcome:
 
 
 def keep(target: str) -> str:
-    """Makes a target's corpus, fuzz/corpus/TARGET.zip, anew: few inputs that cover, with the shared texts, what all inputs
-    so far cover."""
+    """Makes fuzz/corpus/TARGET.zip anew: few inputs that cover, with the shared texts, what all inputs so far cover."""
     own, corpus, *shared = seeds(target)
     with tempfile.TemporaryDirectory() as folder:
         best = Path(folder) / "best"
