@@ -86,27 +86,31 @@ Size Size::substitute(int variable, const Size& value) const {
 
 std::optional<Quotient> Size::quotient(const Values& values) const {
   if (!valid()) return std::nullopt;
-  std::array<int, kMaxVariables> powers{};
-  for (size_t i = 0; i < powers.size(); ++i) powers[i] = values[i] > 0 ? exponents_[i] : 0;
   Quotient result{numerator_, denominator_};
+  const auto take = [&](int64_t& side, int64_t value, int times) {
+    for (; times > 0; --times) {
+      if (__builtin_mul_overflow(side, value, &side)) return false;
+    }
+    return true;
+  };
+  int strides = values[kStride] > 0 ? -exponents_[kStride] : 0;
+  std::array<int8_t, kMaxVariables> rounded{};
   // Extents take the stride's divisions first, each extent one before any takes a second, rounding up: H*H*W*W/s/s is H (H/s) W (W/s).
-  for (bool divided = powers[kStride] < 0; divided;) {
+  for (bool divided = strides > 0; divided;) {
     divided = false;
-    for (int v = kD; v <= kT; ++v) {
-      const auto i = static_cast<size_t>(v);
-      if (powers[i] <= 0 || powers[kStride] >= 0) continue;
-      const int64_t extent = values[i] / values[kStride] + (values[i] % values[kStride] != 0);
-      if (__builtin_mul_overflow(result.top, extent, &result.top)) return std::nullopt;
-      --powers[i];
-      ++powers[kStride];
+    for (size_t v = kD; v <= kT && strides > 0; ++v) {
+      if (values[v] <= 0 || exponents_[v] <= rounded[v]) continue;
+      const int64_t extent = values[v] / values[kStride] + (values[v] % values[kStride] != 0);
+      if (!take(result.top, extent, 1)) return std::nullopt;
+      ++rounded[v];
+      --strides;
       divided = true;
     }
   }
-  for (size_t i = 0; i < powers.size(); ++i) {
-    int64_t& side = powers[i] > 0 ? result.top : result.bottom;
-    for (int power = std::abs(powers[i]); power > 0; --power) {
-      if (__builtin_mul_overflow(side, values[i], &side)) return std::nullopt;
-    }
+  for (size_t v = 0; v < exponents_.size(); ++v) {
+    if (exponents_[v] == 0 || values[v] <= 0) continue;
+    const int power = v == kStride ? -strides : exponents_[v] - rounded[v];
+    if (!take(power > 0 ? result.top : result.bottom, values[v], std::abs(power))) return std::nullopt;
   }
   return result;
 }

@@ -44,8 +44,7 @@ Sizing::Sizing(const Kernel& kernel, int64_t multiple_of)
       system_(system_of(kernel)),
       choices_(in_multiples(kernel, system_, multiple_of), free_sizes(kernel)) {
   for (const Node& node : kernel.nodes()) {
-    splits_ = splits_ || (node.primitive && node.primitive->is(kBijective));
-    picky_ = picky_ || (node.primitive && node.primitive->misfit);
+    picky_ = picky_ || (node.primitive && (node.primitive->is(kBijective) || node.primitive->misfit));
   }
   for (const Size& monomial : model_.monomials()) monomials_.emplace_back(monomial, choices_.variables());
 }
@@ -59,8 +58,7 @@ bool Sizing::prepare(const Layer& layer, Ground& ground) const {
     if (!quotient) return false;
     ground.monomials.push_back(*quotient);
   }
-  ground.one_by_one = picky_;
-  for (int64_t extent : layer.spatial) ground.one_by_one = ground.one_by_one || (splits_ && extent % layer.stride != 0);
+  for (int64_t extent : layer.spatial) ground.one_by_one = ground.one_by_one || (picky_ && extent % layer.stride != 0);
   ground.amounts.resize(monomials_.size());
   return true;
 }

@@ -48,8 +48,7 @@ class Sizing {
     Layer layer;
     Choices::Ground sizes;
     std::vector<Quotient> monomials;
-    bool one_by_one =
-        false;  // options need check_sizes: a primitive asks for more than whole sizes, or a stride does not divide
+    bool one_by_one = false;  // options need check_sizes: a stride does not divide an extent, and a primitive minds
     std::vector<double> amounts;
   };
 
@@ -62,8 +61,7 @@ class Sizing {
   System system_;
   Choices choices_;
   std::vector<Choices::Term> monomials_;
-  bool splits_ = false;  // it splits or merges, which a stride that does not divide can break
-  bool picky_ = false;   // a primitive has a misfit of its own
+  bool picky_ = false;  // a primitive asks for more than whole sizes, which a stride that does not divide can break
 };
 
 }  // namespace canvas
