@@ -56,7 +56,15 @@ CostModel::CostModel(const Kernel& kernel) {
     for (size_t value = 0; value <= step; ++value) {
       if (owner[value] == value && last_use[value] >= step) alive.push_back(volumes[value]);
     }
+    std::sort(alive.begin(), alive.end());
     alive_.push_back(std::move(alive));
+  }
+  // What is alive at another step besides can never be the most.
+  for (size_t i = alive_.size(); i-- > 0;) {
+    const auto covers = [&](const Sum& other) {
+      return &other != &alive_[i] && std::includes(other.begin(), other.end(), alive_[i].begin(), alive_[i].end());
+    };
+    if (std::any_of(alive_.begin(), alive_.end(), covers)) alive_.erase(alive_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
 

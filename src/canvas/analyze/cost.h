@@ -33,7 +33,7 @@ class CostModel {
   std::vector<Size> monomials_;
   Sum flops_;
   Sum params_;
-  // Memory: for each step of the printed order, the values that are alive while it runs. A view shares its operand's bytes unless it
+  // Memory: for the steps of the printed order, the values that are alive while one runs (steps that others cover are left out). A view shares its operand's bytes unless it
   // copies (unfold); an unfold read by fc alone is never materialised, since it becomes a convolution.
   std::vector<Sum> alive_;
 };

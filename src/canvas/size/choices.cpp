@@ -225,8 +225,11 @@ void Choices::choose_order() {
 }
 
 bool Choices::prepare(const Values& values, Ground& ground) const {
-  ground = {};
   ground.values = values;
+  ground.sizes.clear();
+  ground.bounds.clear();
+  ground.rows.clear();
+  ground.too_large = false;
   for (const Size& size : fixed_) {
     if (!size.evaluate(values)) return false;
   }

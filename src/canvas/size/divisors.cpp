@@ -106,7 +106,9 @@ std::vector<int64_t> prime_factors(int64_t number) {
 }
 
 std::vector<int64_t> divisors(int64_t number, int power, const std::vector<int64_t>& hints) {
-  std::vector<int64_t> found = {1};
+  std::vector<int64_t> found;
+  found.reserve(32);
+  found.push_back(1);
   const auto extend = [&](int64_t prime, int times) {
     const size_t before = found.size();
     int64_t multiple = 1;

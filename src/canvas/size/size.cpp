@@ -1,6 +1,7 @@
 #include "canvas/size/size.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <numeric>
 
 #include "canvas/base/random.h"
@@ -84,10 +85,23 @@ Size Size::substitute(int variable, const Size& value) const {
   return rest * value.power(power_of);
 }
 
+template <class Visit>
+bool Size::each_power(const Visit& visit) const {
+  for (size_t half = 0; half < exponents_.size(); half += sizeof(uint64_t)) {
+    uint64_t some = 0;  // most sizes have few variables: whole halves are passed over
+    std::memcpy(&some, exponents_.data() + half, sizeof some);
+    if (some == 0) continue;
+    for (size_t v = half; v < half + sizeof some; ++v) {
+      if (exponents_[v] != 0 && !visit(v, static_cast<int>(exponents_[v]))) return false;
+    }
+  }
+  return true;
+}
+
 std::optional<Quotient> Size::quotient(const Values& values) const {
   if (!valid()) return std::nullopt;
   Quotient result{numerator_, denominator_};
-  const auto take = [&](int64_t& side, int64_t value, int times) {
+  const auto take = [](int64_t& side, int64_t value, int times) {
     for (; times > 0; --times) {
       if (__builtin_mul_overflow(side, value, &side)) return false;
     }
@@ -100,28 +114,26 @@ std::optional<Quotient> Size::quotient(const Values& values) const {
     divided = false;
     for (size_t v = kD; v <= kT && strides > 0; ++v) {
       if (values[v] <= 0 || exponents_[v] <= rounded[v]) continue;
-      const int64_t extent = values[v] / values[kStride] + (values[v] % values[kStride] != 0);
-      if (!take(result.top, extent, 1)) return std::nullopt;
+      if (!take(result.top, (values[v] - 1) / values[kStride] + 1, 1)) return std::nullopt;
       ++rounded[v];
       --strides;
       divided = true;
     }
   }
-  for (size_t v = 0; v < exponents_.size(); ++v) {
-    if (exponents_[v] == 0 || values[v] <= 0) continue;
-    const int power = v == kStride ? -strides : exponents_[v] - rounded[v];
-    if (!take(power > 0 ? result.top : result.bottom, values[v], std::abs(power))) return std::nullopt;
-  }
-  return result;
+  const bool fits = each_power([&](size_t v, int exponent) {
+    if (values[v] <= 0) return true;
+    const int power = v == kStride ? -strides : exponent - rounded[v];
+    return take(power > 0 ? result.top : result.bottom, values[v], std::abs(power));
+  });
+  return fits ? std::optional(result) : std::nullopt;
 }
 
 std::optional<int64_t> Size::evaluate(const Values& values) const {
-  for (size_t i = 0; i < exponents_.size(); ++i) {
-    if (exponents_[i] != 0 && values[i] <= 0) return std::nullopt;
-  }
+  if (!each_power([&](size_t v, int) { return values[v] > 0; })) return std::nullopt;
   const auto found = quotient(values);
-  if (!found || found->top % found->bottom != 0) return std::nullopt;
-  return found->top / found->bottom;
+  if (!found) return std::nullopt;
+  if (found->bottom == 1) return found->top;
+  return found->top % found->bottom == 0 ? std::optional(found->top / found->bottom) : std::nullopt;
 }
 
 uint64_t Size::hash() const {

@@ -61,6 +61,10 @@ class Size {
   uint64_t hash() const;
 
  private:
+  // Calls visit(variable, exponent) for the exponents that are not 0, until it returns false; whether it never did.
+  template <class Visit>
+  bool each_power(const Visit& visit) const;
+
   int64_t numerator_ = 1;
   int64_t denominator_ = 1;  // 0: the result of an operation that did not fit
   std::array<int8_t, kMaxVariables> exponents_{};

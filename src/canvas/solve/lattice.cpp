@@ -44,6 +44,12 @@ Lattice::Lattice(const std::vector<Group>& groups) {
 
 // Keeps the generators in Hermite form, by Euclid on the first coordinate.
 void Lattice::add(int64_t flops, int64_t params) {
+  if (step_flops_ > 0 && step_params_ > 0 && flops % step_flops_ == 0) {  // most points lie on it already
+    int64_t rest = 0;
+    if (!__builtin_mul_overflow(flops / step_flops_, skew_, &rest) && !__builtin_sub_overflow(params, rest, &rest) &&
+        rest % step_params_ == 0)
+      return;
+  }
   Wide x = flops, y = params, a = step_flops_, b = skew_;
   while (x != 0) {
     const Wide times = a / x;

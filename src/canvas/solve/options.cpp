@@ -11,6 +11,7 @@ namespace canvas {
 
 namespace {
 
+constexpr size_t kUsual = 16;  // options of a layer
 constexpr int64_t kLargestFree = 1024;
 constexpr int64_t kFreeTimes = 4;       // or so many times the layer's channels
 constexpr double kLargestCount = 9e18;  // what counts must stay below to fit 64 bits, with room for a rounding
@@ -46,27 +47,32 @@ Sizing::Sizing(const Kernel& kernel, int64_t multiple_of)
   for (const Node& node : kernel.nodes()) {
     picky_ = picky_ || (node.primitive && (node.primitive->is(kBijective) || node.primitive->misfit));
   }
-  for (const Size& monomial : model_.monomials()) monomials_.emplace_back(monomial, choices_.variables());
+  for (const Size& monomial : model_.monomials()) {
+    monomials_.emplace_back(monomial, choices_.variables());
+    if (!monomials_.back().powers.empty()) priced_.push_back(monomials_.size() - 1);
+  }
 }
 
 bool Sizing::prepare(const Layer& layer, Ground& ground) const {
   ground.layer = layer;
   if (!choices_.prepare(layer.values(), ground.sizes)) return false;
   ground.monomials.clear();
+  ground.amounts.clear();
   for (const Choices::Term& term : monomials_) {
     const auto quotient = term.size.quotient(ground.sizes.values);
     if (!quotient) return false;
-    ground.monomials.push_back(*quotient);
+    ground.monomials.push_back({static_cast<double>(quotient->top), static_cast<double>(quotient->bottom)});
+    if (ground.monomials.back().top > kLargestCount) return false;
+    ground.amounts.push_back(ground.monomials.back().top / ground.monomials.back().bottom);
   }
+  ground.one_by_one = false;
   for (int64_t extent : layer.spatial) ground.one_by_one = ground.one_by_one || (picky_ && extent % layer.stride != 0);
-  ground.amounts.resize(monomials_.size());
   return true;
 }
 
 std::optional<Cost> Sizing::legal_cost(Ground& ground, const int64_t* option) const {
-  for (size_t i = 0; i < monomials_.size(); ++i) {
-    double top = static_cast<double>(ground.monomials[i].top);
-    double bottom = static_cast<double>(ground.monomials[i].bottom);
+  for (size_t i : priced_) {
+    auto [top, bottom] = ground.monomials[i];
     for (const Choices::Power& power : monomials_[i].powers) {
       (power.exponent > 0 ? top : bottom) *=
           power_of(static_cast<double>(option[power.variable]), std::abs(power.exponent));
@@ -81,10 +87,13 @@ std::optional<Cost> Sizing::legal_cost(Ground& ground, const int64_t* option) co
 Options Sizing::options(const Layer& layer, size_t most) const {
   const size_t variables = choices_.variables();
   Options found{variables};
-  Ground ground;
+  Ground& ground = ground_;
   if (!prepare(layer, ground)) return found;
   const auto list = [&](const Choices::Extent& extent) {
-    found = {variables};
+    found.values.clear();
+    found.costs.clear();
+    found.costs.reserve(kUsual);
+    found.values.reserve(kUsual * variables);
     return choices_.each(ground.sizes, extent, [&](const int64_t* option) {
       const auto cost = legal_cost(ground, option);
       if (cost && !extent.thin && found.size() >= most) return false;
@@ -116,7 +125,7 @@ Options Sizing::options(const Layer& layer, size_t most) const {
 }
 
 void Sizing::restrict(Options& options, const Layer& layer) const {
-  Ground ground;
+  Ground& ground = ground_;
   Options kept{options.variables, {}, {}, options.complete};
   const bool possible = prepare(layer, ground);
   for (size_t i = 0; possible && i < options.size(); ++i) {
@@ -131,7 +140,7 @@ void Sizing::restrict(Options& options, const Layer& layer) const {
 }
 
 std::vector<Cost> Sizing::costs(const Options& options, const Layer& layer) const {
-  Ground ground;
+  Ground& ground = ground_;
   require(prepare(layer, ground), "options were priced on a layer where they are not legal");
   std::vector<Cost> costs;
   for (size_t i = 0; i < options.size(); ++i) costs.push_back(legal_cost(ground, options.at(i)).value_or(Cost{}));

@@ -47,9 +47,12 @@ class Sizing {
   struct Ground {  // what a layer makes of sizes and monomials while the free variables are 1
     Layer layer;
     Choices::Ground sizes;
-    std::vector<Quotient> monomials;
+    struct Fraction {
+      double top, bottom;
+    };
+    std::vector<Fraction> monomials;
     bool one_by_one = false;  // options need check_sizes: a stride does not divide an extent, and a primitive minds
-    std::vector<double> amounts;
+    std::vector<double> amounts;  // of the monomials, for the option priced last
   };
 
   bool prepare(const Layer& layer, Ground& ground) const;
@@ -61,6 +64,8 @@ class Sizing {
   System system_;
   Choices choices_;
   std::vector<Choices::Term> monomials_;
+  std::vector<size_t> priced_;  // the monomials that depend on an option
+  mutable Ground ground_;       // of the layer last asked about; kept for its memory
   bool picky_ = false;  // a primitive asks for more than whole sizes, which a stride that does not divide can break
 };
 

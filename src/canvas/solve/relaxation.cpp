@@ -8,28 +8,11 @@ namespace {
 
 constexpr double kRounding = 1e-12;
 
-struct Edge {    // of a group's hull, all copies together
-  double half;   // 0: towards more FLOPs, 1: back
-  double slope;  // within a half the edges follow each other in this order
-  Point vector;
-  size_t group;
-};
-
-struct Corner {  // of the clipped polygon
-  Point at;
-  int edge;  // of the whole polygon, on which the way to the next corner lies; -1: on the box
-};
-
-Point operator+(const Point& a, const Point& b) { return {a.flops + b.flops, a.params + b.params}; }
-Point operator-(const Point& a, const Point& b) { return {a.flops - b.flops, a.params - b.params}; }
-Point operator*(const Point& a, double factor) { return {a.flops * factor, a.params * factor}; }
 double cross(const Point& a, const Point& b) { return a.flops * b.params - a.params * b.flops; }
 bool before(const Point& a, const Point& b) { return a.flops != b.flops ? a.flops < b.flops : a.params < b.params; }
 
-// The convex hull, counter-clockwise from the least point (monotone chain, Andrew 1979).
-void hull(std::vector<Point>& points, std::vector<Point>& out) {
-  std::sort(points.begin(), points.end(), before);
-  points.erase(std::unique(points.begin(), points.end()), points.end());
+// The convex hull, counter-clockwise from the least point (monotone chain, Andrew 1979); the points ascend and differ.
+void hull(const std::vector<Point>& points, std::vector<Point>& out) {
   out.clear();
   const auto chain = [&](auto first, auto last) {
     const size_t start = out.size();
@@ -47,65 +30,8 @@ void hull(std::vector<Point>& points, std::vector<Point>& out) {
   chain(points.rbegin(), points.rend());
 }
 
-class Polygon {
- public:
-  explicit Polygon(const std::vector<Group>& groups) : groups_(groups) {
-    std::vector<Point> points, corners;
-    for (size_t g = 0; g < groups.size(); ++g) {
-      points = groups[g].points;
-      hull(points, corners);
-      const auto copies = static_cast<double>(groups[g].copies);
-      starts_.push_back(corners[0]);
-      start_ = start_ + corners[0] * copies;
-      for (size_t i = 0; corners.size() > 1 && i < corners.size(); ++i) {
-        const Point step = (corners[(i + 1) % corners.size()] - corners[i]) * copies;
-        const bool back = step.flops < 0 || (step.flops == 0 && step.params < 0);
-        edges_.push_back({back ? 1.0 : 0.0, step.flops == 0 ? HUGE_VAL : step.params / step.flops, step, g});
-      }
-    }
-    std::sort(edges_.begin(), edges_.end(), [](const Edge& a, const Edge& b) {
-      if (a.half != b.half) return a.half < b.half;
-      return a.slope != b.slope ? a.slope < b.slope : a.group < b.group;
-    });
-    Point at = start_;
-    for (size_t i = 0; i < edges_.size(); ++i) {
-      corners_.push_back({at, static_cast<int>(i)});
-      at = at + edges_[i].vector;
-    }
-    if (corners_.empty()) corners_.push_back({start_, -1});
-  }
-
-  const std::vector<Corner>& corners() const { return corners_; }
-  const Edge& edge(int index) const { return edges_[static_cast<size_t>(index)]; }
-
-  // Adds `weight` times each group's part (of one copy) in the point `at` on an edge.
-  void share(int edge, const Point& at, double weight, std::vector<Point>& shares) const {
-    for (size_t g = 0; g < groups_.size(); ++g) shares[g] = shares[g] + starts_[g] * weight;
-    for (int i = 0; i <= edge; ++i) {
-      const Edge& step = edges_[static_cast<size_t>(i)];
-      double part = 1;
-      if (i == edge) {
-        const Point done = at - corners_[static_cast<size_t>(i)].at;
-        const double length = std::abs(step.vector.flops) / scale_.flops + std::abs(step.vector.params) / scale_.params;
-        part = (std::abs(done.flops) / scale_.flops + std::abs(done.params) / scale_.params) / length;
-      }
-      const double copies = static_cast<double>(groups_[step.group].copies);
-      shares[step.group] = shares[step.group] + step.vector * (weight * std::min(part, 1.0) / copies);
-    }
-  }
-  void set_scale(const Point& scale) { scale_ = scale; }
-
- private:
-  const std::vector<Group>& groups_;
-  std::vector<Point> starts_;  // by group
-  Point start_;
-  std::vector<Edge> edges_;
-  std::vector<Corner> corners_;
-  Point scale_{1, 1};
-};
-
 // What of a convex polygon has inside(p) >= 0, where `inside` is linear (Sutherland and Hodgman 1974).
-template <class Inside>
+template <class Corner, class Inside>
 void clip(std::vector<Corner>& polygon, const Inside& inside) {
   std::vector<Corner> kept;
   for (size_t i = 0; i < polygon.size(); ++i) {
@@ -121,7 +47,72 @@ void clip(std::vector<Corner>& polygon, const Inside& inside) {
   polygon = std::move(kept);
 }
 
-std::vector<Corner> clipped(std::vector<Corner> polygon, const Box& box) {
+}  // namespace
+
+Mixtures::Mixtures(const std::vector<Group>& groups) : groups_(groups) {
+  std::vector<Point> points, corners;
+  Point start;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const auto ascend = [](const Point& a, const Point& b) { return !before(a, b); };
+    if (std::adjacent_find(groups[g].points.begin(), groups[g].points.end(), ascend) == groups[g].points.end()) {
+      hull(groups[g].points, corners);
+    } else {
+      points = groups[g].points;
+      std::sort(points.begin(), points.end(), before);
+      points.erase(std::unique(points.begin(), points.end()), points.end());
+      hull(points, corners);
+    }
+    const auto copies = static_cast<double>(groups[g].copies);
+    starts_.push_back(corners[0]);
+    start = start + corners[0] * copies;
+    for (size_t i = 0; corners.size() > 1 && i < corners.size(); ++i) {
+      const Point step = (corners[(i + 1) % corners.size()] - corners[i]) * copies;
+      const bool back = step.flops < 0 || (step.flops == 0 && step.params < 0);
+      edges_.push_back({back ? 1.0 : 0.0, step.flops == 0 ? HUGE_VAL : step.params / step.flops, step, g});
+    }
+  }
+  std::sort(edges_.begin(), edges_.end(), [](const Edge& a, const Edge& b) {
+    if (a.half != b.half) return a.half < b.half;
+    return a.slope != b.slope ? a.slope < b.slope : a.group < b.group;
+  });
+  for (size_t i = 0; i < edges_.size(); ++i) {
+    corners_.push_back({start, static_cast<int>(i)});
+    start = start + edges_[i].vector;
+  }
+  if (corners_.empty()) corners_.push_back({start, -1});
+}
+
+// Adds `weight` times each group's part (of one copy) in the point `at` on an edge.
+void Mixtures::share(int edge, const Point& at, double weight, const Point& scale, std::vector<Point>& shares) const {
+  for (size_t g = 0; g < groups_.size(); ++g) shares[g] = shares[g] + starts_[g] * weight;
+  for (int i = 0; i <= edge; ++i) {
+    const Edge& step = edges_[static_cast<size_t>(i)];
+    double part = 1;
+    if (i == edge) {
+      const Point done = at - corners_[static_cast<size_t>(i)].at;
+      const double length = std::abs(step.vector.flops) / scale.flops + std::abs(step.vector.params) / scale.params;
+      part = (std::abs(done.flops) / scale.flops + std::abs(done.params) / scale.params) / length;
+    }
+    const double copies = static_cast<double>(groups_[step.group].copies);
+    shares[step.group] = shares[step.group] + step.vector * (weight * std::min(part, 1.0) / copies);
+  }
+}
+
+// The shares in a point inside the polygon: it lies between the two ends of its level.
+void Mixtures::share_inside(const Point& at, const Point& scale, std::vector<Point>& shares) const {
+  std::vector<std::pair<Point, int>> ends;
+  for (size_t i = 0; i < corners_.size(); ++i) {
+    const Point &a = corners_[i].at, &b = corners_[(i + 1) % corners_.size()].at;
+    if ((a.params > at.params) == (b.params > at.params)) continue;
+    ends.emplace_back(a + (b - a) * ((at.params - a.params) / (b.params - a.params)), corners_[i].edge);
+  }
+  if (ends.size() != 2 || ends[0].first.flops == ends[1].first.flops) return share(-1, at, 1, scale, shares);
+  const double part = (at.flops - ends[0].first.flops) / (ends[1].first.flops - ends[0].first.flops);
+  for (const auto& [end, weight] : {std::pair(ends[0], 1 - part), std::pair(ends[1], part)})
+    share(end.second, end.first, std::clamp(weight, 0.0, 1.0), scale, shares);
+}
+
+std::vector<Mixtures::Corner> Mixtures::clipped(std::vector<Corner> polygon, const Box& box) {
   const double f = 1 + kRounding;
   if (box.flops.high < HUGE_VAL) clip(polygon, [&](const Point& p) { return box.flops.high * f - p.flops; });
   if (box.params.high < HUGE_VAL) clip(polygon, [&](const Point& p) { return box.params.high * f - p.params; });
@@ -130,12 +121,9 @@ std::vector<Corner> clipped(std::vector<Corner> polygon, const Box& box) {
   return polygon;
 }
 
-}  // namespace
-
-Relaxation relax(const std::vector<Group>& groups, const Box& box) {
+Relaxation Mixtures::best_in(const Box& box) const {
   Relaxation result;
-  Polygon polygon(groups);
-  const std::vector<Corner> corners = clipped(polygon.corners(), box);
+  const std::vector<Corner> corners = clipped(corners_, box);
   if (corners.empty()) return result;
   result.feasible = true;
   // The best lies on the rim: at a corner, or inside an edge, where the capacity's slope along it is zero.
@@ -154,33 +142,18 @@ Relaxation relax(const std::vector<Group>& groups, const Box& box) {
     if (capacity(between) > best) best = capacity(between), at = i, inside_edge = true, result.best = between;
   }
   const Point scale{std::max(result.best.flops, 0.5), std::max(result.best.params, 0.5)};
-  polygon.set_scale(scale);
-  result.shares.resize(groups.size());
+  result.shares.resize(groups_.size());
   const int out = corners[at].edge;
   const int in = inside_edge ? out : corners[(at + corners.size() - 1) % corners.size()].edge;
-  if (out < 0 && in < 0 &&
-      corners.size() > 1) {  // a corner of the box: between the two ends of its level in the polygon
-    std::vector<std::pair<Point, int>> ends;
-    const auto& whole = polygon.corners();
-    for (size_t i = 0; i < whole.size(); ++i) {
-      const Point &a = whole[i].at, &b = whole[(i + 1) % whole.size()].at;
-      if ((a.params > result.best.params) == (b.params > result.best.params)) continue;
-      const double part = (result.best.params - a.params) / (b.params - a.params);
-      ends.emplace_back(a + (b - a) * part, whole[i].edge);
-    }
-    if (ends.size() == 2 && ends[0].first.flops != ends[1].first.flops) {
-      double part = (result.best.flops - ends[0].first.flops) / (ends[1].first.flops - ends[0].first.flops);
-      part = std::clamp(part, 0.0, 1.0);
-      polygon.share(ends[0].second, ends[0].first, 1 - part, result.shares);
-      polygon.share(ends[1].second, ends[1].first, part, result.shares);
-      return result;
-    }
+  if (out < 0 && in < 0 && corners.size() > 1) {  // a corner of the box
+    share_inside(result.best, scale, result.shares);
+    return result;
   }
-  polygon.share(std::max(in, out), result.best, 1, result.shares);
+  share(std::max(in, out), result.best, 1, scale, result.shares);
   if (inside_edge && out < 0) return result;
   // The outward normal of the edge; where two meet, the capacity's slope as far as it lies between theirs.
   const auto outward = [&](int edge) {
-    const Point& step = polygon.edge(edge).vector;
+    const Point& step = edges_[static_cast<size_t>(edge)].vector;
     const Point normal{step.params, -step.flops};
     const double size = std::abs(normal.flops) * scale.flops + std::abs(normal.params) * scale.params;
     return size == 0 ? Point{} : normal * (1 / size);

@@ -13,6 +13,9 @@ struct Point {
   double params = 0;
   bool operator==(const Point&) const = default;
 };
+inline Point operator+(const Point& a, const Point& b) { return {a.flops + b.flops, a.params + b.params}; }
+inline Point operator-(const Point& a, const Point& b) { return {a.flops - b.flops, a.params - b.params}; }
+inline Point operator*(const Point& a, double factor) { return {a.flops * factor, a.params * factor}; }
 
 // Layers that choose one point each, all from the same points.
 struct Group {
@@ -45,6 +48,31 @@ struct Relaxation {
   std::vector<Point> shares;  // one copy's part of a mixture that is worth `best`, by group
 };
 
-Relaxation relax(const std::vector<Group>& groups, const Box& box);
+// All mixtures of some groups' points, which must stay as they are.
+class Mixtures {
+ public:
+  explicit Mixtures(const std::vector<Group>& groups);
+  Relaxation best_in(const Box& box) const;
+
+ private:
+  struct Edge {    // of a group's hull, all copies together
+    double half;   // 0: towards more FLOPs, 1: back
+    double slope;  // within a half the edges follow each other in this order
+    Point vector;
+    size_t group;
+  };
+  struct Corner {  // of the polygon, or of what a box leaves of it
+    Point at;
+    int edge;  // of the whole polygon, on which the way to the next corner lies; -1: on the box
+  };
+  static std::vector<Corner> clipped(std::vector<Corner> polygon, const Box& box);
+  void share(int edge, const Point& at, double weight, const Point& scale, std::vector<Point>& shares) const;
+  void share_inside(const Point& at, const Point& scale, std::vector<Point>& shares) const;
+
+  const std::vector<Group>& groups_;
+  std::vector<Point> starts_;  // by group: the least point
+  std::vector<Edge> edges_;
+  std::vector<Corner> corners_;
+};
 
 }  // namespace canvas

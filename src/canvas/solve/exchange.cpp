@@ -1,0 +1,121 @@
+#include "canvas/solve/exchange.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "canvas/base/random.h"
+
+namespace canvas {
+
+namespace {
+
+constexpr double kLossWeight = 100;        // a change by 1 % is tried as early as one that loses 0.01 %
+constexpr int kEqualDecisions = 2;         // of those that are alike: the others could make the same changes
+constexpr int64_t kMostPairs = 4'000'000;  // of sums, looked at in all
+
+struct Move {
+  Point change;
+  uint32_t decision, pick;
+  double measure;
+};
+
+// Two moves at most.
+struct Sum {
+  double key, other;  // the cost that the sums are sorted by, and the other
+  uint32_t first, second;
+};
+
+std::vector<Move> select(const Target& target, size_t most, uint64_t round, const Choice& base) {
+  const double missing = target.distance(target.best() - base.total) + kSumRounding;
+  Random random(round);
+  std::vector<Move> moves;
+  std::vector<int> alike;  // decisions of the group so far, by what they pick
+  for (uint32_t d = 0; d < base.group.size(); ++d) {
+    const uint32_t g = base.group[d], pick = base.pick[d];
+    const std::vector<Point>& points = target.groups()[g].points;
+    if (d == 0 || base.group[d - 1] != g) alike.assign(points.size(), 0);
+    if (++alike[pick] > kEqualDecisions) continue;
+    if (round > 0 && random.chance(0.5)) continue;
+    for (uint32_t k = 0; k < points.size(); ++k) {
+      if (k == pick) continue;
+      const Point change = points[k] - points[pick];
+      const double size = target.distance(change) + kLossWeight * target.loss(g, points[k]);
+      moves.push_back({change, d, k, std::max(size / missing, missing / size)});
+    }
+  }
+  const auto before = [](const Move& a, const Move& b) {
+    return std::tie(a.measure, a.decision, a.pick) < std::tie(b.measure, b.decision, b.pick);
+  };
+  if (moves.size() > most) {
+    std::nth_element(moves.begin(), moves.begin() + static_cast<std::ptrdiff_t>(most), moves.end(), before);
+    moves.resize(most);
+  }
+  return moves;
+}
+
+}  // namespace
+
+bool exchange(const Target& target, size_t most, uint64_t round, double worth, Choice& base) {
+  const std::vector<Move> moves = select(target, most, round, base);
+  Box better = target.better(worth);
+  const auto share = [](const Interval& range) { return (range.high - range.low) / std::max(range.high, 1.0); };
+  const bool by_flops = share(better.flops) <= share(better.params);
+  const auto at = [&](const Point& point) {
+    return by_flops ? std::pair(point.flops, point.params) : std::pair(point.params, point.flops);
+  };
+  std::vector<Sum> sums = {{0, 0, UINT32_MAX, UINT32_MAX}};
+  sums.reserve(moves.size() * (moves.size() + 1) / 2 + 1);
+  for (uint32_t i = 0; i < moves.size(); ++i) {
+    const auto [key, other] = at(moves[i].change);
+    sums.push_back({key, other, i, UINT32_MAX});
+    for (uint32_t k = 0; k < i; ++k) {
+      if (moves[k].decision == moves[i].decision) continue;
+      const auto [key_k, other_k] = at(moves[k].change);
+      sums.push_back({key + key_k, other + other_k, i, k});
+    }
+  }
+  std::sort(sums.begin(), sums.end(), [](const Sum& a, const Sum& b) {
+    return std::tie(a.key, a.other, a.first, a.second) < std::tie(b.key, b.other, b.first, b.second);
+  });
+  const auto apart = [&](const Sum& a, const Sum& b) {
+    for (uint32_t i : {a.first, a.second}) {
+      for (uint32_t k : {b.first, b.second}) {
+        if (i != UINT32_MAX && k != UINT32_MAX && moves[i].decision == moves[k].decision) return false;
+      }
+    }
+    return true;
+  };
+  const auto [key, other] = at(base.total);
+  auto [keys, others] = by_flops ? std::pair(better.flops, better.params) : std::pair(better.params, better.flops);
+  const Sum *left = nullptr, *right = nullptr;
+  int64_t looked = 0;
+  size_t end = sums.size();
+  for (size_t i = 0; i < end && looked <= kMostPairs; ++i) {
+    const double key_i = key + sums[i].key, other_i = other + sums[i].other;
+    while (end > i && key_i + sums[end - 1].key > keys.high) --end;
+    for (size_t k = end; k-- > i;) {
+      if (key_i + sums[k].key < keys.low) break;
+      ++looked;
+      const double other_k = other_i + sums[k].other;
+      if (other_k < others.low || other_k > others.high) continue;
+      const double key_k = key_i + sums[k].key;
+      const Point total = by_flops ? Point{key_k, other_k} : Point{other_k, key_k};
+      if (capacity(total) <= worth || !target.within(total) || !apart(sums[i], sums[k])) continue;
+      left = &sums[i], right = &sums[k];
+      worth = capacity(total);
+      better = target.better(worth);
+      std::tie(keys, others) = by_flops ? std::pair(better.flops, better.params) : std::pair(better.params, better.flops);
+    }
+  }
+  if (!left) return false;
+  for (const Sum* sum : {left, right}) {
+    for (uint32_t i : {sum->first, sum->second}) {
+      if (i != UINT32_MAX) base.pick[moves[i].decision] = moves[i].pick;
+    }
+  }
+  base.total = sum_of(target.groups(), base);
+  return true;
+}
+
+}  // namespace canvas

@@ -1,0 +1,51 @@
+// What filling a budget aims at: which totals are allowed, and where a choice that is better than the best so far could still be.
+// Every way of looking for one (exchange.h, listing.h) asks here.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "canvas/solve/relaxation.h"
+
+namespace canvas {
+
+inline constexpr double kSumRounding = 1e-11;  // relative; sums of doubles are not finer
+
+// A point for each decision, that is for each copy of each group, in the order of the groups.
+struct Choice {
+  std::vector<uint32_t> group;  // by decision
+  std::vector<uint32_t> pick;   // by decision
+  Point total;
+};
+
+Point sum_of(const std::vector<Group>& groups, const Choice& choice);
+
+class Target {
+ public:
+  // `relaxed`: what the relaxation makes of the groups in the box, where it is feasible.
+  Target(const std::vector<Group>& groups, const Box& box, const Relaxation& relaxed);
+
+  const std::vector<Group>& groups() const { return groups_; }
+  const Point& best() const { return relaxed_.best; }
+  bool within(const Point& total) const;
+  // Both limits bind, and the points of a mixture that is worth most are as good as any: no point loses anything.
+  bool at_corner() const { return relaxed_.normal == Point{}; }
+  // What one copy of the group loses by this point against the best one along the relaxation's normal, at least 0.
+  double loss(size_t group, const Point& point) const;
+  // Choices worth more than `worth` lose at most this in all; negative: there is none.
+  double allowed_loss(double worth) const;
+  // ... and lie in here.
+  Box better(double worth) const;
+  // Relative size of a difference in costs.
+  double distance(const Point& difference) const;
+
+ private:
+  const std::vector<Group>& groups_;
+  const Box box_;
+  Relaxation relaxed_;
+  Point scale_;
+  std::vector<double> top_;  // by group: the most of normal . point
+  double top_total_ = 0;
+};
+
+}  // namespace canvas
