@@ -24,7 +24,7 @@ Binding bound(const Kernel& kernel, const Sizing& sizing, const Problem& problem
       const size_t option = solution.picks[u][unit.copies > 1 ? i : 0];
       const Layer& layer = problem.layers()[unit.layers[i]];
       binding.layers[unit.layers[i]] = {binding.kernel, layer, sizing.values(layer, unit.options->at(option)),
-                                        problem.cost(u, unit.layers[i], option)};
+                                        problem.cost(unit.layers[i], option)};
     }
   }
   for (const BoundLayer& layer : binding.layers) {
@@ -55,6 +55,9 @@ Result<Found> solved(const Kernel& kernel, const std::vector<Layer>& layers, con
   if (missed) *missed = HUGE_VAL;
   for (const Layer& layer : layers) {
     layer.check();
+    const bool like_the_last = &layer != &layers[0] && layer.spatial.size() == (&layer)[-1].spatial.size() &&
+                               (layer.tokens == 0) == ((&layer)[-1].tokens == 0);
+    if (like_the_last) continue;
     if (auto fault = misfit(kernel.signature(), layer)) return *fault;
   }
   const Sizing sizing(kernel, rules.multiple_of);

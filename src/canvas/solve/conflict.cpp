@@ -57,7 +57,7 @@ class Account {
     for (size_t u = 0; u < units.size(); ++u) {
       for (size_t i = 0; i < units[u].layers.size(); ++i) {
         const size_t copy = units[u].copies > 1 ? i : 0;
-        costs_.push_back({units[u].layers[i], problem.cost(u, units[u].layers[i], solution.picks[u][copy])});
+        costs_.push_back({units[u].layers[i], problem.cost(units[u].layers[i], solution.picks[u][copy])});
       }
     }
     for (const Limit& limit : problem.limits()) look(limit);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kLossWeight = 100;        // a change by 1 % is tried as early as one that loses 0.01 %
 constexpr int kEqualDecisions = 2;         // of those that are alike: the others could make the same changes
-constexpr int64_t kMostPairs = 4'000'000;  // of sums, looked at in all
+constexpr int64_t kMostPairs = 200'000;    // of sums, looked at in all
 
 struct Move {
   Point change;
@@ -41,7 +41,7 @@ std::vector<Move> select(const Target& target, size_t most, uint64_t round, cons
       if (k == pick) continue;
       const Point change = points[k] - points[pick];
       const double size = target.distance(change) + kLossWeight * target.loss(g, points[k]);
-      moves.push_back({change, d, k, std::max(size / missing, missing / size)});
+      moves.push_back({change, d, k, std::max(size / missing, std::sqrt(missing / size))});
     }
   }
   const auto before = [](const Move& a, const Move& b) {

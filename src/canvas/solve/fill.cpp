@@ -11,17 +11,19 @@ namespace canvas {
 
 namespace {
 
-constexpr double kGoodEnough = 1e-6;  // of the geometric mean, where exactness costs too much
-constexpr size_t kFewDecisions = 16;  // these are listed whatever it costs
-constexpr int kRetreats = 8;          // from the limits, for a first choice within them
+constexpr double kGoodEnough = 1e-4;      // of the geometric mean, where there is no listing all
+constexpr size_t kFewDecisions = 16;      // these are listed at any cost
+constexpr size_t kMost = size_t{1} << 17;  // states of half of them
+constexpr size_t kMostOfMany = 4096;      // of half of more decisions
+constexpr int kRetreats = 8;              // from the limits, for a first choice within them
 
-// Ever wider exchanges. A gap that is at most `gap` after one of them ends the search.
+// Ever wider exchanges; a gap of at most `gap` after one of them ends the search.
 struct Round {
   size_t moves;
   double gap;
 };
-constexpr Round kRounds[] = {{48, 1e-6},  {48, 1e-6},  {48, 1e-5},  {48, 1e-5},  {48, 1e-4},  {48, 1e-4},
-                             {96, 1e-4}, {96, 1e-4}, {96, 1e-4}, {192, 1e-4}, {192, 1e-3}};
+constexpr Round kRounds[] = {{24, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4}, {48, 1e-4},
+                             {48, 1e-4}, {48, 1e-4}, {64, 1e-4}, {96, 1e-3}, {192, 1e-2}};
 
 class Filler {
  public:
@@ -47,31 +49,22 @@ class Filler {
 
  private:
   void search(const Target& target, const Relaxation& relaxed) {
-    Choice near = near_to(target, relaxed.shares);
+    measure(target);
+    const Choice near = near_to(target, relaxed.shares);
     take(target, near);
-    retreat(target, near);
     double enough = kGoodEnough;
     for (size_t round = 0; round < std::size(kRounds) && !done(enough); ++round) {
-      Choice base = round > 0 && result_.found ? best_ : near;
+      Choice base = result_.found ? best_ : near;
       if (exchange(target, kRounds[round].moves, round, worth(), base)) take(target, base);
+      if (round == 0) retreat(target, near);
       enough = kRounds[round].gap;
     }
-    if (!done(0)) prove(target, near, done(enough));
-  }
-
-  // Lists what may be better, in lists that are as long as the hope to see them end.
-  void prove(const Target& target, const Choice& near, bool good) {
+    if (result_.proven || (result_.found && aim_ == Aim::kAny)) return;
+    Choice best = result_.found ? best_ : near;
     const bool few = near.group.size() <= kFewDecisions;
-    for (size_t most : {size_t{512}, size_t{4096}, size_t{1} << 17}) {
-      if (most > 4096 && !few) break;
-      Choice best = result_.found ? best_ : near;
-      const double before = worth();
-      const bool all = list_all(target, most, aim_ == Aim::kAny, before, best);
-      if (!(best.total == (result_.found ? best_ : near).total)) take(target, best);
-      result_.proven = result_.proven || all;
-      if (done(0)) return;
-      (void)good;
-    }
+    const bool all = list_all(target, few ? kMost : kMostOfMany, aim_ == Aim::kAny, worth(), best);
+    take(target, best);
+    result_.proven = result_.proven || all;
   }
 
   double worth() const { return result_.found ? capacity(result_.total) : 0; }
@@ -79,29 +72,31 @@ class Filler {
   bool done(double gap) const {
     if (result_.proven) return true;
     if (!result_.found) return false;
-    return aim_ == Aim::kAny || (gap > 0 && std::sqrt(result_.bound / worth()) - 1 <= gap);
+    return aim_ == Aim::kAny || std::sqrt(result_.bound / worth()) - 1 <= gap;
   }
 
-  // A choice near the relaxation's mixture: large decisions first, each making good what the ones before it missed.
-  Choice near_to(const Target& target, const std::vector<Point>& shares) const {
-    std::vector<Point> spans;
-    Choice choice;
+  void measure(const Target& target) {
+    std::vector<double> spans;
     for (uint32_t g = 0; g < groups_.size(); ++g) {
       Point least{HUGE_VAL, HUGE_VAL}, most;
       for (const Point& point : groups_[g].points) {
         least = {std::min(least.flops, point.flops), std::min(least.params, point.params)};
         most = {std::max(most.flops, point.flops), std::max(most.params, point.params)};
       }
-      spans.push_back(most - least);
-      choice.group.insert(choice.group.end(), static_cast<size_t>(groups_[g].copies), g);
+      spans.push_back(target.distance(most - least));
+      decisions_.insert(decisions_.end(), static_cast<size_t>(groups_[g].copies), g);
     }
-    std::vector<size_t> order(choice.group.size());
-    for (size_t d = 0; d < order.size(); ++d) order[d] = d;
-    const auto size = [&](size_t d) { return target.distance(spans[choice.group[d]]); };
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return size(a) > size(b); });
-    choice.pick.assign(order.size(), 0);
+    order_.resize(decisions_.size());
+    for (size_t d = 0; d < order_.size(); ++d) order_[d] = d;
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](size_t a, size_t b) { return spans[decisions_[a]] > spans[decisions_[b]]; });
+  }
+
+  // A choice near the relaxation's mixture: large decisions first, each making good what the ones before it missed.
+  Choice near_to(const Target& target, const std::vector<Point>& shares) const {
+    Choice choice{decisions_, std::vector<uint32_t>(decisions_.size(), 0), {}};
     Point owed;
-    for (size_t d : order) {
+    for (size_t d : order_) {
       const uint32_t g = choice.group[d];
       const std::vector<Point>& points = groups_[g].points;
       const Point want = shares[g] + owed;
@@ -153,6 +148,8 @@ class Filler {
   const Lattice lattice_;
   const Box box_;
   const Aim aim_;
+  std::vector<uint32_t> decisions_;  // the group of each
+  std::vector<size_t> order_;        // of decisions, the largest first
   Filling result_;
   Choice best_;
 };

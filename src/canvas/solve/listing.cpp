@@ -9,7 +9,7 @@ namespace canvas {
 namespace {
 
 constexpr int64_t kPairsAState = 64;  // of the two halves, looked at when they are joined
-constexpr double kSurelyTooMany = 4;  // more choices than this power of what fits: not even begun
+constexpr double kSurelyTooMany = 3;  // more choices than this power of what fits: not even begun
 
 // Points for some of the decisions, their costs counted above the least that these can cost.
 struct State {
@@ -40,8 +40,15 @@ class Lister {
       : target_(target), most_(most), worth_(worth), best_(best), allowed_(target.allowed_loss(worth)) {}
 
   bool run(bool any) {
-    if (allowed_ < 0 || !find_options()) return true;
-    if (too_many()) return false;
+    if (allowed_ < 0) return true;
+    double choices = 0;
+    for (size_t g = 0; g < target_.groups().size(); ++g) {
+      if (!find_options(g)) return true;
+      // As many as there are multisets.
+      const double copies = target_.groups()[g].copies, others = static_cast<double>(options_[g].size()) - 1;
+      if (others > 0) choices += std::lgamma(copies + others + 1) - std::lgamma(copies + 1) - std::lgamma(others + 1);
+      if (choices > kSurelyTooMany * std::log(static_cast<double>(most_))) return false;
+    }
     Half halves[2];
     for (size_t decision : order()) {
       Half& half = halves[halves[0].states.size() > halves[1].states.size()];
@@ -52,37 +59,26 @@ class Lister {
   }
 
  private:
-  // The points that a better choice may take; false where a group has none.
-  bool find_options() {
-    for (size_t g = 0; g < target_.groups().size(); ++g) {
-      const Group& group = target_.groups()[g];
-      std::vector<State> steps;
-      Point least{HUGE_VAL, HUGE_VAL}, top;
-      for (uint32_t k = 0; k < group.points.size(); ++k) {
-        const Point& point = group.points[k];
-        const double loss = target_.loss(g, point);
-        if (loss > allowed_) continue;
-        least = {std::min(least.flops, point.flops), std::min(least.params, point.params)};
-        top = {std::max(top.flops, point.flops), std::max(top.params, point.params)};
-        steps.push_back({point, loss, 0, k});
-      }
-      if (steps.empty()) return false;
-      for (State& step : steps) step.sum = step.sum - least;
-      options_.push_back(std::move(steps));
-      spans_.push_back(top - least);
-      ground_ = ground_ + least * group.copies;
-      span_ = span_ + spans_.back() * group.copies;
+  // The points of a group that a better choice may take; false where there are none.
+  bool find_options(size_t g) {
+    const Group& group = target_.groups()[g];
+    std::vector<State> steps;
+    Point least{HUGE_VAL, HUGE_VAL}, top;
+    for (uint32_t k = 0; k < group.points.size(); ++k) {
+      const Point& point = group.points[k];
+      const double loss = target_.loss(g, point);
+      if (loss > allowed_) continue;
+      least = {std::min(least.flops, point.flops), std::min(least.params, point.params)};
+      top = {std::max(top.flops, point.flops), std::max(top.params, point.params)};
+      steps.push_back({point, loss, 0, k});
     }
+    if (steps.empty()) return false;
+    for (State& step : steps) step.sum = step.sum - least;
+    options_.push_back(std::move(steps));
+    spans_.push_back(top - least);
+    ground_ = ground_ + least * group.copies;
+    span_ = span_ + spans_.back() * group.copies;
     return true;
-  }
-
-  bool too_many() const {
-    double bits = 0;
-    for (size_t g = 0; g < options_.size(); ++g) {  // as many as there are multisets
-      const double copies = target_.groups()[g].copies, others = static_cast<double>(options_[g].size()) - 1;
-      bits += std::lgamma(copies + others + 1) - std::lgamma(copies + 1) - std::lgamma(others + 1);
-    }
-    return bits > kSurelyTooMany * std::log(static_cast<double>(most_));
   }
 
   // Large ones first, so that what is left over is bounded early.

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
+#include <map>
 #include <tuple>
+#include <unordered_map>
 
 #include "canvas/base/error.h"
+#include "canvas/base/random.h"
 
 namespace canvas {
 
@@ -15,6 +17,14 @@ constexpr double kRounding = 1e-12;
 constexpr size_t kMostOptions = 1 << 20;  // of all shapes together
 constexpr size_t kMostOfAShape = 1 << 14;
 constexpr size_t kMostPeaks = 200;  // decisions tried as the one that reaches a floor of memory
+
+struct HashOfValues {
+  size_t operator()(const Values& values) const {
+    uint64_t code = 0;
+    for (size_t v = 0; v < kFirstDynamic; ++v) code = combine(code, static_cast<uint64_t>(values[v]));
+    return code;
+  }
+};
 
 }  // namespace
 
@@ -46,38 +56,36 @@ std::vector<Limit> limits_of(const Budget& budget, const Cost& original) {
 
 Problem::Problem(const Sizing& sizing, const std::vector<Layer>& layers, const Budget& budget)
     : sizing_(sizing), layers_(layers), budget_(budget), limits_(limits_of(budget, total_cost(layers))) {
-  std::set<Values> shapes;
-  if (layers.size() > kMostOptions / kMostOfAShape) {
-    for (const Layer& layer : layers) shapes.insert(layer.values());
+  std::unordered_map<Values, size_t, HashOfValues> known;
+  known.reserve(layers.size());
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const auto [at, fresh] = known.try_emplace(layers[i].values(), shapes_.size());
+    if (fresh) shapes_.push_back({i});
+    shape_of_.push_back(at->second);
   }
-  most_ = std::min(kMostOfAShape, kMostOptions / std::max<size_t>(1, shapes.size()));
+  most_ = std::min(kMostOfAShape, kMostOptions / std::max<size_t>(1, shapes_.size()));
 }
 
 std::vector<Limit> Problem::limits_on(const Layer& layer) const {
   return budget_.each ? limits_of(*budget_.each, layer.cost()) : std::vector<Limit>();
 }
 
-Options& Problem::options_on(size_t layer) {
-  const auto [at, fresh] = shapes_.try_emplace(layers_[layer].values());
-  if (fresh) at->second = sizing_.options(layers_[layer], most_);
-  return at->second;
-}
-
 bool Problem::complete() const {
-  return std::all_of(shapes_.begin(), shapes_.end(), [](const auto& shape) { return shape.second.complete; });
+  return std::all_of(shapes_.begin(), shapes_.end(), [](const Shape& shape) { return shape.options.complete; });
 }
 
 std::optional<Fault> Problem::add_each(bool by_shape) {
-  using Key = std::tuple<const Options*, int64_t, int64_t, int64_t>;
+  using Key = std::tuple<size_t, int64_t, int64_t, int64_t>;
   std::map<Key, size_t> known;
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
-    const Options& options = options_on(i);
-    if (options.size() == 0) return sizing_.why_none(layer);
-    Key key{&options, 0, 0, 0};
-    if (!by_shape) key = {&options, layer.count, budget_.each ? layer.window : 0, budget_.each ? layer.groups : 0};
+    Shape& shape = shapes_[shape_of_[i]];
+    if (shape.first == i) shape.options = sizing_.options(layer, most_);
+    if (shape.options.size() == 0) return sizing_.why_none(layer);
+    Key key{shape_of_[i], 0, 0, 0};
+    if (!by_shape) key = {shape_of_[i], layer.count, budget_.each ? layer.window : 0, budget_.each ? layer.groups : 0};
     const auto [at, fresh] = known.emplace(key, units_.size());
-    if (fresh) units_.push_back({&options, {}, {}, {}, 1});
+    if (fresh) units_.push_back({&shape.options, {}, {}, {}, 1});
     units_[at->second].layers.push_back(i);
   }
   for (Unit& unit : units_) {
@@ -88,37 +96,44 @@ std::optional<Fault> Problem::add_each(bool by_shape) {
 }
 
 std::optional<Fault> Problem::add_together() {
-  Options& options = options_on(0);
+  Options& options = shapes_[0].options;
+  options = sizing_.options(layers_[0], most_);
   if (options.size() == 0) return sizing_.why_none(layers_[0]);
-  Unit unit{&options, {}, {}, {}, 1};
-  std::set<Values> seen = {layers_[0].values()};
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    unit.layers.push_back(i);
-    if (!seen.insert(layers_[i].values()).second) continue;
-    if (sizing_.options(layers_[i], 1).size() == 0) return sizing_.why_none(layers_[i]);
-    sizing_.restrict(options, layers_[i]);
-    if (options.size() == 0) {
-      return Fault{"bind", "sizes that are legal on every layer, since all share them",
-                   "none that suit the layer " + layers_[i].str() + " and those before it",
-                   "let every layer or shape have its own"};
-    }
+  for (const Shape& shape : shapes_) {
+    if (shape.first == 0) continue;
+    const Layer& layer = layers_[shape.first];
+    sizing_.restrict(options, layer);
+    if (options.size() > 0) continue;
+    if (sizing_.options(layer, 1).size() == 0) return sizing_.why_none(layer);
+    return Fault{"bind", "sizes that are legal on every layer, since all share them",
+                 "none that suit the layer " + layer.str() + " and those before it",
+                 "let every layer or shape have its own"};
   }
+  for (Shape& shape : shapes_) {
+    if (shape.first != 0) shape.costs = sizing_.costs(options, layers_[shape.first]);
+  }
+  Unit unit{&options, {}, {}, {}, 1};
+  for (size_t i = 0; i < layers_.size(); ++i) unit.layers.push_back(i);
   price(unit);
   units_.push_back(std::move(unit));
   return std::nullopt;
 }
+
+const std::vector<Cost>& Problem::costs_on(size_t layer) const {
+  const Shape& shape = shapes_[shape_of_[layer]];
+  return shape.costs.empty() ? shape.options.costs : shape.costs;
+}
+
+Cost Problem::cost(size_t layer, size_t option) const { return costs_on(layer)[option]; }
 
 void Problem::price(Unit& unit) const {
   const size_t count = unit.options->size();
   unit.totals.resize(count);
   unit.missed.assign(count, 1);
   const size_t priced = unit.copies > 1 ? 1 : unit.layers.size();  // equal decisions are priced once
-  const Values listed_for = layers_[unit.layers[0]].values();
   for (size_t i = 0; i < priced; ++i) {
     const Layer& layer = layers_[unit.layers[i]];
-    const bool own = i == 0 || layer.values() == listed_for;
-    const std::vector<Cost> other = own ? std::vector<Cost>() : sizing_.costs(*unit.options, layer);
-    const std::vector<Cost>& costs = own ? unit.options->costs : other;
+    const std::vector<Cost>& costs = costs_on(unit.layers[i]);
     const auto times = static_cast<double>(layer.count);
     const std::vector<Limit> limits = limits_on(layer);
     for (size_t k = 0; k < count; ++k) {
@@ -138,13 +153,6 @@ void Problem::price(Unit& unit) const {
   }
 }
 
-Cost Problem::cost(size_t unit, size_t layer, size_t option) const {
-  const Options& options = *units_[unit].options;
-  if (layers_[layer].values() == layers_[units_[unit].layers[0]].values()) return options.costs[option];
-  Options one{options.variables, {options.at(option), options.at(option) + options.variables}, {Cost{}}, true};
-  return sizing_.costs(one, layers_[layer])[0];
-}
-
 Box Problem::box(double factor) const {
   Box box;
   for (const Limit& limit : limits_) {
@@ -155,37 +163,46 @@ Box Problem::box(double factor) const {
   return box;
 }
 
-std::optional<Problem::Listed> Problem::list(const Unit& unit, double factor, double least_memory) const {
-  Listed listed;
-  for (size_t k = 0; k < unit.totals.size(); ++k) {
-    if (unit.missed[k] <= factor * (1 + kRounding) && unit.totals[k].memory * (1 + kRounding) >= least_memory)
-      listed.options.push_back(k);
+// Adds a unit's points as a group; false where it has none.
+bool Problem::list(size_t unit, double factor, double least_memory, Listed& into) const {
+  struct Entry {
+    Point point;
+    double memory;
+    size_t option;
+  };
+  const Unit& from = units_[unit];
+  std::vector<Entry> entries;
+  entries.reserve(from.totals.size());
+  for (size_t k = 0; k < from.totals.size(); ++k) {
+    const Cost& total = from.totals[k];
+    if (from.missed[k] <= factor * (1 + kRounding) && total.memory * (1 + kRounding) >= least_memory)
+      entries.push_back({{total.flops, total.params}, total.memory, k});
   }
-  if (listed.options.empty()) return std::nullopt;
-  const auto costs = [&](size_t k) {
-    const Cost& total = unit.totals[k];
-    return std::tuple(total.flops, total.params, total.memory, k);
-  };
-  std::sort(listed.options.begin(), listed.options.end(), [&](size_t a, size_t b) { return costs(a) < costs(b); });
-  const auto same = [&](size_t a, size_t b) {
-    return unit.totals[a].flops == unit.totals[b].flops && unit.totals[a].params == unit.totals[b].params;
-  };
-  listed.options.erase(std::unique(listed.options.begin(), listed.options.end(), same), listed.options.end());
-  for (size_t k : listed.options) listed.group.points.push_back({unit.totals[k].flops, unit.totals[k].params});
-  listed.group.copies = unit.copies;
-  return listed;
+  if (entries.empty()) return false;
+  const auto costs = [](const Entry& e) { return std::tie(e.point.flops, e.point.params, e.memory, e.option); };
+  std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) { return costs(a) < costs(b); });
+  const auto same = [](const Entry& a, const Entry& b) { return a.point == b.point; };
+  entries.erase(std::unique(entries.begin(), entries.end(), same), entries.end());
+  Group group{{}, from.copies};
+  std::vector<size_t> options;
+  group.points.reserve(entries.size());
+  options.reserve(entries.size());
+  for (const Entry& entry : entries) {
+    group.points.push_back(entry.point);
+    options.push_back(entry.option);
+  }
+  into.groups.push_back(std::move(group));
+  into.options.push_back(std::move(options));
+  into.owners.push_back(unit);
+  return true;
 }
 
 Solution Problem::solve(double factor, Aim aim) const {
-  std::vector<Listed> listed;
-  std::vector<size_t> owners;
+  Listed listed;
   for (size_t u = 0; u < units_.size(); ++u) {
-    auto found = list(units_[u], factor, 0);
-    if (!found) return {false, true, {}, {}, 0};
-    listed.push_back(std::move(*found));
-    owners.push_back(u);
+    if (!list(u, factor, 0, listed)) return {false, true, {}, {}, 0};
   }
-  Solution solution = solve_listed(listed, owners, factor, aim);
+  Solution solution = solve_listed(listed, factor, aim);
   for (const Limit& limit : limits_) {
     if (limit.resource == Resource::kMemory && solution.found && limit.low() > 0 &&
         solution.total.memory * (1 + kRounding) < limit.low() / factor)
@@ -194,19 +211,16 @@ Solution Problem::solve(double factor, Aim aim) const {
   return solution;
 }
 
-Solution Problem::solve_listed(const std::vector<Listed>& listed, const std::vector<size_t>& owners, double factor,
-                               Aim aim) const {
-  std::vector<Group> groups;
-  for (const Listed& unit : listed) groups.push_back(unit.group);
-  const Filling filling = fill(groups, box(factor), aim);
+Solution Problem::solve_listed(const Listed& listed, double factor, Aim aim) const {
+  const Filling filling = fill(listed.groups, box(factor), aim);
   Solution solution{filling.found, filling.proven, {}, {}, filling.bound};
   if (!filling.found) return solution;
   solution.picks.resize(units_.size());
-  for (size_t i = 0; i < listed.size(); ++i) {
+  for (size_t i = 0; i < listed.groups.size(); ++i) {
     for (int pick : filling.picks[i]) {
-      const size_t option = listed[i].options[static_cast<size_t>(pick)];
-      solution.picks[owners[i]].push_back(option);
-      const Cost& cost = units_[owners[i]].totals[option];
+      const size_t option = listed.options[i][static_cast<size_t>(pick)];
+      solution.picks[listed.owners[i]].push_back(option);
+      const Cost& cost = units_[listed.owners[i]].totals[option];
       solution.total = {solution.total.flops + cost.flops, solution.total.params + cost.params,
                         std::max(solution.total.memory, cost.memory)};
     }
@@ -215,7 +229,7 @@ Solution Problem::solve_listed(const std::vector<Listed>& listed, const std::vec
 }
 
 // The best choice in which some decision reaches the floor of memory: each in turn is held to it.
-Solution Problem::reach_memory(const std::vector<Listed>& listed, double factor, Aim aim, Solution free) const {
+Solution Problem::reach_memory(const Listed& listed, double factor, Aim aim, Solution free) const {
   double floor = 0;
   for (const Limit& limit : limits_) {
     if (limit.resource == Resource::kMemory) floor = limit.low() / factor;
@@ -223,25 +237,22 @@ Solution Problem::reach_memory(const std::vector<Listed>& listed, double factor,
   Solution best{false, true, {}, {}, 0};
   size_t tried = 0;
   for (size_t u = 0; u < units_.size(); ++u) {
-    auto held = list(units_[u], factor, floor);
-    if (!held) continue;
+    Listed with = listed;
+    if (!list(u, factor, floor, with)) continue;
     if (++tried > kMostPeaks) {
       best.proven = false;
       best.bound = free.bound;
       break;
     }
-    held->group.copies = 1;
-    std::vector<Listed> with = listed;
-    std::vector<size_t> owners(listed.size());
-    for (size_t i = 0; i < owners.size(); ++i) owners[i] = i;
-    if (with[u].group.copies > 1) {
-      --with[u].group.copies;
-      with.push_back(std::move(*held));
-      owners.push_back(u);
-    } else {
-      with[u] = std::move(*held);
+    with.groups.back().copies = 1;
+    if (--with.groups[u].copies == 0) {
+      std::swap(with.groups[u], with.groups.back());
+      std::swap(with.options[u], with.options.back());
+      with.groups.pop_back();
+      with.options.pop_back();
+      with.owners.pop_back();
     }
-    Solution found = solve_listed(with, owners, factor, aim);
+    Solution found = solve_listed(with, factor, aim);
     const bool proven = best.proven && found.proven;
     const double bound = std::max(best.bound, found.bound);
     const auto worth = [](const Solution& s) { return capacity({s.total.flops, s.total.params}); };

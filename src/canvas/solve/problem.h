@@ -2,9 +2,7 @@
 // binding.cpp solves it, conflict.cpp asks by how much the limits would have to give for a solution to exist.
 #pragma once
 
-#include <map>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "canvas/solve/fill.h"
@@ -54,7 +52,8 @@ class Problem {
  public:
   Problem(const Sizing& sizing, const std::vector<Layer>& layers, const Budget& budget);
 
-  // Adds all layers of the network, `share` deciding who chooses together. A Fault where a layer has no legal sizes.
+  // Adds all layers of the network, each (or each shape) choosing for itself, or all together; one of the two is called, once. A Fault
+  // where a layer has no legal sizes.
   std::optional<Fault> add_each(bool by_shape);
   std::optional<Fault> add_together();
 
@@ -68,28 +67,34 @@ class Problem {
   const std::vector<Limit>& limits() const { return limits_; }
   std::vector<Limit> limits_on(const Layer& layer) const;
   bool complete() const;
-  // What one layer of a unit costs with an option, once.
-  Cost cost(size_t unit, size_t layer, size_t option) const;
+  // What one layer costs with an option of its unit, once.
+  Cost cost(size_t layer, size_t option) const;
 
  private:
-  struct Listed {  // a unit's points, and the option that each is
-    Group group;
-    std::vector<size_t> options;
+  struct Listed {  // by group: its points, the option that each is, and the unit that it is of
+    std::vector<Group> groups;
+    std::vector<std::vector<size_t>> options;
+    std::vector<size_t> owners;
+  };
+  struct Shape {  // layers of equal sizes
+    size_t first;                  // of these layers
+    Options options = {};          // where such layers decide for themselves
+    std::vector<Cost> costs = {};  // where all decide together: of their options, by option
   };
   Box box(double factor) const;
-  std::optional<Listed> list(const Unit& unit, double factor, double least_memory) const;
-  Solution solve_listed(const std::vector<Listed>& listed, const std::vector<size_t>& owners, double factor,
-                        Aim aim) const;
-  Solution reach_memory(const std::vector<Listed>& listed, double factor, Aim aim, Solution free) const;
+  bool list(size_t unit, double factor, double least_memory, Listed& into) const;
+  Solution solve_listed(const Listed& listed, double factor, Aim aim) const;
+  Solution reach_memory(const Listed& listed, double factor, Aim aim, Solution free) const;
+  const std::vector<Cost>& costs_on(size_t layer) const;
   void price(Unit& unit) const;
-  Options& options_on(size_t layer);
 
   const Sizing& sizing_;
   const std::vector<Layer>& layers_;
   const Budget& budget_;
   std::vector<Limit> limits_;
-  std::map<Values, Options> shapes_;
-  size_t most_ = 0;  // options of a shape
+  std::vector<Shape> shapes_;
+  std::vector<size_t> shape_of_;  // by layer
+  size_t most_ = 0;               // options of a shape
   std::vector<Unit> units_;
 };
 
