@@ -10,9 +10,10 @@ namespace canvas {
 
 namespace {
 
-constexpr double kLossWeight = 100;        // a change by 1 % is tried as early as one that loses 0.01 %
-constexpr int kEqualDecisions = 2;         // of those that are alike: the others could make the same changes
-constexpr int64_t kMostPairs = 200'000;    // of sums, looked at in all
+constexpr double kLossWeight = 100;  // a change by 1 % is tried as early as one that loses 0.01 %
+constexpr int kEqualDecisions = 2;   // of those that are alike: the others could make the same changes
+constexpr size_t kPairsASum = 64;   // looked at in all
+constexpr double kFiner = 16;       // than what is missing: half of the changes
 
 struct Move {
   Point change;
@@ -27,7 +28,10 @@ struct Sum {
 };
 
 std::vector<Move> select(const Target& target, size_t most, uint64_t round, const Choice& base) {
-  const double missing = target.distance(target.best() - base.total) + kSumRounding;
+  const Point wanted = target.best() - base.total;
+  const double missing = target.distance(wanted) + kSumRounding, finer = missing / kFiner;
+  // How far off a size is, as a factor.
+  const auto off = [](double size, double from) { return std::max(size / from, from / size); };
   Random random(round);
   std::vector<Move> moves;
   std::vector<int> alike;  // decisions of the group so far, by what they pick
@@ -40,8 +44,11 @@ std::vector<Move> select(const Target& target, size_t most, uint64_t round, cons
     for (uint32_t k = 0; k < points.size(); ++k) {
       if (k == pick) continue;
       const Point change = points[k] - points[pick];
-      const double size = target.distance(change) + kLossWeight * target.loss(g, points[k]);
-      moves.push_back({change, d, k, std::max(size / missing, std::sqrt(missing / size))});
+      const double lost = kLossWeight * target.loss(g, points[k]);
+      const double size = target.distance(change) + lost, left = target.distance(wanted - change) + lost;
+      // Half of them are to make good what is missing, half to be fine.
+      const double measure = moves.size() % 2 ? std::min(off(size, missing), 2 * left / missing) : off(size, finer);
+      moves.push_back({change, d, k, measure});
     }
   }
   const auto before = [](const Move& a, const Move& b) {
@@ -89,9 +96,8 @@ bool exchange(const Target& target, size_t most, uint64_t round, double worth, C
   const auto [key, other] = at(base.total);
   auto [keys, others] = by_flops ? std::pair(better.flops, better.params) : std::pair(better.params, better.flops);
   const Sum *left = nullptr, *right = nullptr;
-  int64_t looked = 0;
-  size_t end = sums.size();
-  for (size_t i = 0; i < end && looked <= kMostPairs; ++i) {
+  size_t looked = 0, end = sums.size();
+  for (size_t i = 0; i < end && looked <= kPairsASum * sums.size(); ++i) {
     const double key_i = key + sums[i].key, other_i = other + sums[i].other;
     while (end > i && key_i + sums[end - 1].key > keys.high) --end;
     for (size_t k = end; k-- > i;) {

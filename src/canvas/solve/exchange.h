@@ -9,9 +9,9 @@
 
 namespace canvas {
 
-// Looks for a choice in the box that is worth more than `worth` among those that differ from `base` in at most four decisions, of which
-// `moves` single changes are tried, those whose size is next to what the base lacks; `round`, above 0, leaves out a random half first.
-// Whether it found one, which is then the base.
+// Looks for a choice in the box that is worth more than `worth` among those that differ from `base` (which may be outside of it) in at
+// most four decisions. `moves` single changes are tried: some that make good what the base lacks, some that are finer; `round`, above 0,
+// leaves out a random half first. Whether it found one, which is then the base.
 bool exchange(const Target& target, size_t moves, uint64_t round, double worth, Choice& base);
 
 }  // namespace canvas

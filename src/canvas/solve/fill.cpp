@@ -15,6 +15,8 @@ constexpr double kGoodEnough = 1e-4;      // of the geometric mean, where there 
 constexpr size_t kFewDecisions = 16;      // these are listed at any cost
 constexpr size_t kMost = size_t{1} << 17;  // states of half of them
 constexpr size_t kMostOfMany = 4096;      // of half of more decisions
+constexpr double kHope = 0.99;            // of the bound: what the first exchange is to reach
+constexpr double kMuchNearer = 0.1;
 constexpr int kRetreats = 8;              // from the limits, for a first choice within them
 
 // Ever wider exchanges; a gap of at most `gap` after one of them ends the search.
@@ -23,7 +25,7 @@ struct Round {
   double gap;
 };
 constexpr Round kRounds[] = {{24, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4}, {48, 1e-4},
-                             {48, 1e-4}, {48, 1e-4}, {64, 1e-4}, {96, 1e-3}, {192, 1e-2}};
+                             {48, 1e-4}, {48, 1e-4}, {64, 1e-4}, {96, 1e-3}, {192, 1e-3}};
 
 class Filler {
  public:
@@ -54,8 +56,12 @@ class Filler {
     take(target, near);
     double enough = kGoodEnough;
     for (size_t round = 0; round < std::size(kRounds) && !done(enough); ++round) {
-      Choice base = result_.found ? best_ : near;
-      if (exchange(target, kRounds[round].moves, round, worth(), base)) take(target, base);
+      // What fits is not always near to what is best: each second round starts at what is nearest, though it does not fit.
+      const auto missing = [&](const Choice& choice) { return target.distance(target.best() - choice.total); };
+      const bool from_best = result_.found && (round % 2 == 1 || missing(best_) < kMuchNearer * missing(near));
+      Choice base = from_best ? best_ : near;
+      const double least = round == 0 ? std::max(worth(), kHope * result_.bound) : worth();
+      if (exchange(target, kRounds[round].moves, round, least, base)) take(target, base);
       if (round == 0) retreat(target, near);
       enough = kRounds[round].gap;
     }
