@@ -64,7 +64,8 @@ CostModel::CostModel(const Kernel& kernel) {
     const auto covers = [&](const Sum& other) {
       return &other != &alive_[i] && std::includes(other.begin(), other.end(), alive_[i].begin(), alive_[i].end());
     };
-    if (std::any_of(alive_.begin(), alive_.end(), covers)) alive_.erase(alive_.begin() + static_cast<std::ptrdiff_t>(i));
+    if (std::any_of(alive_.begin(), alive_.end(), covers))
+      alive_.erase(alive_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
 

@@ -12,8 +12,8 @@ namespace {
 
 constexpr double kLossWeight = 100;  // a change by 1 % is tried as early as one that loses 0.01 %
 constexpr int kEqualDecisions = 2;   // of those that are alike: the others could make the same changes
-constexpr size_t kPairsASum = 64;   // looked at in all
-constexpr double kFiner = 16;       // than what is missing: half of the changes
+constexpr size_t kPairsASum = 64;    // looked at in all
+constexpr double kFiner = 16;        // than what is missing: half of the changes
 
 struct Move {
   Point change;
@@ -111,7 +111,8 @@ bool exchange(const Target& target, size_t most, uint64_t round, double worth, C
       left = &sums[i], right = &sums[k];
       worth = capacity(total);
       better = target.better(worth);
-      std::tie(keys, others) = by_flops ? std::pair(better.flops, better.params) : std::pair(better.params, better.flops);
+      std::tie(keys, others) =
+          by_flops ? std::pair(better.flops, better.params) : std::pair(better.params, better.flops);
     }
   }
   if (!left) return false;

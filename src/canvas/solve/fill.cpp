@@ -11,21 +11,21 @@ namespace canvas {
 
 namespace {
 
-constexpr double kGoodEnough = 1e-4;      // of the geometric mean, where there is no listing all
-constexpr size_t kFewDecisions = 16;      // these are listed at any cost
+constexpr double kGoodEnough = 1e-4;       // of the geometric mean, where there is no listing all
+constexpr size_t kFewDecisions = 16;       // these are listed at any cost
 constexpr size_t kMost = size_t{1} << 17;  // states of half of them
-constexpr size_t kMostOfMany = 4096;      // of half of more decisions
-constexpr double kHope = 0.99;            // of the bound: what the first exchange is to reach
+constexpr size_t kMostOfMany = 4096;       // of half of more decisions
+constexpr double kHope = 0.99;             // of the bound: what the first exchange is to reach
 constexpr double kMuchNearer = 0.1;
-constexpr int kRetreats = 8;              // from the limits, for a first choice within them
+constexpr int kRetreats = 8;  // from the limits, for a first choice within them
 
 // Ever wider exchanges; a gap of at most `gap` after one of them ends the search.
 struct Round {
   size_t moves;
   double gap;
 };
-constexpr Round kRounds[] = {{24, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4}, {48, 1e-4},
-                             {48, 1e-4}, {48, 1e-4}, {64, 1e-4}, {96, 1e-3}, {192, 1e-3}};
+constexpr Round kRounds[] = {{24, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4},  {48, 1e-4}, {48, 1e-4},
+                             {48, 1e-4}, {64, 1e-4}, {96, 1e-3}, {96, 1e-3}, {192, 1e-3}, {192, 1e-3}};
 
 class Filler {
  public:

@@ -115,7 +115,8 @@ class Lister {
       for (size_t i = 0; i + 1 < ends.size(); i += 2) {
         const size_t last = std::min(i + 2, ends.size() - 1);
         const auto at = [&](size_t end) { return next.begin() + static_cast<std::ptrdiff_t>(ends[end]); };
-        std::merge(at(i), at(i + 1), at(i + 1), at(last), merged.begin() + static_cast<std::ptrdiff_t>(ends[i]), before);
+        std::merge(at(i), at(i + 1), at(i + 1), at(last), merged.begin() + static_cast<std::ptrdiff_t>(ends[i]),
+                   before);
         joined.push_back(ends[last]);
       }
       std::swap(next, merged);

@@ -51,7 +51,7 @@ class Sizing {
       double top, bottom;
     };
     std::vector<Fraction> monomials;
-    bool one_by_one = false;  // options need check_sizes: a stride does not divide an extent, and a primitive minds
+    bool one_by_one = false;      // options need check_sizes: a stride does not divide an extent, and a primitive minds
     std::vector<double> amounts;  // of the monomials, for the option priced last
   };
 

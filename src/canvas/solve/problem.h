@@ -76,7 +76,7 @@ class Problem {
     std::vector<std::vector<size_t>> options;
     std::vector<size_t> owners;
   };
-  struct Shape {  // layers of equal sizes
+  struct Shape {                   // layers of equal sizes
     size_t first;                  // of these layers
     Options options = {};          // where such layers decide for themselves
     std::vector<Cost> costs = {};  // where all decide together: of their options, by option
