@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "canvas/base/random.h"
 #include "canvas/solve/exchange.h"
 #include "canvas/solve/lattice.h"
 #include "canvas/solve/listing.h"
@@ -17,6 +18,7 @@ constexpr size_t kMost = size_t{1} << 17;  // states of half of them
 constexpr size_t kMostOfMany = 4096;       // of half of more decisions
 constexpr double kHope = 0.99;             // of the bound: what the first exchange is to reach
 constexpr double kMuchNearer = 0.1;
+constexpr size_t kSameOrder = 2, kPlaces = 4;
 constexpr int kRetreats = 8;  // from the limits, for a first choice within them
 
 // Ever wider exchanges; a gap of at most `gap` after one of them ends the search.
@@ -56,10 +58,12 @@ class Filler {
     take(target, near);
     double enough = kGoodEnough;
     for (size_t round = 0; round < std::size(kRounds) && !done(enough); ++round) {
-      // What fits is not always near to what is best: each second round starts at what is nearest, though it does not fit.
+      // What fits is not always near to what is best: each second round starts at what is nearest, though it does not fit, and later
+      // ones at what comes nearest in another order.
+      if (round > kSameOrder) disorder(round);
       const auto missing = [&](const Choice& choice) { return target.distance(target.best() - choice.total); };
       const bool from_best = result_.found && (round % 2 == 1 || missing(best_) < kMuchNearer * missing(near));
-      Choice base = from_best ? best_ : near;
+      Choice base = from_best ? best_ : round > kSameOrder ? near_to(target, relaxed.shares) : near;
       const double least = round == 0 ? std::max(worth(), kHope * result_.bound) : worth();
       if (exchange(target, kRounds[round].moves, round, least, base)) take(target, base);
       if (round == 0) retreat(target, near);
@@ -96,6 +100,12 @@ class Filler {
     for (size_t d = 0; d < order_.size(); ++d) order_[d] = d;
     std::stable_sort(order_.begin(), order_.end(),
                      [&](size_t a, size_t b) { return spans[decisions_[a]] > spans[decisions_[b]]; });
+  }
+
+  // Moves each decision forward by a few places at most.
+  void disorder(uint64_t seed) {
+    Random random(seed);
+    for (size_t i = order_.size(); i-- > 1;) std::swap(order_[i], order_[i - random.below(std::min(i + 1, kPlaces))]);
   }
 
   // A choice near the relaxation's mixture: large decisions first, each making good what the ones before it missed.
