@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kLossWeight = 100;  // a change by 1 % is tried as early as one that loses 0.01 %
 constexpr int kEqualDecisions = 2;   // of those that are alike: the others could make the same changes
+constexpr size_t kManyPoints = 64;   // of more, those are tried that are 1, 2, 4, ... places away
 constexpr size_t kPairsASum = 64;    // looked at in all
 constexpr double kFiner = 16;        // than what is missing: half of the changes
 
@@ -41,14 +42,23 @@ std::vector<Move> select(const Target& target, size_t most, uint64_t round, cons
     if (d == 0 || base.group[d - 1] != g) alike.assign(points.size(), 0);
     if (++alike[pick] > kEqualDecisions) continue;
     if (round > 0 && random.chance(0.5)) continue;
-    for (uint32_t k = 0; k < points.size(); ++k) {
-      if (k == pick) continue;
+    const auto consider = [&](size_t k) {
       const Point change = points[k] - points[pick];
       const double lost = kLossWeight * target.loss(g, points[k]);
       const double size = target.distance(change) + lost, left = target.distance(wanted - change) + lost;
       // Half of them are to make good what is missing, half to be fine.
       const double measure = moves.size() % 2 ? std::min(off(size, missing), 2 * left / missing) : off(size, finer);
-      moves.push_back({change, d, k, measure});
+      moves.push_back({change, d, static_cast<uint32_t>(k), measure});
+    };
+    if (points.size() <= kManyPoints) {
+      for (size_t k = 0; k < points.size(); ++k) {
+        if (k != pick) consider(k);
+      }
+    } else {
+      for (size_t step = 1; step < points.size(); step *= 2) {
+        if (pick >= step) consider(pick - step);
+        if (pick + step < points.size()) consider(pick + step);
+      }
     }
   }
   const auto before = [](const Move& a, const Move& b) {
