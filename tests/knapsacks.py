@@ -87,8 +87,9 @@ class Instance:
             for cost in COSTS:
                 limit = self.budget.each and getattr(self.budget.each, cost)
                 if limit:
-                    high = limit[1] * getattr(layer, cost) * (1 + 1e-12)
-                    legal = tuple(option for option in legal if getattr(option, cost) <= high)
+                    low, high = (part * getattr(layer, cost) for part in limit)
+                    low, high = low * (1 - 1e-12), high * (1 + 1e-12)
+                    legal = tuple(option for option in legal if low <= getattr(option, cost) <= high)
             found.append(legal)
         return found
 
@@ -109,7 +110,11 @@ def random_instance(rng: random.Random, most_layers: int = 5) -> Instance:
         limits[cost] = (low, high) if rng.random() < 0.25 else high
         if rng.random() < 0.2:
             limits[cost] = Amount(high * sum(getattr(layer, cost) * layer.count for layer in layers))
-    each = {"each": Budget(params=math.exp(rng.uniform(-2, 0)))} if rng.random() < 0.2 else {}
+    each = {}
+    if rng.random() < 0.3:
+        cost = rng.choice(COSTS)
+        high = math.exp(rng.uniform(-2, 0)) * (4 if cost == "memory" else 1)
+        each["each"] = Budget(**{cost: (high * rng.uniform(0, 0.5), high) if rng.random() < 0.4 else high})
     return Instance(rng.choice(kernels()), tuple(layers), Budget(**limits, **each))
 
 

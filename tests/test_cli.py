@@ -208,6 +208,20 @@ def test_targets_and_sample(model, capsys):
     assert kernels[0]["text"] in capsys.readouterr().out
 
 
+def test_a_bound_kernel_is_shown_layer_by_layer(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    arguments = ["targets", "resnet8", "--kernel", "low_rank", "--budget", "flops=0.4", "--share", "layer"]
+    binding = printed(capsys, *arguments)["binding"]
+    allowed = 0.4 * sum(bound["layer"]["flops"] * bound["layer"]["count"] for bound in binding["layers"])
+    assert main(arguments) == 0
+    head, *rows, total = capsys.readouterr().out.splitlines()
+    assert re.search(r"sizes +MFLOPs +of the budget +parameters +of the original +memory$", head)
+    for row, bound in zip(rows, binding["layers"], strict=True):
+        share = f"{100 * bound['flops'] * bound['layer']['count'] / allowed:.1f} %"
+        assert f" r = {bound['sizes']['r']} " in row and share in row and f"{bound['params']:,}" in row
+    assert total.startswith("all ") and f"{100 * binding['flops'] / allowed:.1f} %" in total
+
+
 def test_reading_of_options():
     assert options.pairs("--x", ["a=1", "b=0.5", "c=true", "d=text"]) == {"a": 1, "b": 0.5, "c": True, "d": "text"}
     assert options.budget(flops="0.2:0.5").flops == (0.2, 0.5) and options.budget(flops=None) is None

@@ -103,6 +103,24 @@ def test_equal_layers_listed_twice_choose_for_themselves_and_a_count_is_one_laye
     assert network[0].sizes == network[1].sizes
 
 
+def test_a_gap_bounds_what_any_choice_can_be_worth():
+    """A size shared by more layers is one choice among those of fewer, so no bound may be below what it is worth."""
+    widths = [(64, 64, 56), (64, 256, 56), (256, 128, 28), (128, 512, 28), (512, 256, 14), (256, 1024, 14)]
+    layers = [Layer(a, b, (extent, extent), count=count) for a, b, extent in widths for count in (1, 1, 1, 2)]
+    for name in ("low_rank", "grouped_shuffle", "squeeze_excitation"):
+        for budget in (Budget(flops=0.3, params=0.3), Budget(flops=(0.1, 0.2)), Budget(params=0.4, memory=3.0)):
+            worth, most = [], []
+            for share in ("layer", "shape", "network"):
+                try:
+                    binding = canvas.zoo()[name].bind(layers, budget, share=share)
+                except Infeasible:
+                    continue
+                assert 0 <= binding.gap <= 1e-3
+                worth.append((binding.flops * binding.params) ** 0.5)
+                most.append(worth[-1] * (1 + binding.gap))
+            assert all(most[i] >= worth[k] * (1 - 1e-12) for i in range(len(worth)) for k in range(i, len(worth)))
+
+
 def test_multiples_hold_for_the_channels_that_a_free_size_decides():
     squeeze = canvas.zoo()["squeeze_excitation"]
     low_rank = canvas.zoo()["low_rank"]
