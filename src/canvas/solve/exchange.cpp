@@ -13,8 +13,9 @@ namespace {
 constexpr double kLossWeight = 100;  // a change by 1 % is tried as early as one that loses 0.01 %
 constexpr int kEqualDecisions = 2;   // of those that are alike: the others could make the same changes
 constexpr size_t kManyPoints = 64;   // of more, those are tried that are 1, 2, 4, ... places away
-constexpr size_t kPairsASum = 64;    // looked at in all
-constexpr double kFiner = 16;        // than what is missing: half of the changes
+constexpr size_t kUsualPoints = 16;
+constexpr size_t kPairsASum = 64;  // looked at in all
+constexpr double kFiner = 16;      // than what is missing: half of the changes
 
 struct Move {
   Point change;
@@ -35,6 +36,7 @@ std::vector<Move> select(const Target& target, size_t most, uint64_t round, cons
   const auto off = [](double size, double from) { return std::max(size / from, from / size); };
   Random random(round);
   std::vector<Move> moves;
+  moves.reserve(base.group.size() * kUsualPoints);
   std::vector<int> alike;  // decisions of the group so far, by what they pick
   for (uint32_t d = 0; d < base.group.size(); ++d) {
     const uint32_t g = base.group[d], pick = base.pick[d];

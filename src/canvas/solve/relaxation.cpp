@@ -7,6 +7,7 @@ namespace canvas {
 namespace {
 
 constexpr double kRounding = 1e-12;
+constexpr size_t kUsualCorners = 16;  // of a group's hull
 
 double cross(const Point& a, const Point& b) { return a.flops * b.params - a.params * b.flops; }
 bool before(const Point& a, const Point& b) { return a.flops != b.flops ? a.flops < b.flops : a.params < b.params; }
@@ -34,6 +35,7 @@ void hull(const std::vector<Point>& points, std::vector<Point>& out) {
 template <class Corner, class Inside>
 void clip(std::vector<Corner>& polygon, const Inside& inside) {
   std::vector<Corner> kept;
+  kept.reserve(polygon.size() + 2);
   for (size_t i = 0; i < polygon.size(); ++i) {
     const Corner& here = polygon[i];
     const Corner& next = polygon[(i + 1) % polygon.size()];
@@ -52,6 +54,8 @@ void clip(std::vector<Corner>& polygon, const Inside& inside) {
 Mixtures::Mixtures(const std::vector<Group>& groups) : groups_(groups) {
   std::vector<Point> points, corners;
   Point start;
+  starts_.reserve(groups.size());
+  edges_.reserve(groups.size() * kUsualCorners);
   for (size_t g = 0; g < groups.size(); ++g) {
     const auto ascend = [](const Point& a, const Point& b) { return !before(a, b); };
     if (std::adjacent_find(groups[g].points.begin(), groups[g].points.end(), ascend) == groups[g].points.end()) {
@@ -75,6 +79,7 @@ Mixtures::Mixtures(const std::vector<Group>& groups) : groups_(groups) {
     if (a.half != b.half) return a.half < b.half;
     return a.slope != b.slope ? a.slope < b.slope : a.group < b.group;
   });
+  corners_.reserve(edges_.size() + 1);
   for (size_t i = 0; i < edges_.size(); ++i) {
     corners_.push_back({start, static_cast<int>(i)});
     start = start + edges_[i].vector;
