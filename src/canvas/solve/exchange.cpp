@@ -73,6 +73,28 @@ std::vector<Move> select(const Target& target, size_t most, uint64_t round, cons
   return moves;
 }
 
+// No change, each move and all pairs of moves, in ascending order.
+std::vector<Sum> sums_of(const std::vector<Move>& moves, bool by_flops) {
+  const auto at = [&](const Move& move) {
+    return by_flops ? move.change : Point{move.change.params, move.change.flops};
+  };
+  std::vector<Sum> sums = {{0, 0, UINT32_MAX, UINT32_MAX}};
+  sums.reserve(moves.size() * (moves.size() + 1) / 2 + 1);
+  for (uint32_t i = 0; i < moves.size(); ++i) {
+    const Point one = at(moves[i]);
+    sums.push_back({one.flops, one.params, i, UINT32_MAX});
+    for (uint32_t k = 0; k < i; ++k) {
+      if (moves[k].decision == moves[i].decision) continue;
+      const Point both = one + at(moves[k]);
+      sums.push_back({both.flops, both.params, i, k});
+    }
+  }
+  std::sort(sums.begin(), sums.end(), [](const Sum& a, const Sum& b) {
+    return std::tie(a.key, a.other, a.first, a.second) < std::tie(b.key, b.other, b.first, b.second);
+  });
+  return sums;
+}
+
 }  // namespace
 
 bool exchange(const Target& target, size_t most, uint64_t round, double worth, Choice& base) {
@@ -80,23 +102,7 @@ bool exchange(const Target& target, size_t most, uint64_t round, double worth, C
   Box better = target.better(worth);
   const auto share = [](const Interval& range) { return (range.high - range.low) / std::max(range.high, 1.0); };
   const bool by_flops = share(better.flops) <= share(better.params);
-  const auto at = [&](const Point& point) {
-    return by_flops ? std::pair(point.flops, point.params) : std::pair(point.params, point.flops);
-  };
-  std::vector<Sum> sums = {{0, 0, UINT32_MAX, UINT32_MAX}};
-  sums.reserve(moves.size() * (moves.size() + 1) / 2 + 1);
-  for (uint32_t i = 0; i < moves.size(); ++i) {
-    const auto [key, other] = at(moves[i].change);
-    sums.push_back({key, other, i, UINT32_MAX});
-    for (uint32_t k = 0; k < i; ++k) {
-      if (moves[k].decision == moves[i].decision) continue;
-      const auto [key_k, other_k] = at(moves[k].change);
-      sums.push_back({key + key_k, other + other_k, i, k});
-    }
-  }
-  std::sort(sums.begin(), sums.end(), [](const Sum& a, const Sum& b) {
-    return std::tie(a.key, a.other, a.first, a.second) < std::tie(b.key, b.other, b.first, b.second);
-  });
+  const std::vector<Sum> sums = sums_of(moves, by_flops);
   const auto apart = [&](const Sum& a, const Sum& b) {
     for (uint32_t i : {a.first, a.second}) {
       for (uint32_t k : {b.first, b.second}) {
@@ -105,7 +111,8 @@ bool exchange(const Target& target, size_t most, uint64_t round, double worth, C
     }
     return true;
   };
-  const auto [key, other] = at(base.total);
+  const double key = by_flops ? base.total.flops : base.total.params;
+  const double other = by_flops ? base.total.params : base.total.flops;
   auto [keys, others] = by_flops ? std::pair(better.flops, better.params) : std::pair(better.params, better.flops);
   const Sum *left = nullptr, *right = nullptr;
   size_t looked = 0, end = sums.size();
