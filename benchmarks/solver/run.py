@@ -5,7 +5,7 @@
   same problems beside it, and kernels of the zoo or with sizes that divide nothing.
 - use: FLOPs used, of what the budget allows or of what the kernel can use at most (the smaller), for sampled kernels
   with a free size at 0.25, 0.5 and 1.0 of the original's FLOPs; beside it free sizes set to one of 1, 2, 4, 8 for the
-  whole network, the best of them.
+  whole network (halved on layers where that is not legal), the best of them.
 - oracle: random instances on which optimum and feasibility equal CP-SAT's.
 - bad: seconds, memory and the answer for networks and budgets that ask too much.
 """
@@ -22,6 +22,7 @@ import random
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,16 +141,21 @@ def cp_sat_time(kernel: Any, layers: list[Any], budget: Any, seconds: float = 20
 
 
 def fixed_uses(kernel: Any, layers: list[Any]) -> list[int]:
-    """FLOPs with every free size one of 1, 2, 4, 8 for the whole network, where that is legal."""
+    """FLOPs with every free size one of 1, 2, 4, 8 for the whole network, halved on layers where that is not legal."""
     names = sorted(kernel.bind([Layer(720, 720, (8, 8))])[0].sizes)
-    found = []
-    for values in itertools.product((1, 2, 4, 8), repeat=len(names)):
-        try:
-            fixed = canvas.parse(substituted(kernel, dict(zip(names, values, strict=True))))
-            found.append(fixed.bind(layers).flops)
-        except ValueError:
-            continue
-    return found
+    choices = list(itertools.product((1, 2, 4, 8), repeat=len(names)))
+    kernels = [canvas.parse(substituted(kernel, dict(zip(names, values, strict=True)))) for values in choices]
+    totals = [0] * len(choices)
+    for layer, times in Counter(layers).items():
+        flops: dict[tuple[int, ...], int] = {}
+        for values, fixed in zip(choices, kernels, strict=True):
+            halved = tuple(max(1, value // 2) for value in values)
+            try:
+                flops[values] = fixed.bind([layer]).flops
+            except Infeasible:
+                flops[values] = flops.get(halved, 0)
+        totals = [total + times * flops[values] for total, values in zip(totals, choices, strict=True)]
+    return totals
 
 
 def use(name: str, count: int) -> dict[str, Any]:
