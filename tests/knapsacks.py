@@ -44,6 +44,10 @@ class Option:
     memory: int
 
 
+class Unproven(AssertionError):
+    """CP-SAT ran out of time: its state, and the product of FLOPs and parameters that it had reached."""
+
+
 @functools.cache
 def options(text: str, layer: Layer) -> tuple[Option, ...]:
     """All legal sizes on one layer, by trial of every number up to the layer's channels."""
@@ -163,5 +167,6 @@ def solve(instance: Instance, seconds: float = 30.0) -> tuple[int, int] | None:
     status = solver.solve(model)
     if status == cp_model.INFEASIBLE:
         return None
-    assert status == cp_model.OPTIMAL, solver.status_name(status)
+    if status != cp_model.OPTIMAL:
+        raise Unproven(solver.status_name(status), solver.objective_value if status == cp_model.FEASIBLE else 0.0)
     return solver.value(variables[0]), solver.value(variables[1])
