@@ -140,16 +140,17 @@ def fixed_uses(kernel: Any, layers: list[Any]) -> list[int]:
     """FLOPs with every free size one of 1, 2, 4, 8 for the whole network, halved on layers where that is not legal."""
     names = sorted(kernel.bind([Layer(720, 720, (8, 8))])[0].sizes)
     choices = list(itertools.product((1, 2, 4, 8), repeat=len(names)))
-    kernels = [canvas.parse(substituted(kernel, dict(zip(names, values, strict=True)))) for values in choices]
+    kernels: dict[tuple[int, ...], Any] = {}
+    for values in choices:
+        with contextlib.suppress(canvas.KernelError):  # legal nowhere
+            kernels[values] = canvas.parse(substituted(kernel, dict(zip(names, values, strict=True))))
     totals = [0] * len(choices)
     for layer, times in Counter(layers).items():
         flops: dict[tuple[int, ...], int] = {}
-        for values, fixed in zip(choices, kernels, strict=True):
-            halved = tuple(max(1, value // 2) for value in values)
-            try:
-                flops[values] = fixed.bind([layer]).flops
-            except Infeasible:
-                flops[values] = flops.get(halved, 0)
+        for values in choices:
+            flops[values] = flops.get(tuple(max(1, value // 2) for value in values), 0)
+            with contextlib.suppress(Infeasible, KeyError):
+                flops[values] = kernels[values].bind([layer]).flops
         totals = [total + times * flops[values] for total, values in zip(totals, choices, strict=True)]
     return totals
 
