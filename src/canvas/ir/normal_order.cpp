@@ -279,14 +279,16 @@ std::vector<std::string> touched(const Node& node) {
   return names;
 }
 
-bool touches(const Node& node, const std::vector<std::string>& axes) {
+bool touches(const Node& node, const std::string& axis) {
   const Attributes& a = node.attributes;
-  return std::any_of(axes.begin(), axes.end(), [&](const std::string& name) {
-    const auto named = [&](const AxisItem& item) { return item.axis == name || item.made == name; };
-    return std::find(a.from.begin(), a.from.end(), name) != a.from.end() ||
-           std::find(a.per.begin(), a.per.end(), name) != a.per.end() || has_axis(a.to, name) ||
-           std::any_of(a.items.begin(), a.items.end(), named);
-  });
+  return std::find(a.from.begin(), a.from.end(), axis) != a.from.end() ||
+         std::find(a.per.begin(), a.per.end(), axis) != a.per.end() || has_axis(a.to, axis) ||
+         std::any_of(a.items.begin(), a.items.end(),
+                     [&](const AxisItem& item) { return item.axis == axis || item.made == axis; });
+}
+
+bool touches(const Node& node, const std::vector<std::string>& axes) {
+  return std::any_of(axes.begin(), axes.end(), [&](const std::string& axis) { return touches(node, axis); });
 }
 
 bool linear(const Node& node) {

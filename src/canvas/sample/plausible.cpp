@@ -30,13 +30,6 @@ bool channels_mix(const std::vector<uint64_t>& from) {
   });
 }
 
-// What min_reach 0 stands for.
-int least_reach(const Limits& limits, const Signature& signature) {
-  if (limits.min_reach > 0) return limits.min_reach;
-  const int usual = signature.has_extent(kW) ? kUsualReach : 1;
-  return limits.max_reach > 0 ? std::min(usual, limits.max_reach) : usual;
-}
-
 // Values of a layer of 8 channels whose extents go past `reach` on both sides of the middle, free sizes to suit; nothing where no sizes
 // come out whole.
 std::optional<Values> small_layer(const Kernel& kernel, int reach) {
@@ -57,6 +50,12 @@ std::optional<Values> small_layer(const Kernel& kernel, int reach) {
 }
 
 }  // namespace
+
+int least_reach(const Limits& limits, const Signature& signature) {
+  if (limits.min_reach > 0) return limits.min_reach;
+  const int usual = signature.has_extent(kW) ? kUsualReach : 1;
+  return limits.max_reach > 0 ? std::min(usual, limits.max_reach) : usual;
+}
 
 void Limits::check_plausibility() const {
   if (min_weighted < 0 || min_weighted > max_weighted) {

@@ -11,6 +11,9 @@
 
 namespace canvas {
 
+// What min_reach 0 stands for.
+int least_reach(const Limits& limits, const Signature& signature);
+
 // Why a kernel is implausible under `limits`, or nothing: by its primitives' number and what depends on what; by its moments; by a
 // forward pass, where that is asked for. The first says the same of a kernel and its canonical form.
 std::optional<std::string> ill_connected(const Kernel& kernel, const Limits& limits);

@@ -4,6 +4,7 @@
 
 #include "canvas/ir/canonical.h"
 #include "canvas/sample/growth.h"
+#include "canvas/text/printer.h"
 #include "canvas/sample/mutation.h"
 #include "canvas/sample/plausible.h"
 #include "canvas/sample/superfluous.h"
@@ -13,6 +14,12 @@ namespace canvas {
 namespace {
 
 constexpr int kFruitlessTries = 2000;
+
+// How often a length is drawn: there are few short kernels, and most would come again and again.
+double length_weight(int length) {
+  constexpr double kShort[] = {0.02, 0.25, 0.7};  // of 3, 4 and 5 primitives
+  return length < 6 ? kShort[std::max(0, length - 3)] : 1;
+}
 
 }  // namespace
 
@@ -37,14 +44,16 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
                         std::to_string(limits_.min_reach));
   }
   limits_.check_plausibility();
+  for (int length = std::max(3, limits_.min_primitives); length <= limits_.max_primitives; ++length)
+    lengths_.push_back(length_weight(length));
+  spending_.emplace(layers_, budget_, signature_.per_position());
   for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
 }
 
 std::optional<Sample> Sampler::draw(Random& random) {
   ++counts_["tried"];
-  const auto span = static_cast<size_t>(limits_.max_primitives - std::max(3, limits_.min_primitives) + 1);
-  const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.below(span));
-  return judge(Growth(Builder(signature_), limits_, random).grow(length, "kernel"));
+  const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.weighted(lengths_));
+  return judge(Growth(Builder(signature_), limits_, random, &*spending_).grow(length, "kernel"));
 }
 
 std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
@@ -57,8 +66,14 @@ std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
 
 std::optional<Sample> Sampler::judge(const Kernel& grown) {
   // What is cheap and turns down many goes first.
-  if ((limits_.concise && superfluous(grown)) || ill_connected(grown, limits_)) {
+  if (limits_.concise) if (auto r = superfluous(grown)) {
     ++counts_["implausible"];
+    ++counts_[std::string("R ")+r];
+    return std::nullopt;
+  }
+  if (auto r = ill_connected(grown, limits_)) {
+    ++counts_["implausible"];
+    ++counts_["R "+r->substr(0,30)];
     return std::nullopt;
   }
   const Canonical form = canonical(grown);
@@ -66,10 +81,12 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
   std::string identity = hash_of(form);
   if (seen_.count(identity)) {
     ++counts_["duplicate"];
+    ++counts_["D " + std::to_string(100+kernel.length())];
     return std::nullopt;
   }
   if (kernel.length() < limits_.min_primitives || untrainable(kernel, limits_)) {
     ++counts_["implausible"];
+    ++counts_["R un" + untrainable(kernel, limits_)->substr(0,9)+untrainable(kernel, limits_)->substr(13)];
     return std::nullopt;
   }
   double missed = least_miss_;
@@ -77,6 +94,7 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
     if (refusal_.empty() || missed < least_miss_) refusal_ = fault->str();
     least_miss_ = std::min(least_miss_, missed);
     ++counts_["over_budget"];
+    { std::string f; for (char c : fault->str().substr(0, 200)) if (!isdigit(c) && c != '.') f += c; ++counts_["B " + f.substr(0, 70)]; if (getenv("SHOWB")) fprintf(stderr, "%s\n%s\n", fault->str().c_str(), print(kernel).c_str()); }
     return std::nullopt;
   }
   if (fails_forward(kernel, limits_)) {
@@ -85,6 +103,7 @@ std::optional<Sample> Sampler::judge(const Kernel& grown) {
   }
   seen_.insert(identity);
   ++counts_["kept"];
+    ++counts_["K " + std::to_string(100+kernel.length())];
   Kernel named = kernel.renamed("k" + identity.substr(0, 8));
   return Sample{std::move(identity), std::move(named)};
 }

@@ -12,6 +12,7 @@
 
 #include "canvas/base/random.h"
 #include "canvas/sample/limits.h"
+#include "canvas/sample/spending.h"
 #include "canvas/solve/binding.h"
 
 namespace canvas {
@@ -45,6 +46,8 @@ class Sampler {
   Budget budget_;
   Limits limits_;
   Signature signature_;
+  std::vector<double> lengths_;  // weights of the lengths that a try may aim at, from the shortest
+  std::optional<Spending> spending_;
   std::set<std::string> seen_;
   std::map<std::string, int64_t> counts_;
   std::string refusal_;           // why the network or the budget turned down the kernel that came nearest, or ""
