@@ -6,17 +6,6 @@
 
 namespace canvas {
 
-int find_axis(const Axes& axes, const std::string& name) {
-  for (size_t i = 0; i < axes.size(); ++i) {
-    const std::string& other = axes[i].name;  // names are short and differ early: most are told apart without a call
-    if (other.size() == name.size() && (name.empty() || other[0] == name[0]) && other == name)
-      return static_cast<int>(i);
-  }
-  return -1;
-}
-
-bool has_axis(const Axes& axes, const std::string& name) { return find_axis(axes, name) >= 0; }
-
 Size volume(const Axes& axes) {
   Size result;
   for (const Axis& axis : axes) result = result * axis.size;

@@ -25,8 +25,16 @@ struct Axis {
 using Axes = std::vector<Axis>;
 
 // Position of the axis `name`, or -1.
-int find_axis(const Axes& axes, const std::string& name);
-bool has_axis(const Axes& axes, const std::string& name);
+inline int find_axis(const Axes& axes, const std::string& name) {
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const std::string& other = axes[i].name;  // names are short and differ early: most are told apart without a call
+    if (other.size() != name.size()) continue;
+    if (name.size() == 1 ? other[0] == name[0] : (name.empty() || other[0] == name[0]) && other == name)
+      return static_cast<int>(i);
+  }
+  return -1;
+}
+inline bool has_axis(const Axes& axes, const std::string& name) { return find_axis(axes, name) >= 0; }
 // Product of all sizes.
 Size volume(const Axes& axes);
 // "[C, h = 3, H = H/s]": an axis whose size starts with its own name prints as the size alone.

@@ -91,7 +91,7 @@ class NormalOrder {
       place[static_cast<size_t>(value)] = *added;
       program.origin.push_back(origin_[static_cast<size_t>(value)]);
     }
-    program.nodes = builder.nodes();
+    program.nodes = std::move(builder).nodes();
     return program;
   }
 

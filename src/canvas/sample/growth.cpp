@@ -12,11 +12,12 @@ namespace canvas {
 
 namespace {
 
-constexpr int kAttempts = 16;  // draws before a closing step is taken instead
-constexpr int kRewinds = 6;    // times that a dead end is left by taking steps back
-constexpr int kTakenBack = 3;  // steps, each time
+constexpr int kAttempts = 16;      // draws before a closing step is taken instead
+constexpr int kTightAttempts = 4;  // where every step must bring the end nearer, which few do
+constexpr int kRewinds = 6;        // times that a dead end is left by taking steps back
+constexpr int kTakenBack = 3;      // steps, each time
 // Rules that a later step can still put right are broken now and then, so that growth reaches all that is plausible.
-constexpr double kBroken = 1.0 / 64;
+constexpr double kBroken = 1.0 / 256;
 // How often a way shorter than the bound's is searched for, which is some ten times as dear.
 constexpr double kSearched = 1.0 / 16;
 
@@ -83,7 +84,8 @@ void Growth::learn() {
   next.weighted += node.primitive && node.primitive->weighted();
   for (const AxisItem& item : node.attributes.items) {
     const int axis = find_axis(builder_.signature().from, item.axis);
-    if (axis >= 0 && node.primitive->is(kPads) && (!item.made.empty() || !node.attributes.per.empty())) next.seen |= 1u << axis;
+    if (axis >= 0 && node.primitive->is(kPads) && (!item.made.empty() || !node.attributes.per.empty()))
+      next.seen |= 1u << axis;
   }
   for (const Axis& axis : node.axes) {
     for (int v = kFirstDynamic; v < builder_.variables().count(); ++v)
@@ -126,9 +128,11 @@ Kernel Growth::grow(int length, const std::string& name) {
     const int remaining = length - (count() - 1);
     const bool done = complete();
     if (done && !missing() && (remaining <= 0 || random_.chance(0.3))) break;
+    tight_ = !done && remaining <= Closing(builder_, limits_.weights).bound();
+    const int attempts = tight_ && !missing() ? kTightAttempts : kAttempts;
     bool grown = false;
-    for (int attempt = 0; attempt < kAttempts && remaining > 0 && !grown; ++attempt) {
-      urgent_ = missing() && attempt * 2 > kAttempts;
+    for (int attempt = 0; attempt < attempts && remaining > 0 && !grown; ++attempt) {
+      urgent_ = missing() && (tight_ || attempt * 2 > attempts);
       grown = try_action(remaining);
     }
     if (grown) continue;
@@ -139,7 +143,7 @@ Kernel Growth::grow(int length, const std::string& name) {
     close_step(remaining);
     if (limits_.concise && superfluous_at_end(builder_.nodes()) && rewind()) continue;
   }
-  auto kernel = builder_.finish(name);
+  auto kernel = std::move(builder_).finish(name);
   require(static_cast<bool>(kernel), "a grown kernel does not verify");
   return std::move(*kernel);
 }
@@ -149,28 +153,34 @@ bool Growth::try_action(int remaining) {
   const Primitive& primitive = *primitives()[random_.weighted(look_around ? window_weights_ : weights_)];
   // One weighted primitive is kept back for the closing contraction.
   if (primitive.weighted() && known_.back().weighted + 1 >= limits_.max_weighted) return false;
-  return primitive.arity == 1 ? try_unary(primitive, remaining) : try_join(primitive, remaining);
+  if (primitive.arity > 1) return try_join(primitive, remaining);
+  return !(tight_ && primitive.is(kPointwise)) && try_unary(primitive, remaining);
 }
 
-// A mix of all that the loose values hold, as the closing would have it; with room for a step more, windows go before.
+// With the closing's mixes ahead: of each loose value that no other one takes in. With room for a step more, windows go before.
 bool Growth::affordable(int slack) {
-  Spending::Step ahead;
+  ahead_.clear();
   for (int value : loose_) {
-    const Open state = open(builder_.axes(value), builder_.signature());
+    const Axes& axes = builder_.axes(value);
+    const Open state = open(axes, builder_.signature());
     if (!state.channels || state.is_result) continue;
+    const bool taken_in = std::any_of(loose_.begin(), loose_.end(), [&](int other) {
+      const Axes& larger = builder_.axes(other);
+      return other != value && subset(axes, larger) && (larger.size() > axes.size() || other < value);
+    });
+    if (taken_in) continue;
     Size mixed;
-    for (const Axis& axis : builder_.axes(value)) {
+    for (const Axis& axis : axes) {
       if (axis.role == Role::kChannel || (axis.role == Role::kWindow && slack < 1)) mixed = mixed * axis.size;
     }
     const Size result = builder_.signature().channel().size;
     if (mixed == result) continue;
     const Size weights = mixed * result;
     if (!weights.valid()) return false;
-    ahead.params = spending_->place(weights);
-    ahead.flops = spending_->place(Size::constant(2) * mixed * volume(builder_.signature().to));
-    break;
+    ahead_.push_back(
+        {spending_->place(Size::constant(2) * mixed * volume(builder_.signature().to)), spending_->place(weights)});
   }
-  return spending_->affordable(spent_, ahead);
+  return spending_->affordable(spent_, ahead_);
 }
 
 bool Growth::blocked() {
@@ -202,6 +212,8 @@ bool Growth::keep_if_closable(int remaining) {
 bool Growth::try_unary(const Primitive& primitive, int remaining) {
   const bool branch = random_.chance(0.2);
   const int value = branch ? static_cast<int>(random_.below(builder_.nodes().size())) : random_.pick(loose_);
+  const bool wider = branch && std::find(loose_.begin(), loose_.end(), value) == loose_.end();
+  if (wider && static_cast<int>(loose_.size()) >= limits_.max_width) return false;
   const Primitive* before = builder_.nodes()[static_cast<size_t>(value)].primitive;
   if (before && primitive.is(kPointwise) && before->is(kPointwise) && before->arity == 1) return false;
   if (before && primitive.initial == Initial::kOne && before->is(kLinear) && before->weighted()) return false;
@@ -223,9 +235,8 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
   std::vector<int> partners;
   for (int value = 0; value < count(); ++value) {
     if (value == left) continue;
-    const bool fits = primitive.is(kPointwise)
-                          ? joinable(builder_.axes(left), builder_.axes(value))
-                          : !choosy || offers({left, value}) || offers({value, left});
+    const bool fits = primitive.is(kPointwise) ? joinable(builder_.axes(left), builder_.axes(value))
+                                               : !choosy || offers({left, value}) || offers({value, left});
     if (fits) partners.push_back(value);
     if (fits && std::count(loose_.begin(), loose_.end(), value))
       partners.insert(partners.end(), 2, value);  // joining is worth more
@@ -270,7 +281,8 @@ Proposal Growth::proposal(const std::vector<int>& operands) {
   }
   std::vector<const Axes*> axes;
   for (int operand : operands) axes.push_back(&builder_.axes(operand));
-  return {std::move(axes), builder_.signature(), channel_sizes_, group_sizes_, partners_, "a" + std::to_string(count())};
+  return {std::move(axes), builder_.signature(),         channel_sizes_, group_sizes_,
+          partners_,       "a" + std::to_string(count())};
 }
 
 void Growth::add_closing(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes) {

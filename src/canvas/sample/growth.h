@@ -69,9 +69,10 @@ class Growth {
   int rewinds_ = 0;
   std::vector<double> weights_, window_weights_;
   unsigned wanted_ = 0;  // positions along which something must look around
-  bool urgent_ = false;  // nothing else fits any more
+  bool urgent_ = false;  // a step that looks around has to come now
+  bool tight_ = false;   // every step must bring the end nearer
   std::vector<Known> known_;
-  std::vector<Spending::Step> spent_;
+  std::vector<Spending::Step> spent_, ahead_;
   std::vector<int> loose_;
   std::vector<Attributes> found_;
   // What proposals refer to.

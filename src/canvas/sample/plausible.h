@@ -14,11 +14,18 @@ namespace canvas {
 // What min_reach 0 stands for.
 int least_reach(const Limits& limits, const Signature& signature);
 
+// Why a kernel is implausible: "its value % is constant", and which one. Sampling counts tries by what they fail.
+struct Reason {
+  const char* what;
+  std::string of = "";
+  std::string str() const;
+};
+
 // Why a kernel is implausible under `limits`, or nothing: by its primitives' number and what depends on what; by its moments; by a
 // forward pass, where that is asked for. The first says the same of a kernel and its canonical form.
-std::optional<std::string> ill_connected(const Kernel& kernel, const Limits& limits);
-std::optional<std::string> untrainable(const Kernel& kernel, const Limits& limits);
-std::optional<std::string> fails_forward(const Kernel& kernel, const Limits& limits);
+std::optional<Reason> ill_connected(const Kernel& kernel, const Limits& limits);
+std::optional<Reason> untrainable(const Kernel& kernel, const Limits& limits);
+std::optional<Reason> fails_forward(const Kernel& kernel, const Limits& limits);
 // All of them, in this order.
 std::optional<std::string> implausible(const Kernel& kernel, const Limits& limits);
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "canvas/base/random.h"
+#include "canvas/solve/structural.h"
 
 namespace canvas {
 
@@ -11,7 +12,7 @@ namespace {
 
 // Between two neighbours of 1, 2, 4, ... a sum a*r + b/r is smaller by 6 % at most.
 constexpr double kRoom = 1.07;
-constexpr double kRounding = 1.000001;  // of sums of floats
+constexpr double kRounding = 1 + 1e-9;
 
 double powered(double value, int exponent) {
   double result = 1;
@@ -21,18 +22,22 @@ double powered(double value, int exponent) {
 
 }  // namespace
 
-Spending::Spending(const std::vector<Layer>& layers, const Budget& budget, bool per_position)
-    : times_(per_position ? Size::variable(kT) : Size()) {
+Spending::Spending(const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
+                   const Signature& signature)
+    : times_(signature.per_position() ? Size::variable(kT) : Size()), network_(layers) {
+  simple_ = !budget.memory && !budget.each && rules.multiple_of == 1;
   for (const Layer& layer : layers) {
     layers_.push_back(layer.values());
     counts_.push_back(static_cast<double>(layer.count));
+    for (int64_t extent : layer.spatial) simple_ = simple_ && extent % layer.stride == 0;
   }
   const Cost original = total_cost(layers);
-  const auto limit = [](const std::optional<Range>& range, double whole) {
-    return range ? range->high * (range->absolute ? 1 : whole) : 0;
+  const auto amounts = [](const std::optional<Range>& range, double whole) {
+    const double unit = range && range->absolute ? 1 : whole;
+    return range ? std::optional(Range{range->low * unit, range->high * unit, true}) : std::nullopt;
   };
-  most_flops_ = limit(budget.flops, original.flops);
-  most_params_ = limit(budget.params, original.params);
+  flops_ = amounts(budget.flops, original.flops);
+  params_ = amounts(budget.params, original.params);
 }
 
 size_t Spending::Hash::operator()(const Size& size) const {
@@ -57,10 +62,12 @@ int Spending::place(const Size& count) {
     const double free = powered(static_cast<double>(1 << point % kChoices), first) *
                         powered(static_cast<double>(1 << point / kChoices), second);
     for (size_t i = 0; i < layers_.size(); ++i) {
-      double value = counts_[i] * free * static_cast<double>(count.numerator()) / static_cast<double>(count.denominator());
+      double value =
+          counts_[i] * free * static_cast<double>(count.numerator()) / static_cast<double>(count.denominator());
       for (int v = 0; v < kFirstDynamic; ++v)
-        value *= powered(static_cast<double>(std::max<int64_t>(1, layers_[i][static_cast<size_t>(v)])), count.exponent(v));
-      entry.values.push_back(static_cast<float>(value));
+        value *=
+            powered(static_cast<double>(std::max<int64_t>(1, layers_[i][static_cast<size_t>(v)])), count.exponent(v));
+      entry.values.push_back(value);
     }
   }
   entries_.push_back(std::move(entry));
@@ -69,46 +76,121 @@ int Spending::place(const Size& count) {
 
 Spending::Step Spending::step(const Node& node, const std::vector<const Axes*>& operands) {
   Step step;
-  if (most_flops_ > 0 && node.primitive->flops) step.flops = place(times_ * node.primitive->flops(operands, node));
-  if (most_params_ > 0 && node.primitive->weighted())
-    step.params = place(volume(node.primitive->parameter(*operands[0], node.attributes)));
+  if (node.primitive->flops) step.flops = place(times_ * node.primitive->flops(operands, node));
+  if (node.primitive->weighted()) step.params = place(volume(node.primitive->parameter(*operands[0], node.attributes)));
   return step;
 }
 
-bool Spending::within(const std::vector<int>& places, double high) const {
+size_t Spending::points_of(const std::vector<int>& places) const {
   size_t points = 1;
   for (int place : places) points = std::max(points, entries_[static_cast<size_t>(place)].points);
+  return points;
+}
+
+std::vector<double> Spending::sums(const std::vector<int>& places, size_t points) const {
   const size_t layers = layers_.size();
-  std::vector<float> sums(points * layers, 0);
+  std::vector<double> sums(points * layers, 0);
   for (int place : places) {
     const Entry& entry = entries_[static_cast<size_t>(place)];
-    if (entry.points == 0) continue;
-    for (size_t point = 0; point < points; ++point) {
-      const float* values = entry.values.data() + (point % entry.points) * layers;
-      float* sum = sums.data() + point * layers;
+    for (size_t point = 0; point < points && entry.points > 0; ++point) {
+      const double* values = entry.values.data() + (point % entry.points) * layers;
+      double* sum = sums.data() + point * layers;
       for (size_t i = 0; i < layers; ++i) sum[i] += values[i];
     }
   }
+  return sums;
+}
+
+bool Spending::within(const std::vector<int>& places, double high) const {
+  const size_t points = points_of(places), layers = layers_.size();
+  const std::vector<double> all = sums(places, points);
   double total = 0;
   for (size_t i = 0; i < layers; ++i) {
-    float least = sums[i];
-    for (size_t point = 1; point < points; ++point) least = std::min(least, sums[point * layers + i]);
-    total += static_cast<double>(least);
+    double least = all[i];
+    for (size_t point = 1; point < points; ++point) least = std::min(least, all[point * layers + i]);
+    total += least;
   }
   return total <= high * (points > 1 ? kRoom : kRounding);
 }
 
-bool Spending::affordable(const std::vector<Step>& steps, const Step& ahead) const {
-  const auto fits = [&](int Step::*of, double high) {
-    if (high <= 0) return true;
+bool Spending::affordable(const std::vector<Step>& steps, const std::vector<Step>& ahead) const {
+  const auto fits = [&](int Step::* of, const std::optional<Range>& range) {
+    if (!range) return true;
     std::vector<int> places;
-    for (const Step& step : steps) {
-      if (step.*of != kFree) places.push_back(step.*of);
+    for (const auto* some : {&steps, &ahead}) {
+      for (const Step& step : *some) {
+        if (step.*of != kFree) places.push_back(step.*of);
+      }
     }
-    if (ahead.*of != kFree) places.push_back(ahead.*of);
-    return within(places, high);
+    return within(places, range->high);
   };
-  return fits(&Step::params, most_params_) && fits(&Step::flops, most_flops_);
+  return fits(&Step::params, params_) && fits(&Step::flops, flops_);
+}
+
+Values Spending::values_at(size_t layer, size_t point) const {
+  Values values = layers_[layer];
+  values[kFirstDynamic] = 1 << point % kChoices;
+  values[kFirstDynamic + 1] = 1 << point / kChoices;
+  return values;
+}
+
+uint64_t Spending::whole_at(const Size& size) {
+  const auto [at, fresh] = whole_.try_emplace(size, 0);
+  for (size_t point = 0; fresh && point < kPoints; ++point) {
+    bool whole = true;
+    for (size_t i = 0; i < layers_.size() && whole; ++i) whole = size.evaluate(values_at(i, point)).has_value();
+    at->second |= uint64_t{whole} << point;
+  }
+  return at->second;
+}
+
+// What primitives ask of sizes beyond that they are whole, and that values fit 64 bits.
+bool Spending::legal(const Kernel& kernel, size_t point) const {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Values values = values_at(i, point);
+    for (const Node& node : kernel.nodes()) {
+      if (node.primitive && node.primitive->misfit && node.primitive->misfit(node, kernel.operands(node), values))
+        return false;
+    }
+  }
+  return !check_sizes(kernel, network_[0], values_at(0, point));
+}
+
+bool Spending::fits(const Kernel& kernel) {
+  if (!simple_) return false;
+  uint64_t whole = ~uint64_t{0};
+  std::vector<int> flops, params;
+  for (const Node& node : kernel.nodes()) {
+    for (const Axis& axis : node.axes) whole &= whole_at(axis.size);
+    for (const Axis& axis : node.attributes.to) whole &= whole_at(axis.size);
+    if (!node.primitive) continue;
+    const Step spent = step(node, kernel.operands(node));
+    if (spent.flops != kFree) flops.push_back(spent.flops);
+    if (spent.params != kFree) params.push_back(spent.params);
+  }
+  if (kernel.variables().count() > kFirstDynamic + 2) return false;
+  const int variables = kernel.variables().count() - kFirstDynamic;
+  const size_t points = variables == 0 ? 1 : variables == 1 ? kChoices : kPoints;
+  const std::vector<double> all_flops = sums(flops, points), all_params = sums(params, points);
+  const auto keeps = [&](const std::optional<Range>& range, const std::vector<double>& sums, size_t point) {
+    if (!range) return true;
+    double total = 0;
+    for (size_t i = 0; i < layers_.size(); ++i) total += sums[point * layers_.size() + i];
+    return total <= range->high / kRounding && total >= range->low * kRounding;
+  };
+  for (size_t point = 0; point < points; ++point) {
+    if ((whole >> point & 1) && keeps(params_, all_params, point) && keeps(flops_, all_flops, point))
+      return legal(kernel, point);
+  }
+  return false;
+}
+
+void Spending::tidy() {
+  constexpr size_t kMost = 1 << 14;
+  if (entries_.size() < kMost && whole_.size() < kMost) return;
+  entries_.clear();
+  known_.clear();
+  whole_.clear();
 }
 
 }  // namespace canvas

@@ -1,5 +1,5 @@
-// What a growing kernel costs on the network at least, so that growth leaves out what no budget holds. Counts are kept by monomial, since
-// most of a step's are known from earlier kernels. A bound, not a solver: solve/ has the last word.
+// What a growing kernel costs on the network at least, so that growth leaves out what no budget holds; and whether simple free sizes make
+// a finished one fit, which spares most the solver. Counts are kept by monomial, since most are known from earlier kernels.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "canvas/ir/primitive.h"
+#include "canvas/solve/binding.h"
 #include "canvas/solve/network.h"
 
 namespace canvas {
 
 class Spending {
  public:
-  Spending(const std::vector<Layer>& layers, const Budget& budget, bool per_position);
+  Spending(const std::vector<Layer>& layers, const Budget& budget, const Rules& rules, const Signature& signature);
 
   // The places in the table of what a step costs, or kFree.
   static constexpr int kFree = -1;
@@ -26,7 +27,13 @@ class Spending {
 
   // Whether free sizes of 1, 2, 4, ..., chosen layer by layer, keep these steps and one more below the limits; with some room for sizes
   // in between.
-  bool affordable(const std::vector<Step>& steps, const Step& ahead) const;
+  bool affordable(const std::vector<Step>& steps, const std::vector<Step>& ahead) const;
+
+  // Whether free sizes of 1, 2, 4, ..., the same on all layers, are legal and keep the budget. If not, others may.
+  bool fits(const Kernel& kernel);
+
+  // Forgets counts where there are many; the places of steps mean nothing any more.
+  void tidy();
 
  private:
   // Of each of the first two free sizes that many are tried; a third one's effect is not counted.
@@ -36,17 +43,26 @@ class Spending {
     size_t operator()(const Size& size) const;
   };
   struct Entry {
-    size_t points = 1;          // the first 1, kChoices or kPoints points tell its values apart
-    std::vector<float> values;  // by point, then by layer; for all layers of the kind
+    size_t points = 1;           // the first 1, kChoices or kPoints points tell its values apart
+    std::vector<double> values;  // by point, then by layer; for all layers of the kind
   };
+  size_t points_of(const std::vector<int>& places) const;
+  // By point, then by layer.
+  std::vector<double> sums(const std::vector<int>& places, size_t points) const;
   bool within(const std::vector<int>& places, double high) const;
+  uint64_t whole_at(const Size& size);
+  Values values_at(size_t layer, size_t point) const;
+  bool legal(const Kernel& kernel, size_t point) const;
 
   Size times_;  // how often a kernel runs
+  std::vector<Layer> network_;
   std::vector<Values> layers_;
   std::vector<double> counts_;
-  double most_flops_ = 0, most_params_ = 0;  // 0: no limit
+  bool simple_ = true;  // nothing is asked but that FLOPs and parameters of the whole network keep their limits
+  std::optional<Range> flops_, params_;  // in amounts
   std::vector<Entry> entries_;
   std::unordered_map<Size, int, Hash> known_;
+  std::unordered_map<Size, uint64_t, Hash> whole_;  // by size: the points at which it is whole on all layers
 };
 
 }  // namespace canvas

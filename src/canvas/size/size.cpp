@@ -1,7 +1,6 @@
 #include "canvas/size/size.h"
 
 #include <cstdlib>
-#include <numeric>
 
 #include "canvas/base/random.h"
 
@@ -32,33 +31,12 @@ Size Size::variable(int index, int power) {
   return size;
 }
 
-bool Size::is_constant() const { return exponents_ == std::array<int8_t, kMaxVariables>{}; }
-
 bool Size::has_dynamic() const {
   for (int variable = kFirstDynamic; variable < kMaxVariables; ++variable) {
     if (exponent(variable) != 0) return true;
   }
   return false;
 }
-
-Size Size::operator*(const Size& other) const {
-  if (!valid() || !other.valid()) return invalid_size();
-  const int64_t left = std::gcd(numerator_, other.denominator_);
-  const int64_t right = std::gcd(other.numerator_, denominator_);
-  Size size;
-  if (__builtin_mul_overflow(numerator_ / left, other.numerator_ / right, &size.numerator_) ||
-      __builtin_mul_overflow(denominator_ / right, other.denominator_ / left, &size.denominator_)) {
-    return invalid_size();
-  }
-  for (size_t i = 0; i < exponents_.size(); ++i) {
-    const int sum = exponents_[i] + other.exponents_[i];
-    if (sum < INT8_MIN || sum > INT8_MAX) return invalid_size();
-    size.exponents_[i] = static_cast<int8_t>(sum);
-  }
-  return size;
-}
-
-Size Size::operator/(const Size& other) const { return *this * other.power(-1); }
 
 Size Size::power(int exponent) const {
   if (!valid()) return *this;
@@ -86,9 +64,11 @@ Size Size::substitute(int variable, const Size& value) const {
 
 std::optional<Quotient> Size::quotient(const Values& values) const {
   if (!valid()) return std::nullopt;
+  Quotient result{numerator_, denominator_};
+  if (is_constant()) return result;
   std::array<int, kMaxVariables> powers{};
   for (size_t i = 0; i < powers.size(); ++i) powers[i] = values[i] > 0 ? exponents_[i] : 0;
-  Quotient result{numerator_, denominator_};
+  if (values[kStride] == 1) powers[kStride] = 0;
   // Extents take the stride's divisions first, each extent one before any takes a second, rounding up: H*H*W*W/s/s is H (H/s) W (W/s).
   for (bool divided = powers[kStride] < 0; divided;) {
     divided = false;
@@ -103,6 +83,7 @@ std::optional<Quotient> Size::quotient(const Values& values) const {
     }
   }
   for (size_t i = 0; i < powers.size(); ++i) {
+    if (powers[i] == 0) continue;
     int64_t& side = powers[i] > 0 ? result.top : result.bottom;
     for (int power = std::abs(powers[i]); power > 0; --power) {
       if (__builtin_mul_overflow(side, values[i], &side)) return std::nullopt;
@@ -116,7 +97,9 @@ std::optional<int64_t> Size::evaluate(const Values& values) const {
     if (exponents_[i] != 0 && values[i] <= 0) return std::nullopt;
   }
   const auto found = quotient(values);
-  if (!found || found->top % found->bottom != 0) return std::nullopt;
+  if (!found) return std::nullopt;
+  if (found->bottom == 1) return found->top;
+  if (found->top % found->bottom != 0) return std::nullopt;
   return found->top / found->bottom;
 }
 
