@@ -148,8 +148,9 @@ void bind_search(nb::module_& module) {
       [](const Kernel& kernel, const nb::kwargs& given) {
         const Limits asked = limits(given);
         asked.check_plausibility();
-        const char* reason = asked.concise ? superfluous(kernel) : nullptr;
-        return reason ? std::optional<std::string>(reason) : implausible(kernel, asked);
+        std::optional<std::string> reason;
+        if (asked.concise) reason = superfluous(kernel);
+        return reason ? reason : implausible(kernel, asked);
       },
       "kernel"_a, "limits"_a,
       "Why the sampler would pass a kernel over that it grew.\n\n"

@@ -60,10 +60,11 @@ std::vector<const Axes*> Kernel::operands(const Node& node) const {
   return axes;
 }
 
-Kernel Kernel::renamed(std::string name) const {
-  Kernel copy = *this;
-  copy.name_ = std::move(name);
-  return copy;
+Kernel Kernel::renamed(std::string name) const& { return Kernel(*this).renamed(std::move(name)); }
+
+Kernel Kernel::renamed(std::string name) && {
+  name_ = std::move(name);
+  return std::move(*this);
 }
 
 }  // namespace canvas

@@ -100,7 +100,8 @@ class Kernel {
   int length() const { return static_cast<int>(nodes_.size()) - 1; }
   // The axes of a node's operands, in order.
   std::vector<const Axes*> operands(const Node& node) const;
-  Kernel renamed(std::string name) const;
+  Kernel renamed(std::string name) const&;
+  Kernel renamed(std::string name) &&;
   // Variables of the text (or builder) that the kernel came from which its equations decided, and what they are: {"a", "K/b"}.
   const std::vector<std::pair<std::string, std::string>>& forced() const { return forced_; }
 

@@ -1,10 +1,10 @@
 #include "canvas/sample/growth.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "canvas/prims/registry.h"
 #include "canvas/sample/closing.h"
+#include "canvas/sample/connected.h"
 #include "canvas/sample/plausible.h"
 #include "canvas/sample/superfluous.h"
 
@@ -19,31 +19,9 @@ constexpr int kTakenBack = 3;      // steps, each time
 // Rules that a later step can still put right are broken now and then, so that growth reaches all that is plausible.
 constexpr double kBroken = 1.0 / 256;
 // How often a way shorter than the bound's is searched for, which is some ten times as dear.
-constexpr double kSearched = 1.0 / 16;
+constexpr double kSearched = 1.0 / 32;
 
 }  // namespace
-
-void Limits::check() const {
-  if (min_primitives < 1 || max_primitives < min_primitives || max_primitives > 64) {
-    throw ArgumentError("the number of primitives must satisfy 1 <= min_primitives <= max_primitives <= 64, got " +
-                        std::to_string(min_primitives) + " and " + std::to_string(max_primitives));
-  }
-  if (max_primitives < 3)
-    throw ArgumentError("max_primitives must be at least 3: a window, a contraction and a stride");
-  if (max_weighted < 1) throw ArgumentError("max_weighted must be at least 1, got " + std::to_string(max_weighted));
-  if (max_width < 1 || max_width > 8)
-    throw ArgumentError("max_width must be from 1 to 8, got " + std::to_string(max_width));
-  if (max_variables < 0 || max_variables > kMaxVariables - kFirstDynamic) {
-    throw ArgumentError("max_variables must be from 0 to 8, got " + std::to_string(max_variables));
-  }
-  for (const auto& [name, weight] : weights) {
-    if (!find_primitive(name)) throw ArgumentError("no primitive is called '" + name + "'; see docs/language.md");
-    if (!(weight >= 0) || !std::isfinite(weight)) throw ArgumentError("the weight of " + name + " must be 0 or more");
-  }
-  const bool any = std::any_of(primitives().begin(), primitives().end(),
-                               [&](const Primitive* primitive) { return weight_of(*primitive, weights) > 0; });
-  if (!any) throw ArgumentError("the weights forbid every primitive; give at least one a weight above 0");
-}
 
 Growth::Growth(Builder builder, const Limits& limits, Random& random, Spending* spending)
     : builder_(std::move(builder)), limits_(limits), random_(random), spending_(spending) {
@@ -58,10 +36,7 @@ Growth::Growth(Builder builder, const Limits& limits, Random& random, Spending* 
     while (builder_.variables().find(name) >= 0) name += "r";
     builder_.variables().add(name);
   }
-  const Axes& axes = builder_.signature().from;
-  for (size_t i = 0; i < axes.size() && windows > 0 && least_reach(limits, builder_.signature()) > 1; ++i) {
-    if (axes[i].role == Role::kSpatial) wanted_ |= 1u << i;
-  }
+  if (windows > 0) wanted_ = axes_to_look_along(limits, builder_.signature());
   for (base_ = 0; base_ < count(); ++base_) learn();
 }
 
@@ -82,10 +57,10 @@ void Growth::learn() {
   Known next = place > 0 ? known_.back() : Known{};
   next.partners = partners_.size();
   next.weighted += node.primitive && node.primitive->weighted();
-  for (const AxisItem& item : node.attributes.items) {
-    const int axis = find_axis(builder_.signature().from, item.axis);
-    if (axis >= 0 && node.primitive->is(kPads) && (!item.made.empty() || !node.attributes.per.empty()))
-      next.seen |= 1u << axis;
+  std::vector<const Axes*> operands;
+  for (int input : node.inputs) {
+    std::erase(loose_, input);
+    operands.push_back(&builder_.axes(input));
   }
   for (const Axis& axis : node.axes) {
     for (int v = kFirstDynamic; v < builder_.variables().count(); ++v)
@@ -93,17 +68,19 @@ void Growth::learn() {
     if (axis.role != Role::kSpatial && !has_axis(partners_, axis.name)) partners_.push_back(axis);
   }
   known_.push_back(next);
-  std::vector<const Axes*> operands;
-  for (int input : node.inputs) {
-    std::erase(loose_, input);
-    operands.push_back(&builder_.axes(input));
-  }
+  seen_.push_back(node.primitive ? looks_around(node, seen_, builder_.signature(), false) : 0);
   loose_.push_back(static_cast<int>(place));
   spent_.push_back(spending_ && node.primitive ? spending_->step(node, operands) : Spending::Step{});
 }
 
-bool Growth::put(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes) {
-  if (!builder_.add(primitive, std::move(operands), attributes)) return false;
+unsigned Growth::missing() const {
+  unsigned seen = 0;
+  for (int value : loose_) seen |= seen_[static_cast<size_t>(value)];
+  return wanted_ & ~seen;
+}
+
+bool Growth::put(const Primitive& primitive, std::vector<int> operands, Attributes attributes) {
+  if (!builder_.add(primitive, std::move(operands), std::move(attributes))) return false;
   learn();
   return true;
 }
@@ -112,6 +89,7 @@ void Growth::take_back() {
   builder_.pop();
   partners_.resize(known_.back().partners);
   known_.pop_back();
+  seen_.pop_back();
   spent_.pop_back();
   loose_ = builder_.loose();
 }
@@ -119,7 +97,7 @@ void Growth::take_back() {
 bool Growth::rewind() {
   if (rewinds_ == kRewinds || count() == base_) return false;
   ++rewinds_;
-  for (int i = 0; i < kTakenBack && count() > base_; ++i) take_back();
+  for (int i = 0; i < kTakenBack + rewinds_ && count() > base_; ++i) take_back();
   return true;
 }
 
@@ -157,29 +135,38 @@ bool Growth::try_action(int remaining) {
   return !(tight_ && primitive.is(kPointwise)) && try_unary(primitive, remaining);
 }
 
-// With the closing's mixes ahead: of each loose value that no other one takes in. With room for a step more, windows go before.
+// With the closing ahead: the mixes of loose values that no other one takes in, and the joins. With room for a step more, windows go
+// before a mix.
 bool Growth::affordable(int slack) {
+  const Signature& signature = builder_.signature();
+  const Size places = volume(signature.to) / signature.channel().size, result = signature.channel().size;
   ahead_.clear();
+  const auto spend = [&](const Size& weights) {
+    if (weights.valid())
+      ahead_.push_back({spending_->place(Size::constant(2) * weights * places), spending_->place(weights)});
+    return weights.valid();
+  };
   for (int value : loose_) {
     const Axes& axes = builder_.axes(value);
-    const Open state = open(axes, builder_.signature());
+    const Open state = open(axes, signature);
     if (!state.channels || state.is_result) continue;
     const bool taken_in = std::any_of(loose_.begin(), loose_.end(), [&](int other) {
       const Axes& larger = builder_.axes(other);
       return other != value && subset(axes, larger) && (larger.size() > axes.size() || other < value);
     });
     if (taken_in) continue;
-    Size mixed;
+    Size channels, windows;
     for (const Axis& axis : axes) {
-      if (axis.role == Role::kChannel || (axis.role == Role::kWindow && slack < 1)) mixed = mixed * axis.size;
+      if (axis.role == Role::kChannel) channels = channels * axis.size;
+      if (axis.role == Role::kWindow) windows = windows * axis.size;
     }
-    const Size result = builder_.signature().channel().size;
-    if (mixed == result) continue;
-    const Size weights = mixed * result;
-    if (!weights.valid()) return false;
-    ahead_.push_back(
-        {spending_->place(Size::constant(2) * mixed * volume(builder_.signature().to)), spending_->place(weights)});
+    const bool narrow = slack > 0 && !windows.is_one();
+    if (narrow && !spend(channels * windows)) return false;
+    const Size mixed = narrow ? channels : channels * windows;
+    if (mixed != result && !spend(mixed * result)) return false;
   }
+  for (size_t i = 1; i < loose_.size(); ++i)
+    ahead_.push_back({spending_->place(volume(signature.to)), Spending::kFree});
   return spending_->affordable(spent_, ahead_);
 }
 
@@ -196,6 +183,7 @@ bool Growth::blocked() {
 bool Growth::keep_if_closable(int remaining) {
   const auto keeps = [&] {
     if (static_cast<int>(loose_.size()) > limits_.max_width) return false;
+    if (limits_.trainable && !fit_small_layer(builder_.nodes().back().axes)) return false;
     if (limits_.concise && superfluous_at_end(builder_.nodes()) && !random_.chance(kBroken)) return false;
     const Closing closing(builder_, limits_.weights);
     int room = remaining - 1;
@@ -219,7 +207,7 @@ bool Growth::try_unary(const Primitive& primitive, int remaining) {
   if (before && primitive.initial == Initial::kOne && before->is(kLinear) && before->weighted()) return false;
   found_.clear();
   primitive.propose(proposal({value}), random_, found_);
-  if (found_.empty() || !put(primitive, {value}, random_.pick(found_))) return false;
+  if (found_.empty() || !put(primitive, {value}, taken())) return false;
   return keep_if_closable(remaining);
 }
 
@@ -251,7 +239,7 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
     std::swap(operands[0], operands[1]);
     if (!offers(operands)) return false;
   }
-  if (!put(primitive, operands, random_.pick(found_))) return false;
+  if (!put(primitive, operands, taken())) return false;
   if (builder_.nodes().back().axes.size() > 7) {
     take_back();
     return false;

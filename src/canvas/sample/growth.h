@@ -24,9 +24,8 @@ class Growth {
   Kernel grow(int length, const std::string& name);
 
  private:
-  // What growth knows of the first nodes; one entry a node.
+  // What growth knows of a node and those before it.
   struct Known {
-    unsigned seen = 0;       // positions of the signature's axes along which something looks around
     unsigned variables = 0;  // dynamic variables in use
     int weighted = 0;
     size_t partners = 0;
@@ -34,7 +33,7 @@ class Growth {
   bool complete() const;
   int count() const { return static_cast<int>(builder_.nodes().size()); }
   // Adds a node, and takes the last one back.
-  bool put(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes);
+  bool put(const Primitive& primitive, std::vector<int> operands, Attributes attributes);
   void take_back();
   void learn();
   // Takes the last few steps back for another way; false where there is none.
@@ -43,9 +42,11 @@ class Growth {
   bool try_action(int remaining);
   bool try_unary(const Primitive& primitive, int remaining);
   bool try_join(const Primitive& primitive, int remaining);
+  // One of those found, which it takes out.
+  Attributes taken() { return std::move(found_[random_.below(found_.size())]); }
   bool keep_if_closable(int remaining);
   bool affordable(int slack);
-  unsigned missing() const { return wanted_ & ~known_.back().seen; }
+  unsigned missing() const;
   // Whether closing at once would make a step superfluous.
   bool blocked();
 
@@ -68,10 +69,11 @@ class Growth {
   int base_;  // nodes that were there from the beginning
   int rewinds_ = 0;
   std::vector<double> weights_, window_weights_;
-  unsigned wanted_ = 0;  // positions along which something must look around
-  bool urgent_ = false;  // a step that looks around has to come now
-  bool tight_ = false;   // every step must bring the end nearer
-  std::vector<Known> known_;
+  unsigned wanted_ = 0;         // positions along which something must look around
+  bool urgent_ = false;         // a step that looks around has to come now
+  bool tight_ = false;          // every step must bring the end nearer
+  std::vector<Known> known_;    // by node
+  std::vector<unsigned> seen_;  // by node: along which of the input's axes it looks around
   std::vector<Spending::Step> spent_, ahead_;
   std::vector<int> loose_;
   std::vector<Attributes> found_;

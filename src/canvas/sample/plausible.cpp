@@ -6,6 +6,7 @@
 #include "canvas/analyze/flow.h"
 #include "canvas/analyze/moments.h"
 #include "canvas/lower/lower.h"
+#include "canvas/sample/connected.h"
 #include "canvas/sample/numeric.h"
 #include "canvas/solve/binding.h"
 
@@ -30,6 +31,13 @@ bool channels_mix(const std::vector<uint64_t>& from) {
   });
 }
 
+// What min_reach 0 stands for.
+int least_reach(const Limits& limits, const Signature& signature) {
+  if (limits.min_reach > 0) return limits.min_reach;
+  const int usual = signature.has_extent(kW) ? kUsualReach : 1;
+  return limits.max_reach > 0 ? std::min(usual, limits.max_reach) : usual;
+}
+
 // Values of a layer of 8 channels whose extents go past `reach` on both sides of the middle, free sizes to suit; nothing where no sizes
 // come out whole.
 std::optional<Values> small_layer(const Kernel& kernel, int reach) {
@@ -51,12 +59,6 @@ std::optional<Values> small_layer(const Kernel& kernel, int reach) {
 
 }  // namespace
 
-int least_reach(const Limits& limits, const Signature& signature) {
-  if (limits.min_reach > 0) return limits.min_reach;
-  const int usual = signature.has_extent(kW) ? kUsualReach : 1;
-  return limits.max_reach > 0 ? std::min(usual, limits.max_reach) : usual;
-}
-
 void Limits::check_plausibility() const {
   if (min_weighted < 0 || min_weighted > max_weighted) {
     throw ArgumentError("min_weighted must be from 0 to max_weighted, got " + std::to_string(min_weighted) + " and " +
@@ -68,6 +70,24 @@ void Limits::check_plausibility() const {
                         ", or be 0 (the usual least, no most), got " + std::to_string(min_reach) + " and " +
                         std::to_string(max_reach));
   }
+}
+
+unsigned axes_to_look_along(const Limits& limits, const Signature& signature) {
+  unsigned axes = 0;
+  for (size_t i = 0; i < signature.from.size() && least_reach(limits, signature) > 1; ++i)
+    axes |= unsigned{signature.from[i].role == Role::kSpatial} << i;
+  return axes;
+}
+
+bool fit_small_layer(const Axes& axes) {
+  return std::all_of(axes.begin(), axes.end(), [](const Axis& axis) {
+    const Size& size = axis.size;
+    if (axis.role == Role::kSpatial || size.has_dynamic()) return true;
+    int64_t top = size.numerator(), bottom = size.denominator();
+    for (int power = size.exponent(kC) + size.exponent(kK); power != 0; power += power > 0 ? -1 : 1)
+      (power > 0 ? top : bottom) *= kChannels;
+    return top % bottom == 0;
+  });
 }
 
 std::string Reason::str() const {
@@ -85,6 +105,10 @@ std::optional<Reason> ill_connected(const Kernel& kernel, const Limits& limits) 
   if (!limits.full_flow && !limits.live && reach <= 1 && limits.max_reach == 0) return std::nullopt;
   const auto values = small_layer(kernel, std::max(reach, limits.max_reach));
   if (!values) return Reason{kNoLayer};
+  if (reach <= kUsualReach && limits.max_reach == 0 &&
+      surely_connected(kernel, axes_to_look_along(limits, kernel.signature()))) {
+    return std::nullopt;
+  }
   const Flow found = flow(lower(kernel), kernel.signature(), *values);
   if (!found.reach.empty()) {
     const auto [narrowest, widest] = std::minmax_element(found.reach.begin(), found.reach.end());

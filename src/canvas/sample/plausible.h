@@ -11,8 +11,11 @@
 
 namespace canvas {
 
-// What min_reach 0 stands for.
-int least_reach(const Limits& limits, const Signature& signature);
+// The input's axes of positions, as bits, along which a kernel must look around.
+unsigned axes_to_look_along(const Limits& limits, const Signature& signature);
+
+// False where some size that has no free variable in it cannot be whole on the small layer that plausibility is judged on.
+bool fit_small_layer(const Axes& axes);
 
 // Why a kernel is implausible: "its value % is constant", and which one. Sampling counts tries by what they fail.
 struct Reason {

@@ -56,7 +56,10 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
 std::optional<Sample> Sampler::draw(Random& random) { return accept(attempt(random, *spending_)); }
 
 std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
-  const auto child = mutated(parent, limits_, random);
+  return consider(mutated(parent, limits_, random));
+}
+
+std::optional<Sample> Sampler::consider(const std::optional<Kernel>& child) {
   return accept(child ? judge(*child, *spending_) : Judged{"illegal"});
 }
 
@@ -70,7 +73,9 @@ Sampler::Judged Sampler::attempt(Random& random, Spending& spending) const {
 
 Sampler::Judged Sampler::judge(const Kernel& grown, Spending& spending) const {
   // What is cheap and turns down many goes first.
-  if (const char* reason = limits_.concise ? superfluous(grown) : nullptr) return {"implausible", reason};
+  if (limits_.concise) {
+    if (auto reason = superfluous(grown)) return {"implausible", std::move(*reason)};
+  }
   if (const auto reason = ill_connected(grown, limits_)) return {"implausible", reason->what};
   Canonical form = canonical(grown);
   Judged judged{"kept", "", digest_of(form)};
@@ -95,7 +100,7 @@ std::optional<Sample> Sampler::accept(Judged judged) {
   ++counts_["tried"];
   if (judged.kernel && !seen_.insert(judged.identity).second) judged = {"duplicate"};
   ++counts_[judged.fate];
-  if (*judged.reason) ++reasons_[judged.reason];
+  if (!judged.reason.empty()) ++reasons_[judged.reason];
   if (!judged.refusal.empty() && (refusal_.empty() || judged.missed < least_miss_)) {
     refusal_ = std::move(judged.refusal);
     least_miss_ = std::min(least_miss_, judged.missed);

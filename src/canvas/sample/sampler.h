@@ -37,7 +37,7 @@ class Sampler {
   // What became of one try, but for whether its kernel was there before.
   struct Judged {
     const char* fate;         // a key of counts(): "kept" where nothing speaks against it
-    const char* reason = "";  // of an implausible one
+    std::string reason = "";  // of an implausible one
     Digest identity = {};
     std::optional<Kernel> kernel = {};  // of one to be kept
     std::string refusal = "";           // of one that the network or the budget turned down
@@ -47,6 +47,8 @@ class Sampler {
   // the tries.
   Judged attempt(Random& random, Spending& spending) const;
   std::optional<Sample> accept(Judged judged);
+  // One try with a kernel made elsewhere, or with none where making it failed. The kernel serves the layers.
+  std::optional<Sample> consider(const std::optional<Kernel>& child);
   Spending spending() const;
 
   // How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.

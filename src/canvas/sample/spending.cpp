@@ -70,6 +70,7 @@ int Spending::place(const Size& count) {
       entry.values.push_back(value);
     }
   }
+  held_ += entry.values.size();
   entries_.push_back(std::move(entry));
   return at->second;
 }
@@ -186,8 +187,9 @@ bool Spending::fits(const Kernel& kernel) {
 }
 
 void Spending::tidy() {
-  constexpr size_t kMost = 1 << 14;
-  if (entries_.size() < kMost && whole_.size() < kMost) return;
+  constexpr size_t kMostValues = 1 << 21, kMostSizes = 1 << 17;  // 16 MB, and some 10
+  if (held_ < kMostValues && whole_.size() < kMostSizes) return;
+  held_ = 0;
   entries_.clear();
   known_.clear();
   whole_.clear();

@@ -61,6 +61,7 @@ class Spending {
   bool simple_ = true;  // nothing is asked but that FLOPs and parameters of the whole network keep their limits
   std::optional<Range> flops_, params_;  // in amounts
   std::vector<Entry> entries_;
+  size_t held_ = 0;  // values in them
   std::unordered_map<Size, int, Hash> known_;
   std::unordered_map<Size, uint64_t, Hash> whole_;  // by size: the points at which it is whole on all layers
 };

@@ -192,7 +192,10 @@ class Finder {
 
 }  // namespace
 
-const char* superfluous(const Kernel& kernel) { return Finder(kernel.nodes()).everywhere(); }
+std::optional<std::string> superfluous(const Kernel& kernel) {
+  const char* reason = Finder(kernel.nodes()).everywhere();
+  return reason ? std::optional<std::string>(reason) : std::nullopt;
+}
 
 const char* superfluous_at_end(const std::vector<Node>& nodes) { return Finder(nodes).at_end(); }
 
