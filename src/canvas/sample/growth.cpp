@@ -105,7 +105,8 @@ Kernel Growth::grow(int length, const std::string& name) {
   while (true) {
     const int remaining = length - (count() - 1);
     const bool done = complete();
-    if (done && !missing() && (remaining <= 0 || random_.chance(0.3))) break;
+    const bool lacks = done && (missing() || (spending_ && !spending_->enough(spent_)));
+    if (done && !lacks && (remaining <= 0 || random_.chance(0.3))) break;
     tight_ = !done && remaining <= Closing(builder_, limits_.weights).bound();
     const int attempts = tight_ && !missing() ? kTightAttempts : kAttempts;
     bool grown = false;
@@ -115,7 +116,7 @@ Kernel Growth::grow(int length, const std::string& name) {
     }
     if (grown) continue;
     if (done) {
-      if (missing() && rewind()) continue;
+      if (lacks && rewind()) continue;
       break;
     }
     close_step(remaining);

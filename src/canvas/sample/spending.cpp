@@ -102,7 +102,7 @@ std::vector<double> Spending::sums(const std::vector<int>& places, size_t points
   return sums;
 }
 
-bool Spending::within(const std::vector<int>& places, double high) const {
+double Spending::least(const std::vector<int>& places) const {
   const size_t points = points_of(places), layers = layers_.size();
   const std::vector<double> all = sums(places, points);
   double total = 0;
@@ -111,7 +111,7 @@ bool Spending::within(const std::vector<int>& places, double high) const {
     for (size_t point = 1; point < points; ++point) least = std::min(least, all[point * layers + i]);
     total += least;
   }
-  return total <= high * (points > 1 ? kRoom : kRounding);
+  return total;
 }
 
 bool Spending::affordable(const std::vector<Step>& steps, const std::vector<Step>& ahead) const {
@@ -123,9 +123,21 @@ bool Spending::affordable(const std::vector<Step>& steps, const std::vector<Step
         if (step.*of != kFree) places.push_back(step.*of);
       }
     }
-    return within(places, range->high);
+    return least(places) <= range->high * (points_of(places) > 1 ? kRoom : kRounding);
   };
   return fits(&Step::params, params_) && fits(&Step::flops, flops_);
+}
+
+bool Spending::enough(const std::vector<Step>& steps) const {
+  const auto reaches = [&](int Step::* of, const std::optional<Range>& range) {
+    if (!range || range->low <= 0) return true;
+    std::vector<int> places;
+    for (const Step& step : steps) {
+      if (step.*of != kFree) places.push_back(step.*of);
+    }
+    return points_of(places) > 1 || least(places) >= range->low;
+  };
+  return reaches(&Step::params, params_) && reaches(&Step::flops, flops_);
 }
 
 Values Spending::values_at(size_t layer, size_t point) const {

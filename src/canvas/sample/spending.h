@@ -29,6 +29,9 @@ class Spending {
   // in between.
   bool affordable(const std::vector<Step>& steps, const std::vector<Step>& ahead) const;
 
+  // Whether they can reach the budget's floors.
+  bool enough(const std::vector<Step>& steps) const;
+
   // Whether free sizes of 1, 2, 4, ..., the same on all layers, are legal and keep the budget. If not, others may.
   bool fits(const Kernel& kernel);
 
@@ -49,7 +52,8 @@ class Spending {
   size_t points_of(const std::vector<int>& places) const;
   // By point, then by layer.
   std::vector<double> sums(const std::vector<int>& places, size_t points) const;
-  bool within(const std::vector<int>& places, double high) const;
+  // All layers' sums, at each layer's least point.
+  double least(const std::vector<int>& places) const;
   uint64_t whole_at(const Size& size);
   Values values_at(size_t layer, size_t point) const;
   bool legal(const Kernel& kernel, size_t point) const;
