@@ -105,7 +105,8 @@ Kernel Growth::grow(int length, const std::string& name) {
   while (true) {
     const int remaining = length - (count() - 1);
     const bool done = complete();
-    const bool lacks = done && (missing() || (spending_ && !spending_->enough(spent_)));
+    const bool lacks =
+        done && (missing() || count() - 1 < limits_.min_primitives || (spending_ && !spending_->enough(spent_)));
     if (done && !lacks && (remaining <= 0 || random_.chance(0.3))) break;
     tight_ = !done && remaining <= Closing(builder_, limits_.weights).bound();
     const int attempts = tight_ && !missing() ? kTightAttempts : kAttempts;
