@@ -9,6 +9,7 @@ namespace {
 // A result of this many axes or nodes is past anything useful and would only slow the rest down.
 constexpr size_t kMostAxes = 16;
 constexpr size_t kMostNodes = 4096;
+constexpr size_t kUsualNodes = 14;  // place for which is made at once
 
 std::string unused_name(const std::vector<Node>& nodes) {
   for (size_t number = nodes.size();; ++number) {
@@ -114,6 +115,7 @@ std::optional<Fault> check_signature(const Signature& signature, const Variables
 
 Builder::Builder(Signature signature, Variables variables)
     : signature_(std::move(signature)), variables_(std::move(variables)) {
+  nodes_.reserve(kUsualNodes);
   nodes_.push_back({nullptr, {}, {}, signature_.from, signature_.input});
 }
 

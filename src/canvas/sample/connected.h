@@ -8,9 +8,8 @@
 
 namespace canvas {
 
-// Along which of the input's axes, as bits, a step's result looks around, where `seen` says that of the values before. `surely`: leaves out
-// neighbourhoods that are spread over channels, since few channels cannot hold them all.
-unsigned looks_around(const Node& node, const std::vector<unsigned>& seen, const Signature& signature, bool surely);
+// Along which of the input's axes, as bits, a step's result looks around, where `seen` says that of the values before.
+unsigned looks_around(const Node& node, const std::vector<unsigned>& seen, const Signature& signature);
 
 // Whether, without doubt, every output depends on every input channel, on every parameter, and on at least three positions along each of
 // the axes `wanted`.

@@ -68,7 +68,7 @@ void Growth::learn() {
     if (axis.role != Role::kSpatial && !has_axis(partners_, axis.name)) partners_.push_back(axis);
   }
   known_.push_back(next);
-  seen_.push_back(node.primitive ? looks_around(node, seen_, builder_.signature(), false) : 0);
+  seen_.push_back(node.primitive ? looks_around(node, seen_, builder_.signature()) : 0);
   loose_.push_back(static_cast<int>(place));
   spent_.push_back(spending_ && node.primitive ? spending_->step(node, operands) : Spending::Step{});
 }
