@@ -26,7 +26,7 @@ from rich.table import Table
 
 import canvas
 import canvas.study
-from canvas import latency
+from canvas import latency, roofline
 from canvas.data import Data, load_data
 from canvas.models import resnet8
 from canvas.report import write_report
@@ -127,7 +127,7 @@ def measured(folder: Path, kernel: canvas.Kernel | None, data: Data, original: t
         "accuracies": accuracies,
         "latency_ms": timing.median_ms,
         "latency_ratio": timing.ratio,
-        "flops": latency.flops(networks[0], example[:1]),
+        "flops": roofline.flops(networks[0], example[:1]),
         "params": sum(p.numel() for p in networks[0].parameters()),
     }
 

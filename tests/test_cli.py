@@ -96,6 +96,24 @@ def test_sample_draws_the_landscape_with_the_zoo_in_it(capsys, tmp_path):
     assert not re.search(r"<script[^>]*src=", page), "it opens offline"
 
 
+def test_doctor_says_what_is_here_and_how_to_get_the_rest(capsys, monkeypatch, tmp_path):
+    from canvas import backends
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CANVAS_DATA", str(tmp_path))
+    monkeypatch.setattr(backends.OpenVino, "packages", ("no_such_package",))
+    (tmp_path / "canvas" / "cost").mkdir(parents=True)
+    (tmp_path / "canvas" / "cost" / "eager-2.json").touch()
+    (tmp_path / "data_batch_1.bin").touch()
+    rows = {row["what"]: row for row in printed(capsys, "doctor")}
+    assert rows["backend openvino"]["found"] is None
+    assert rows["backend openvino"]["hint"] == "pip install 'canvas-kas[openvino]'"
+    assert rows["cost model eager"]["found"] == "threads: 2"
+    assert rows["cost model inductor"]["hint"] == "canvas calibrate --backend inductor"
+    assert rows["data cifar10"]["found"] == str(tmp_path) and "CANVAS_DATA" in rows["data cifar100"]["hint"]
+    assert main(["doctor"]) == 0 and "pip install 'canvas-kas[openvino]'" in capsys.readouterr().out
+
+
 def test_rediscover_counts_tries(capsys):
     limits = [f"--limit={name}" for name in ("max_primitives=4", "shift=0", "split=0", "add=0", "mul=0")]
     found = printed(capsys, "rediscover", "dense", "--samples", "40", "--seeds", "2", "--workers", "1", *limits)

@@ -11,14 +11,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from canvas import backends, latency, zoo
+from canvas import backends, latency, roofline, zoo
 from canvas.backends import BACKENDS
 from canvas.errors import ImplausibleTiming, UserError, WrongOutput
 from canvas.example import fresh
 from canvas.folding import fold
-from canvas.latency import compare, fixed_threads, flops, interval, machine_lock, peak_flops
+from canvas.latency import compare, interval, machine_lock, quickest
 from canvas.layers import replace
 from canvas.models import resnet8
+from canvas.roofline import fixed_threads, flops, peak_bandwidth, peak_flops
 
 EXAMPLE = torch.zeros(4, 1, 28, 28)
 SEPARABLE = zoo()["depthwise_separable"]
@@ -60,16 +61,31 @@ def test_outputs_are_checked_before_any_time_is_taken():
 
 
 def test_a_figure_beyond_the_machine_is_refused(monkeypatch):
-    monkeypatch.setattr(latency, "_PEAKS", {})
-    monkeypatch.setattr(latency, "_measured_peak", lambda *_: 1e6)
-    with pytest.raises(ImplausibleTiming, match=r"GFLOP/s; this machine's matrix product reaches 0.001 GFLOP/s"):
+    monkeypatch.setattr(roofline, "peak_flops", lambda *_: 1e6)
+    with pytest.raises(
+        ImplausibleTiming, match=r"FLOPs: this machine's matrix product reaches 0.001 GFLOP/s on 1 threads"
+    ):
         compare(resnet8(), resnet8(), EXAMPLE, seconds=0.05)
 
 
 def test_the_peak_is_measured_again_before_a_figure_is_refused(monkeypatch):
-    monkeypatch.setattr(latency, "_PEAKS", {(1, "cpu", "torch.float32"): 1.0})
+    key = ("flops", 1, "cpu", "torch.float32")
+    monkeypatch.setattr(roofline, "_SEEN", {key: 1.0})
     compare(resnet8(), resnet8(), EXAMPLE, seconds=0.05)
-    assert latency._PEAKS[1, "cpu", "torch.float32"] > 1e8
+    assert roofline._SEEN[key] > 1e8
+
+
+def test_writing_takes_its_time_too(monkeypatch):
+    class Repeat(nn.Module):
+        def forward(self, x):
+            return x.expand(4096, *x.shape)
+
+    monkeypatch.setattr(
+        roofline, "_SEEN", {("bytes", 1, "cpu", 2**24): 1e3, ("flops", 1, "cpu", "torch.float32"): 1e12}
+    )
+    bound = roofline.floor(Repeat(), torch.zeros(1024), 1, torch.device("cpu"))
+    assert bound.seconds == pytest.approx(4096 * 1024 * 4 / 1e3)
+    assert bound.reason == "1.68e+07 bytes of outputs: this machine copies 1e-06 GB/s"
 
 
 @pytest.mark.parametrize(("noise", "windows"), [(0.01, 1), (0.5, latency.WINDOWS)])
@@ -86,6 +102,57 @@ def test_windows_are_added_until_the_interval_is_narrow(monkeypatch, noise, wind
     assert len(times[0]) == len(times[1]) == sum(counts[1:]) and counts[1] >= latency.LEAST_ROUNDS
 
 
+def test_a_window_in_which_the_machine_was_busier_is_taken_again(monkeypatch):
+    baselines = iter([0.05, 0.05, 0.08, 0.05, 0.05, 0.05])
+    draw = random.Random(0)
+
+    def window(runs, example, generator, rounds, device):
+        baseline = next(baselines)
+        return [draw.uniform(0.5, 1.5) * baseline for _ in range(rounds)], [baseline] * rounds
+
+    monkeypatch.setattr(latency, "_window", window)
+    _, baseline = latency._measured([], EXAMPLE, None, 1.0, torch.device("cpu"), math.inf)
+    assert set(baseline) == {0.05} and next(baselines) == 0.05, (
+        "one for warming up, three that count, one that does not"
+    )
+    assert next(baselines, None) is None
+
+
+def test_auto_takes_the_quickest_backend_for_each(monkeypatch):
+    class Slow:
+        name = "onnxruntime"
+
+        def reset(self):
+            pass
+
+        def prepare(self, model, example):
+            seconds = {"dense": 0.0, "slow": 0.02}[model.title]
+            return lambda x: (time.sleep(seconds), model(x))[1]
+
+    class Refuses(Slow):
+        def prepare(self, model, example):
+            raise RuntimeError("not this network")
+
+    class Titled(Wait):
+        def __init__(self, title, seconds):
+            super().__init__(seconds)
+            self.title = title
+
+        def extra_repr(self):
+            return self.title
+
+    monkeypatch.setattr(latency, "_QUICKEST", {})
+    monkeypatch.setitem(BACKENDS, "onnxruntime", Slow())
+    monkeypatch.setitem(BACKENDS, "openvino", Refuses())
+    monkeypatch.setattr(BACKENDS["eager"], "prepare", lambda model, x: lambda y: (time.sleep(0.01), y)[1])
+    timing = compare(Titled("dense", 0.0), Titled("slow", 0.0), EXAMPLE, "auto", seconds=0.05)
+    assert (timing.backend, timing.baseline_backend) == ("onnxruntime", "eager") and timing.ratio < 0.5
+    monkeypatch.setitem(BACKENDS, "eager", Refuses())
+    monkeypatch.setitem(BACKENDS, "onnxruntime", Refuses())
+    with pytest.raises(UserError, match=r"no backend takes the network: eager: .*not this network"):
+        quickest(Titled("new", 0.0), EXAMPLE, 1)
+
+
 def test_waiting_for_the_processor_is_subtracted_and_sleeping_is_not(monkeypatch):
     if not os.path.exists("/proc/thread-self/schedstat"):
         pytest.skip("this system does not tell how long a thread waited")
@@ -96,10 +163,10 @@ def test_waiting_for_the_processor_is_subtracted_and_sleeping_is_not(monkeypatch
         os.sched_setaffinity(0, {min(cores)})
         hog.start()
         start, used = time.perf_counter(), time.thread_time()
-        measured = latency._seconds(_work, 0.2, torch.device("cpu"))
+        measured = latency.seconds_of(_work, 0.2, torch.device("cpu"))
         wall, used = time.perf_counter() - start, time.thread_time() - used
         assert wall > 0.25 and used <= measured + 1e-3 <= used + 0.02
-        assert latency._seconds(time.sleep, 0.1, torch.device("cpu")) > 0.09
+        assert latency.seconds_of(time.sleep, 0.1, torch.device("cpu")) > 0.09
     finally:
         os.sched_setaffinity(0, cores)
         hog.kill()
@@ -196,7 +263,7 @@ def test_a_killed_holder_lets_go(tmp_path, monkeypatch):
 def test_flops_are_two_for_each_multiply_and_add():
     assert flops(nn.Conv2d(4, 6, 3, padding=1), torch.zeros(2, 4, 5, 5)) == 2 * 2 * 6 * 4 * 9 * 25
     assert flops(nn.Conv2d(4, 4, 3, padding=1, groups=4), torch.zeros(1, 4, 5, 5)) == 2 * 4 * 9 * 25
-    assert peak_flops(1, torch.device("cpu")) > 1e8
+    assert peak_flops(1, torch.device("cpu")) > 1e8 and peak_bandwidth(1, torch.device("cpu"), 1) > 1e7
 
 
 def settled(model):

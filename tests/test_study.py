@@ -114,6 +114,15 @@ def test_over_the_latency_budget_is_pruned(tmp_path):
     assert {trial.state for trial in study.trials} == {"pruned", "complete"}
 
 
+def test_a_prediction_over_the_latency_budget_ends_a_candidate_before_it_is_measured(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS, budget=_core.Budget(latency=0.6))
+    study.run(evaluations.predicting, candidates=16, workers=2, progress=False)
+    ends = {"", "latency is predicted to be", "latency is"}
+    assert {trial.reason.split(" 0.")[0].split(" 1.")[0] for trial in study.trials} == ends
+    for trial in study.trials:
+        assert ("latency_ratio" in trial.metrics) == ("predicted" not in trial.reason)
+
+
 def test_front_is_what_nobody_beats(tmp_path):
     study = Study(tmp_path / "study.db", LAYERS, objectives=("accuracy", "latency", "flops"))
     assert study.front() == [] and study.best is None

@@ -3,11 +3,13 @@
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from canvas import zoo
+from canvas.cost_model import FIGURES, KINDS, CostModel, default_path
 from canvas.data import Data, Images
 from canvas.errors import Diverged, UserError
 from canvas.models import resnet8
@@ -155,3 +157,19 @@ def test_train_and_time_starts_from_the_weights_that_it_is_given():
     expected = accuracy(model, stripes(100).normalise(stripes(100).split()[1].images), stripes(100).split()[1].labels)
     assert 0 <= evaluate(None, seed=0)["accuracy"] - expected + 1 <= 2  # it ran on a copy
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_train_and_time_predicts_first_where_it_is_asked_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="make one with: canvas calibrate"):
+        TrainAndTime("resnet8", stripes(100), predict=True)
+    costs = np.zeros((len(KINDS), len(FIGURES)))
+    costs[:, FIGURES.index("flops")] = 1e-9
+    CostModel("eager", 1, costs, 1.5, 0.9, 20).save(default_path("eager", 1))
+    evaluate = TrainAndTime("resnet8", stripes(100), Recipe(images=16, batch=16), batch=4, predict=True)
+    reports = []
+    metrics = evaluate(SEPARABLE, seed=3, report=lambda done, metrics: reports.append(metrics))
+    assert reports[0].keys() == {"latency_predicted", "latency_predicted_low"}
+    assert 0 < metrics["latency_predicted"] < 1, "fewer FLOPs, and nothing else costs"
+    assert metrics["latency_predicted_low"] == metrics["latency_predicted"] / 1.5
+    assert "latency_predicted" not in evaluate(None, seed=3)

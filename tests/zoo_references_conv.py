@@ -131,6 +131,12 @@ def poolformer(x: Tensor, p: Values, d: Sizes) -> Tensor:
     return point(F.avg_pool2d(x, 3, 1, 1) - x, p["result"], d.s)
 
 
+def addernet(x: Tensor, p: Values, d: Sizes) -> Tensor:
+    windows = F.unfold(x, 3, padding=1, stride=d.s).transpose(1, 2)
+    similarity = -torch.cdist(windows, -p["d"].transpose(0, 1).flatten(1), p=1)
+    return similarity.transpose(1, 2).unflatten(2, (d.rows, -1))
+
+
 def do_conv(x: Tensor, p: Values, d: Sizes) -> Tensor:
     return conv2d(x, torch.einsum("cdhw,kcd->kchw", p["a"], p["result"]), d.s)
 
@@ -169,6 +175,10 @@ REFERENCES = {
     ),
     "depthwise_separable": Reference(depthwise_separable, lambda d: [depthwise(d.C, 9, d.Q), conv(d.C, d.K, 1, d.Q)]),
     "mobilenet": Reference(mobilenet, lambda d: [depthwise(d.C, 9, d.Q), each(d.C * d.Q), conv(d.C, d.K, 1, d.Q)]),
+    "addernet": Reference(
+        addernet,
+        lambda d: [(d.K * d.C * 9 * d.Q, d.K * d.C * 9), each(*[d.K * d.C * 9 * d.Q] * 2, d.K * d.Q)],
+    ),
     "bsconv_u": Reference(bsconv_u, lambda d: [conv(d.C, d.K, 1, d.P), depthwise(d.K, 9, d.Q)]),
     "bsconv_s": Reference(
         bsconv_s,

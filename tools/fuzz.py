@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,12 +108,16 @@ def texts(folder: Path) -> list[Path]:
 
 
 def seeds(target: str) -> list[Path]:
-    """The folders of a target's inputs: the one that new ones go to, its corpus, those of kernel texts."""
-    own = BUILD / "found" / target
-    for folder in (own, CORPUS / target):
+    """The folders of a target's inputs: the one that new ones go to, its corpus unpacked, those of kernel texts."""
+    own, corpus = BUILD / "found" / target, BUILD / "corpus" / target
+    shutil.rmtree(corpus, ignore_errors=True)
+    for folder in (own, corpus):
         folder.mkdir(parents=True, exist_ok=True)
+    if (CORPUS / f"{target}.zip").exists():
+        with zipfile.ZipFile(CORPUS / f"{target}.zip") as packed:
+            packed.extractall(corpus)
     shared = [] if target in BYTES_ALONE else texts(BUILD / "language" / target)
-    return [own, CORPUS / target, *(path for path in shared if path.is_dir())]
+    return [own, corpus, *(path for path in shared if path.is_dir())]
 
 
 def run(target: str, arguments: list[str], log: Path) -> int:
@@ -149,7 +154,7 @@ def fuzz(target: str, seconds: int, seed: int) -> Outcome:
 
 
 def keep(target: str) -> str:
-    """Makes a target's corpus anew: few inputs that cover, with the shared texts, what all inputs so far cover."""
+    """Makes fuzz/corpus/TARGET.zip anew: few inputs that cover, with the shared texts, what all inputs so far cover."""
     own, corpus, *shared = seeds(target)
     with tempfile.TemporaryDirectory() as folder:
         best = Path(folder) / "best"
@@ -158,12 +163,12 @@ def keep(target: str) -> str:
         for path in (path for other in shared for path in other.iterdir()):
             given.add(shutil.copy(path, best / f"{path.parent.name}-{path.name}"))
         run(target, ["-merge=1", "-use_cmp=0", "-use_counters=0", *map(str, (best, corpus, own))], BUILD / "merge.log")
-        kept = [path for path in best.iterdir() if path not in given]
-        shutil.rmtree(corpus)
-        corpus.mkdir()
-        for path in kept:
-            shutil.move(path, corpus / path.name)
-    return f"{target:12} {len(kept)} inputs, {sum(path.stat().st_size for path in corpus.iterdir())} bytes"
+        kept = sorted(path for path in best.iterdir() if path not in given)
+        CORPUS.mkdir(exist_ok=True)
+        with zipfile.ZipFile(CORPUS / f"{target}.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in kept:  # all dated alike: the same inputs make the same file
+                packed.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return f"{target:12} {len(kept)} inputs, {(CORPUS / f'{target}.zip').stat().st_size} bytes packed"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@
 #   tools/setup.sh data      Fashion-MNIST into data/, where neither the system nor CANVAS_DATA has it
 #
 # PYTHON names the interpreter for .venv (default: the one that made it; else the first of python3, python3.14 … python3.10 that is
-# 3.10 or newer), CXX the compiler. Packages come from where pip is configured to look.
+# 3.10 or newer), CXX the compiler, CANVAS_WERROR=ON makes its warnings errors. Packages come from where pip is configured to look.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
@@ -105,7 +105,7 @@ native() {
   if [[ ! -e build/dev/build.ninja ]]; then
     say "configuring the C++ core"
     cmake -S . -B build/dev -G Ninja --log-level=WARNING -DCANVAS_PYTHON=ON -DCANVAS_INPLACE=ON \
-      -DPython_EXECUTABLE="$PWD/.venv/bin/python" >build/dev.log 2>&1 || { cat build/dev.log >&2; die "cmake failed"; }
+      -DCANVAS_WERROR="${CANVAS_WERROR:-OFF}" -DPython_EXECUTABLE="$PWD/.venv/bin/python" >build/dev.log 2>&1 || { cat build/dev.log >&2; die "cmake failed"; }
   fi
   # Ninja's progress, without the lines that tell of nothing built.
   cmake --build build/dev | sed -u 's/^.*Re-checking globbed directories\.*//; /no work to do/d; /^$/d'

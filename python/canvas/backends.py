@@ -20,12 +20,14 @@ from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
 
 Callee = Callable[[Example], Any]
+AUTO = "auto"  # whichever is quickest for a network
 
 
 class Backend(Protocol):
     """The interface: `reset` is called once before the networks of one comparison are prepared."""
 
     name: str
+    packages: tuple[str, ...]  # that it imports and not everybody has
 
     def reset(self) -> None:
         """Forgets what earlier comparisons left behind."""
@@ -47,6 +49,7 @@ class Eager:
     """PyTorch as it is: channels last, inference mode, batch norms and constants folded."""
 
     name = "eager"
+    packages: tuple[str, ...] = ()
 
     def reset(self) -> None:
         pass
@@ -65,6 +68,7 @@ class Inductor:
     """torch.compile with frozen parameters."""
 
     name = "inductor"
+    packages: tuple[str, ...] = ()
 
     def reset(self) -> None:
         torch._dynamo.reset()  # else recompilation limits are reached and the code runs uncompiled
@@ -88,12 +92,13 @@ class OnnxRuntime:
     """ONNX Runtime on the CPU, with all its graph optimisations."""
 
     name = "onnxruntime"
+    packages: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
 
     def reset(self) -> None:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
-        need(f"backend {self.name}", "onnx", "onnxscript", "onnxruntime")
+        need(f"backend {self.name}", *self.packages)
         import onnxruntime
 
         arguments = _positional(self.name, example)
@@ -124,12 +129,13 @@ class OpenVino:
     """OpenVINO on the CPU, in float32 whatever the processor could do with less."""
 
     name = "openvino"
+    packages: tuple[str, ...] = ("openvino",)
 
     def reset(self) -> None:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
-        need(f"backend {self.name}", "openvino")
+        need(f"backend {self.name}", *self.packages)
         import openvino
 
         arguments = _positional(self.name, example)

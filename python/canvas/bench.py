@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from canvas import backends, latency
+from canvas import backends, latency, roofline
 from canvas._core import Budget, Infeasible, Kernel
 from canvas.errors import EvaluationError, UserError, one_line
 from canvas.example import Example
@@ -27,7 +27,7 @@ class Row:
         backend: the backend's name.
         timing: the network with the kernel, beside the original network; None where there is no figure.
         reason: why there is none.
-        peak: the share of the machine's peak arithmetic that the network reaches.
+        peak: the share of the roofline that the network reaches: the machine's least time for it, over the time taken.
     """
 
     kernel: str
@@ -74,7 +74,8 @@ def bench(
         True
     """
     for name in names:
-        backends.find(name)
+        if name != backends.AUTO:
+            backends.find(name)
     rows = []
     for title, kernel in kernels.items():
         try:
@@ -102,8 +103,8 @@ def _row(
         reason = f"{name} refuses the network: {type(error).__name__}: {one_line(error)[:200]}"
         return Row(title, name, None, reason)
     device = latency.device_of(network, example)
-    rate = latency.flops(network, example) / (timing.median_ms / 1e3)
-    return Row(title, name, timing, peak=rate / latency.peak_flops(threads, device))
+    floor = roofline.floor(network, example, threads, device)
+    return Row(title, name, timing, peak=floor.seconds / (timing.median_ms / 1e3))
 
 
 def fields(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -123,6 +124,10 @@ def fields(rows: Sequence[Row]) -> list[dict[str, Any]]:
         else:
             names = ("median_ms", "low_ms", "high_ms", "baseline_ms", "ratio", "ratio_low", "ratio_high", "steady")
             entry |= {name: getattr(row.timing, name) for name in names}
-            entry |= {"ratio_to_best": row.timing.median_ms / min(originals), "peak_share": row.peak}
+            entry |= {
+                "ratio_to_best": row.timing.median_ms / min(originals),
+                "backends": [row.timing.backend, row.timing.baseline_backend],
+                "roofline_share": row.peak,
+            }
         result.append(entry)
     return result

@@ -133,6 +133,24 @@ def load_data(spec: str) -> Data:
     raise UserError(f"data folder '{spec}': needs train/CLASS/*.png (or .jpg), IDX files or CIFAR's binary files")
 
 
+def locate(name: str) -> Path:
+    """The folder that a built-in data set is in.
+
+    Raises:
+        UserError: it is nowhere; the message says how to get it.
+
+    Example:
+        >>> (locate("fashion-mnist") / "train-images-idx3-ubyte.gz").is_file()
+        True
+    """
+    files, advice = {
+        "fashion-mnist": (IDX_FILES, IDX_ADVICE),
+        "cifar10": (CIFAR10_FILES, CIFAR_ADVICE),
+        "cifar100": (CIFAR100_FILES, CIFAR_ADVICE),
+    }[name]
+    return _need(files[0], _roots(), name, advice).parent
+
+
 def _roots() -> list[Path]:
     named = os.environ.get("CANVAS_DATA")
     folders = [Path(named)] if named else []

@@ -19,7 +19,6 @@ import math
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +26,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from canvas import backends
-from canvas.errors import ImplausibleTiming, WrongOutput
+from canvas import backends, roofline
+from canvas.errors import ImplausibleTiming, UserError, WrongOutput, one_line
 from canvas.example import Example, call, device_of, floats, fresh, relative_error
+from canvas.roofline import fixed_threads, seconds_of
 
 LEAST_ROUNDS = 12  # in all; fewer give no useful interval
 WIDTH = 0.05  # of the ratio's interval, relative to the ratio: no more windows once it is as narrow as this
-WINDOWS = 3  # at most so many
-MARGIN = 1.3  # how far above the measured peak a rate may lie: the peak is measured too
+WINDOWS = 3  # at most so many that count
+DRIFT = 1.15  # a window in which the baseline is so many times slower than in another does not count
+MARGIN = 1.3  # how far below the machine's least time a figure may lie: that is measured too
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Timing:
         median_ms, low_ms, high_ms: the candidate.
         baseline_ms: the baseline's median.
         ratio, ratio_low, ratio_high: candidate / baseline (below 1: the candidate is faster), from adjacent runs.
-        backend, threads, batch: what it was measured with.
+        backend, threads, batch: what the candidate was measured with.
+        baseline_backend: what the baseline was: another one only where "auto" was asked for.
         steady: the ratio's interval became as narrow as `WIDTH`.
     """
 
@@ -62,6 +63,7 @@ class Timing:
     threads: int
     batch: int
     steady: bool = True
+    baseline_backend: str = ""
 
 
 def compare(
@@ -83,7 +85,8 @@ def compare(
         baseline: what it is compared with.
         example: inputs of both: a tensor, a tuple of arguments or a dict of keyword arguments; only shapes, types, mean
             and spread are used.
-        backend: a name in `backends.BACKENDS`.
+        backend: a name in `backends.BACKENDS`, or "auto": each of the two is timed on the backend that is quickest
+            for it (of those installed that compile within seconds, so not Inductor on a CPU).
         reference: gives the right outputs of the candidate; by default the candidate itself, in eval mode.
         threads: of PyTorch's, while measuring; restored afterwards.
         seconds: about how long a window of rounds lasts; there are one to three, until the interval is narrow.
@@ -104,18 +107,22 @@ def compare(
         >>> timing.ratio_low <= timing.ratio <= timing.ratio_high
         True
     """
-    chosen = backends.find(backend)
+    if backend != backends.AUTO:
+        backends.find(backend)
     generator = torch.Generator().manual_seed(seed)
     device = device_of(candidate, example)
     with fixed_threads(threads):
-        chosen.reset()
-        runs = [chosen.prepare(model, example) for model in (candidate, baseline)]
+        models = (candidate, baseline)
+        names = [quickest(model, example, threads) if backend == backends.AUTO else backend for model in models]
+        for name in set(names):
+            backends.find(name).reset()
+        runs = [backends.find(name).prepare(model, example) for name, model in zip(names, models, strict=True)]
         inputs = fresh(example, generator)
         _check(runs[0], reference or _eager(candidate), inputs, tolerance, "candidate")
         _check(runs[1], _eager(baseline), inputs, tolerance, "baseline")
         with machine_lock():
             times = _measured(runs, example, generator, seconds, device, hopeless)
-            _refuse_implausible(flops(candidate, example), statistics.median(times[0]), threads, candidate, device)
+            _refuse_implausible(candidate, example, statistics.median(times[0]), threads, device)
     ratios = [a / b for a, b in zip(*times, strict=True)]
     low, high = interval(times[0])
     ratio_low, ratio_high = interval(ratios)
@@ -127,11 +134,50 @@ def compare(
         statistics.median(ratios),
         ratio_low,
         ratio_high,
-        backend,
+        names[0],
         threads,
         _batch(example),
         _narrow(ratios),
+        names[1],
     )
+
+
+def quickest(model: nn.Module, example: Example, threads: int) -> str:
+    """The backend on which a network is quickest, by a few runs on each; remembered for networks that print alike.
+
+    Args:
+        model: any module.
+        example: its inputs.
+        threads: of the backends.
+
+    Returns:
+        A name in `backends.BACKENDS`. A backend that is not installed or refuses the network is passed over.
+
+    Raises:
+        UserError: no backend takes the network.
+
+    Example:
+        >>> quickest(resnet8(), torch.zeros(32, 1, 28, 28), threads=1) in backends.BACKENDS
+        True
+    """
+    key = (str(model), str([tuple(t.shape) for t in floats(example)]), threads)
+    if key in _QUICKEST:
+        return _QUICKEST[key]
+    device, times, faults = device_of(model, example), {}, []
+    for name in ("eager", "inductor") if device.type == "cuda" else ("eager", "onnxruntime", "openvino"):
+        try:
+            run = backends.find(name).prepare(model, example)
+            with fixed_threads(threads), machine_lock():
+                times[name] = min(seconds_of(run, example, device) for _ in range(5))
+        except Exception as error:  # a backend's converter may raise anything on a network that it does not know
+            faults.append(f"{name}: {one_line(error)[:200]}")
+    if not times:
+        raise UserError(f"no backend takes the network: {'; '.join(faults)}")
+    _QUICKEST[key] = min(times, key=lambda name: times[name])
+    return _QUICKEST[key]
+
+
+_QUICKEST: dict[tuple[str, str, int], str] = {}
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -162,17 +208,6 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
 
 
 @contextlib.contextmanager
-def fixed_threads(count: int) -> Iterator[None]:
-    """PyTorch computes with so many threads inside, and as before after."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
 def machine_lock() -> Iterator[None]:
     """Held by one process on the machine at a time; the system lets go of it when a process dies."""
     path = Path(tempfile.gettempdir()) / "canvas-timing.lock"
@@ -185,34 +220,6 @@ def machine_lock() -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def flops(model: nn.Module, example: Example) -> float:
-    """Floating-point operations (2 x multiply-adds) of the convolutions and matrix products in one forward pass."""
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        call(copy.deepcopy(model).eval(), example)
-    return float(counter.get_total_flops())
-
-
-def peak_flops(threads: int, device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """The highest rate of a matrix product seen on this machine, in FLOPs a second; measured once in a process."""
-    key = (threads, str(device), str(dtype))
-    if key not in _PEAKS:
-        _PEAKS[key] = _measured_peak(threads, device, dtype)
-    return _PEAKS[key]
-
-
-_PEAKS: dict[tuple[int, str, str], float] = {}
-
-
-def _measured_peak(threads: int, device: torch.device, dtype: torch.dtype) -> float:
-    size = 8192 if device.type == "cuda" else 1024
-    if device.type == "cuda":
-        dtype = torch.bfloat16  # tensor cores may serve float32 as well
-    a, b = torch.rand(2, size, size, generator=torch.Generator(device), device=device).to(dtype)
-    with fixed_threads(threads), torch.inference_mode():
-        return 2 * size**3 / min(_seconds(lambda _: a @ b, a, device) for _ in range(10))
 
 
 def _eager(model: nn.Module) -> Callable[..., Any]:
@@ -235,29 +242,6 @@ def _check(
             raise WrongOutput(f"the prepared {which} is off by {error:.2g} (relative), more than {tolerance:g}")
 
 
-def _seconds(run: Callable[[Any], Any], inputs: Any, device: torch.device) -> float:
-    """How long a run takes, without the time in which its only thread was ready but had no processor."""
-    alone = device.type == "cpu" and torch.get_num_threads() == 1  # else others work on while this thread waits
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    waited = _waited() if alone else 0.0
-    run(inputs)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    waited = _waited() - waited if alone else 0.0  # read before the clock: all of it lies within what is measured
-    return time.perf_counter() - start - waited
-
-
-def _waited() -> float:
-    """Seconds for which this thread has waited in the system's run queue; 0 where the system does not tell."""
-    try:
-        with open("/proc/thread-self/schedstat", "rb", buffering=0) as file:
-            return int(file.read(80).split()[1]) * 1e-9
-    except (OSError, IndexError):
-        return 0.0
-
-
 Times = tuple[list[float], list[float]]
 
 
@@ -269,17 +253,20 @@ def _measured(
     device: torch.device,
     hopeless: float,
 ) -> Times:
-    """Warms up, then adds windows of rounds until the interval of the ratio is narrow."""
+    """Warms up, then adds windows of rounds until the interval of the ratio is narrow; those in which the machine was
+    busier, as the baseline shows, are taken again."""
     one = functools.partial(_window, runs, example, generator, device=device)
     warm = one(rounds=3)
     if min(warm[0]) > hopeless * min(warm[1]):
         return warm
     rounds = min(101, max(LEAST_ROUNDS, round(seconds / (min(warm[0]) + min(warm[1])))))
-    times: Times = ([], [])
-    for _ in range(WINDOWS):
-        for whole, part in zip(times, one(rounds=rounds), strict=True):
-            whole.extend(part)
-        if _narrow([a / b for a, b in zip(*times, strict=True)]):
+    windows: list[Times] = []
+    for _ in range(2 * WINDOWS):
+        windows.append(one(rounds=rounds))
+        least = min(statistics.median(baseline) for _, baseline in windows)
+        kept = [window for window in windows if statistics.median(window[1]) <= DRIFT * least]
+        times = ([t for a, _ in kept for t in a], [t for _, b in kept for t in b])
+        if len(kept) == WINDOWS or _narrow([a / b for a, b in zip(*times, strict=True)]):
             break
     return times
 
@@ -304,24 +291,22 @@ def _window(
         for index in range(rounds):
             inputs = fresh(example, generator)
             for which in (0, 1) if index % 2 == 0 else (1, 0):
-                times[which].append(_seconds(runs[which], inputs, device))
+                times[which].append(seconds_of(runs[which], inputs, device))
     finally:
         if collecting:
             gc.enable()
     return times
 
 
-def _refuse_implausible(work: float, seconds: float, threads: int, model: nn.Module, device: torch.device) -> None:
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    peak = peak_flops(threads, device, dtype)
-    if work / seconds > MARGIN * peak:  # the machine may have been busy when its peak was measured
-        peak = max(peak, _measured_peak(threads, device, dtype))
-        _PEAKS[(threads, str(device), str(dtype))] = peak
-    if work / seconds > MARGIN * peak:
-        raise ImplausibleTiming(
-            f"{work:.3g} FLOPs in {seconds * 1e3:.3g} ms are {work / seconds / 1e9:.3g} GFLOP/s; "
-            f"this machine's matrix product reaches {peak / 1e9:.3g} GFLOP/s on {threads} threads"
-        )
+def _refuse_implausible(
+    candidate: nn.Module, example: Example, seconds: float, threads: int, device: torch.device
+) -> None:
+    bound = roofline.floor(candidate, example, threads, device)
+    if seconds * MARGIN < bound.seconds:  # the machine may have been busy when its peaks were measured
+        roofline.forget()
+        bound = roofline.floor(candidate, example, threads, device)
+    if seconds * MARGIN < bound.seconds:
+        raise ImplausibleTiming(f"{seconds * 1e3:.3g} ms are too few for {bound.reason}")
 
 
 def _batch(example: Example) -> int:

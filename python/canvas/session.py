@@ -178,8 +178,13 @@ class Judge:
             return
         limit = self.settings["budget"] and self.settings["budget"]["latency"]
         limit = limit[1] if isinstance(limit, (list, tuple)) else limit
-        if limit is not None and metrics.get("latency_ratio", 0.0) > limit:
+        if limit is None:
+            return
+        if metrics.get("latency_ratio", 0.0) > limit:
             raise Pruned(f"latency is {metrics['latency_ratio']:.3f} of the original's, the budget is {limit:g}")
+        if "latency_ratio" not in metrics and metrics.get("latency_predicted_low", 0.0) > limit:
+            least = metrics["latency_predicted_low"]
+            raise Pruned(f"latency is predicted to be {least:.3f} of the original's at least, the budget is {limit:g}")
 
 
 def new_search(settings: Mapping[str, Any]) -> Any:

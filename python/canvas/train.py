@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from canvas import latency, layers
+from canvas import latency, layers, roofline
+from canvas.cost_model import CostModel, default_path
 from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
 from canvas.example import channels_last, stored_channels_last
@@ -210,11 +211,14 @@ class TrainAndTime:
         model: a module (its weights are the starting point), or a spec as for `load_model`, rebuilt in each worker.
         data: a spec as for `load_data` (read once in each process), or the data themselves.
         recipe: of the training; its seed is replaced by the candidate's.
-        backend: what the latency is measured with, see `latency.BACKENDS`.
+        backend: what the latency is measured with: a name in `backends.BACKENDS`, or "auto", see `latency.compare`.
         batch: images in a timed forward pass.
         threads: of PyTorch's, for training and timing both.
         keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's hash and `.pt`
             (`torch.load(file, weights_only=False)`).
+        predict: first predict the latency by the cost model that `canvas calibrate` made for the backend and threads,
+            and report it as "latency_predicted" and "latency_predicted_low" (the least that is likely): a study
+            ends a candidate whose least is over its latency budget before anything is compiled or timed.
         targets: what the candidate replaces, as `canvas.targets` gives it; by default all that it serves.
         rungs: before the recipe, train a copy by the same recipe on so many images only, for each, and report its
             validation accuracy as "accuracy_IMAGES": what `Study(rungs=...)` ends a candidate by.
@@ -238,10 +242,12 @@ class TrainAndTime:
         keep: str | None = None,
         rungs: Sequence[int] = (),
         targets: Sequence[layers.Target] | None = None,
+        predict: bool = False,
     ) -> None:
         self.model, self.data, self.recipe = model, data, recipe or Recipe()
         self.backend, self.batch, self.threads, self.keep = backend, batch, threads, keep
         self.rungs, self.targets = tuple(rungs), targets
+        self.model_of_cost = CostModel.load(default_path(backend, threads)) if predict else None
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
         """Judges one candidate.
@@ -260,8 +266,8 @@ class TrainAndTime:
         """
         start = time.perf_counter()
         data = _cached_data(self.data) if isinstance(self.data, str) else self.data
-        with latency.fixed_threads(self.threads):
-            network, metrics = self._prepare(candidate, seed, data)
+        with roofline.fixed_threads(self.threads):
+            network, metrics = self._prepare(candidate, seed, data, report)
             if report is not None:
                 report(0.0, dict(metrics))
             recipe = dataclasses.replace(self.recipe, seed=seed)
@@ -282,7 +288,9 @@ class TrainAndTime:
             return load_model(self.model, num_classes=len(data.classes), in_channels=data.shape[0])
         return copy.deepcopy(self.model)
 
-    def _prepare(self, candidate: Any, seed: int, data: Data) -> tuple[nn.Module, dict[str, float]]:
+    def _prepare(
+        self, candidate: Any, seed: int, data: Data, report: Report | None
+    ) -> tuple[nn.Module, dict[str, float]]:
         """The network with the candidate in it, and what it costs."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -292,16 +300,23 @@ class TrainAndTime:
             network = (
                 original if candidate is None else layers.replace(original, candidate, self.targets, None, example)
             )
+        predicted = {}
+        if self.model_of_cost is not None and candidate is not None:
+            ratio = self.model_of_cost.predict(network, example) / self.model_of_cost.predict(original, example)
+            predicted = {"latency_predicted": ratio, "latency_predicted_low": ratio / self.model_of_cost.spread}
+            if report is not None:
+                report(0.0, dict(predicted))
         timing = latency.compare(
             network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS
         )
         return network, {
+            **predicted,
             "latency_ms": timing.median_ms,
             "latency_low_ms": timing.low_ms,
             "latency_high_ms": timing.high_ms,
             "latency_ratio": timing.ratio,
             "latency_ratio_low": timing.ratio_low,
             "latency_ratio_high": timing.ratio_high,
-            "flops": latency.flops(network, example[:1]),
+            "flops": roofline.flops(network, example[:1]),
             "params": float(sum(p.numel() for p in network.parameters())),
         }

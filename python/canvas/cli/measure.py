@@ -1,4 +1,5 @@
-"""The commands bench (latency of kernels), export (files without Canvas), rediscover (how soon samples hit kernels)."""
+"""The commands bench (latency of kernels), calibrate (predicted latency), export (files without Canvas), rediscover
+(how soon samples hit kernels)."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ def bench(
     kind: Kinds = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option("--backend", help="eager, inductor, onnxruntime, openvino, or all (the default)."),
+        typer.Option("--backend", help="eager, inductor, onnxruntime, openvino; all (the default); auto."),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images in a forward pass.")] = 32,
     threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
@@ -34,7 +35,8 @@ def bench(
     """Times a network with kernels in it on each backend, beside the original network.
 
     Columns: time; ratio to the original on the same backend, with its 95 % interval; ratio to the original on the
-    backend that is quickest for it; share of the machine's peak arithmetic.
+    backend that is quickest for it; share of the roofline, the least time that the machine needs. With auto, kernel
+    and original run on the backend that is quickest for each.
 
     Examples:
     canvas bench depthwise_separable --model resnet18
@@ -49,7 +51,8 @@ def bench(
     named = {name: options.named_kernel(name) for name in kernels}
     names = list(backends.BACKENDS) if not backend or "all" in backend else list(dict.fromkeys(backend))
     for name in names:
-        backends.find(name)
+        if name != backends.AUTO:
+            backends.find(name)
     found = find_targets(model, input, kind)
     example, built_in = options.model_example(model, input)
     example = batched(example, batch)
@@ -63,7 +66,7 @@ def bench(
     if as_json:
         return put({"model": model, "batch": batch, "threads": threads, "rows": fields_of(rows)})
     shown = table(
-        "kernel", "backend", "ms", "original, ms", "ratio", "interval", "to best", "of peak", words=("backend",)
+        "kernel", "backend", "ms", "original, ms", "ratio", "interval", "to best", "of roofline", words=("backend",)
     )
     for entry in fields_of(rows):
         if "reason" in entry:
@@ -75,10 +78,43 @@ def bench(
             f"{entry['ratio']:.3f}",
             interval,
             f"{entry['ratio_to_best']:.3f}",
-            f"{100 * entry['peak_share']:.0f} %",
+            f"{100 * entry['roofline_share']:.0f} %",
         ]
-        shown.add_row(entry["kernel"], entry["backend"], *figures)
+        which = " / ".join(dict.fromkeys(entry["backends"]))
+        shown.add_row(entry["kernel"], which if entry["backend"] != backends.AUTO else f"auto: {which}", *figures)
     console().print(shown)
+
+
+def calibrate(
+    backend: Annotated[str, typer.Option("--backend", help="eager, inductor, onnxruntime or openvino.")] = "eager",
+    threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
+    kernels: Annotated[int, typer.Option("--kernels", min=10, help="How many sampled kernels to time.")] = 150,
+    seed: options.Seed = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Default: the user's cache folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Learns what operations cost on this machine, so that latency can be predicted without running; a minute or two.
+
+    It times sampled kernels in single layers. Prints how well those left out of the fit are predicted: their rank
+    correlation, and the factor by which 95 % of them are off at most.
+
+    Examples:
+    canvas calibrate
+    canvas calibrate --backend onnxruntime --threads 2 --json
+    """
+    from canvas import cost_model
+
+    path = output or cost_model.default_path(backend, threads)
+    model = cost_model.calibrate(
+        backend, threads, kernels, seed=seed, progress=lambda line: print(line, file=sys.stderr)
+    )
+    model.save(path)
+    if as_json:
+        names = ("backend", "threads", "modules", "correlation", "spread")
+        return put({name: getattr(model, name) for name in names} | {"file": str(path)})
+    print(f"{path}: {model.modules} modules, rank correlation {model.correlation:.3f}, within {model.spread:.2f} times")
 
 
 def rediscover(

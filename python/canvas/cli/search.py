@@ -60,7 +60,10 @@ def search(
         list[int] | None,
         typer.Option("--rung", min=1, metavar="IMAGES", help="Train on so many first; the best third goes on."),
     ] = None,
-    backend: Annotated[str, typer.Option("--backend", help="What the latency is measured with.")] = "eager",
+    backend: Annotated[str, typer.Option("--backend", help="What the latency is measured with, or auto.")] = "eager",
+    predict: Annotated[
+        bool, typer.Option("--predict", help="Drop what `canvas calibrate` predicts to be too slow, unmeasured.")
+    ] = False,
     limit: Limits = None,
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
@@ -85,13 +88,14 @@ def search(
     with contextlib.suppress(NoStudy):
         Study.open(study)
         raise StudyError(f"{study}: holds a study already; go on with `canvas resume {study}`, or name another file")
-    note = {
+    note: dict[str, Any] = {
         "model": _absolute(model),
         "data": _absolute(data),
         "kinds": kind or ["conv"],
         "recipe": options.pairs("--recipe", recipe or []),
         "rung": sorted(rung or []),
         "backend": backend,
+        "predict": predict,
         "run": {
             "candidates": candidates,
             "minutes": minutes,
@@ -175,12 +179,14 @@ def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any
         recipe = Recipe(**settings["recipe"])
     except TypeError as error:
         raise UserError(f"--recipe: {error}; there are {', '.join(asdict(Recipe()))}") from error
-    backends.find(settings["backend"])  # known, or a fault now
+    if settings["backend"] != backends.AUTO:
+        backends.find(settings["backend"])  # known, or a fault now
     data = load_data(settings["data"])
     model = load_model(settings["model"], num_classes=len(data.classes), in_channels=data.shape[0])
     found = targets(model, torch.zeros(1, *data.shape), kinds=settings.get("kinds", ("conv",)))
     names = (settings["model"], settings["data"])
-    evaluate = TrainAndTime(*names, recipe, settings["backend"], rungs=settings["rung"], targets=found)
+    predict = settings.get("predict", False)
+    evaluate = TrainAndTime(*names, recipe, settings["backend"], rungs=settings["rung"], targets=found, predict=predict)
     return evaluate, found, asdict(recipe)
 
 

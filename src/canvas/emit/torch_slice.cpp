@@ -64,7 +64,8 @@ TorchValue TorchWriter::repeated(const CoreOp& core, const TorchValue& base) {
   bool crops = false;
   for (const IndexItem& item : core.items) {
     factors[static_cast<size_t>(find_dim(layout, item.axis))] = stride(item);
-    crops = crops || (!item.stride.is_constant() && stride(item) > 1);  // by the stride, extents were rounded up
+    crops =
+        crops || (item.stride.exponent(kStride) != 0 && stride(item) > 1);  // by the stride, extents were rounded up
   }
   if (std::all_of(factors.begin(), factors.end(), [](int64_t factor) { return factor == 1; })) return base;
   const bool interpolates = layout.size() > 2 && layout.size() <= 5 && factors[1] == 1 &&

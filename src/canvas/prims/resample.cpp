@@ -1,6 +1,6 @@
 // subsample and upsample: keep every n-th position of an axis, or repeat each one n times. By the stride s, extents round up, so that
 // upsample gives back the extent that subsample took: of H = 7, subsample by s = 2 keeps 4 positions, and upsample makes them 7 again
-// (the last one stands once).
+// (the last one stands once). A factor of upsample that is a size, with a split of it, gives a value an axis that it does not have.
 #include <algorithm>
 #include <utility>
 
@@ -11,14 +11,25 @@ namespace canvas {
 
 namespace {
 
+// The product of an integer and of variables other than the stride.
+bool is_multiple(const Size& factor) {
+  for (int variable = 0; variable < kMaxVariables; ++variable) {
+    if (factor.exponent(variable) < 0 || (variable == kStride && factor.exponent(variable) != 0)) return false;
+  }
+  return factor.denominator() == 1 && !factor.is_one();
+}
+
 Result<Axes> infer(Inference& in, bool up, const char* axes_label, const char* factor_label, const char* example) {
   if (in.attributes.items.empty()) return Fault{axes_label, "at least one axis", "none", example};
   if (auto fault = check_items(in.attributes.items, in.operand(), axes_label, in.variables)) return *fault;
   Axes result = in.operand();
   for (const AxisItem& item : in.attributes.items) {
-    const bool whole = item.amount.is_constant() && item.amount.denominator() == 1 && item.amount.numerator() > 1;
+    const bool whole = is_multiple(item.amount) && (up || item.amount.is_constant());
     if (!whole && item.amount != Size::variable(kStride)) {
-      return Fault{factor_label, "the factor must be s or an integer from 2", to_string(item.amount, in.variables), ""};
+      return Fault{factor_label,
+                   up ? "the factor must be s, an integer from 2 or a product of other sizes"
+                      : "the factor must be s or an integer from 2",
+                   to_string(item.amount, in.variables), ""};
     }
     Axis& axis = result[static_cast<size_t>(find_axis(result, item.axis))];
     axis.size = up ? axis.size * item.amount : axis.size / item.amount;
@@ -138,7 +149,9 @@ const Primitive& upsample_primitive() {
       .properties = kLinear | kView,
       .order = kCopiesLast,
       .constraints = {{"upsample C1", "every axis is one of the operand, named once"},
-                      {"upsample C2", "the factor is s or an integer from 2"}},
+                      {"upsample C2",
+                       "the factor is s, an integer from 2 or a product of other sizes (to repeat a value along a new "
+                       "axis: split it off)"}},
       .example = "upsample(x, H: 2, W: s)",
       .weight = 0.5,
       .infer = infer_upsample,

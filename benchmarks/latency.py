@@ -1,0 +1,94 @@
+"""How fast networks with hand-designed kernels are, and how well the cost model ranks. Writes JSON.
+
+    python benchmarks/latency.py network [--size 32] [--batch 1 32] [--backend NAME ...] [--kernel NAME ...]
+    python benchmarks/latency.py model [--backend NAME ...] [--kernels 300] [--out FILE]
+
+"network": ResNet-18 with each hand-designed kernel of the zoo that can stand in for all of its 3x3 convolutions, its
+free sizes as large as the original's FLOPs allow; every figure is taken beside the original network on the same
+backend (`ratio`), and compared with the original on the backend that is quickest for it (`ratio_to_best`). This is the
+front that a search must beat.
+
+"model": the rank correlation of predicted and measured latency over sampled kernels in single layers, by
+cross-validation, for each backend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import canvas
+from canvas import backends, cost_model
+from canvas.bench import Row, bench, fields
+from canvas.models import resnet18
+
+BUDGET = canvas.Budget(flops=1.0)
+
+
+def network(asked: argparse.Namespace) -> dict[str, Any]:
+    """A row for each kernel, backend and batch."""
+    model: nn.Module = resnet18()
+    example = torch.randn(1, 3, asked.size, asked.size)
+    found = canvas.targets(model, example)
+    layers = [target.layer for target in found]
+    kernels = {}
+    for name, kernel in canvas.zoo().items():
+        try:
+            if all(kernel.serves(layer) for layer in layers) and (not asked.kernel or name in asked.kernel):
+                kernel.bind(layers, BUDGET)
+                kernels[name] = kernel
+        except canvas.Infeasible:
+            continue
+    print(f"{len(kernels)} kernels: {', '.join(kernels)}", file=sys.stderr)
+    result = []
+    for batch in asked.batch:
+        inputs = torch.randn(batch, *example.shape[1:])
+        rows = bench(kernels, model, inputs, found, asked.backend, BUDGET, asked.threads, asked.seconds, told)
+        result.append({"batch": batch, "rows": fields(rows)})
+    return {"size": asked.size, "threads": asked.threads, "batches": result}
+
+
+def told(row: Row) -> None:
+    """A line of progress."""
+    figure = f"{row.timing.median_ms:.2f} ms, ratio {row.timing.ratio:.3f}" if row.timing else row.reason
+    print(f"{row.kernel:24} {row.backend:12} {figure}", file=sys.stderr)
+
+
+def ranking(asked: argparse.Namespace) -> dict[str, Any]:
+    """A row for each backend."""
+    rows = []
+    for backend in asked.backend:
+        start = time.perf_counter()
+        model = cost_model.calibrate(backend, asked.threads, asked.kernels, seconds=asked.seconds, progress=print)
+        figures = {"correlation": model.correlation, "spread": model.spread, "modules": model.modules}
+        rows.append({"backend": backend, **figures, "seconds": time.perf_counter() - start})
+    return {"threads": asked.threads, "backends": rows}
+
+
+def main() -> None:
+    """The command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("part", choices=["network", "model"])
+    options.add_argument("--size", type=int, default=32, help="of the images")
+    options.add_argument("--batch", type=int, nargs="+", default=[1, 32])
+    options.add_argument("--backend", nargs="+", default=list(backends.BACKENDS), choices=list(backends.BACKENDS))
+    options.add_argument("--kernel", nargs="+", help="only these")
+    options.add_argument("--kernels", type=int, default=300, help="how many are sampled")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--seconds", type=float, default=0.3, help="of timing for each pair")
+    options.add_argument("--out", type=Path, help="JSON; by default printed")
+    asked = options.parse_args()
+    result = {"part": asked.part, **(network(asked) if asked.part == "network" else ranking(asked))}
+    text = json.dumps(result, indent=1)
+    asked.out.write_text(text + "\n", encoding="utf-8") if asked.out else print(text)
+
+
+if __name__ == "__main__":
+    main()

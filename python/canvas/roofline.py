@@ -1,0 +1,154 @@
+"""The least time that a machine needs for a network: its arithmetic at the highest rate seen, its results at the rate
+of memory. Called by `latency`, which refuses figures below, and by `bench`, which reports the share reached.
+(Williams, Waterman, Patterson: Roofline, Communications of the ACM 52, 2009.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode
+
+from canvas.example import Example, call
+
+SMALLEST, LARGEST = 2**20, 2**28  # bytes for which the memory's rate is measured; below, a call's own time shows
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least time of a forward pass.
+
+    Attributes:
+        seconds: no less than this.
+        reason: why, as an error message ends.
+    """
+
+    seconds: float
+    reason: str
+
+
+def flops(model: nn.Module, example: Example) -> float:
+    """Floating-point operations (2 x multiply-adds) of the convolutions and matrix products in one forward pass."""
+    return _counted(model, example)[0]
+
+
+def floor(model: nn.Module, example: Example, threads: int, device: torch.device) -> Floor:
+    """The least time of a forward pass: arithmetic and writing the outputs may overlap, so the longer of the two.
+
+    Args:
+        model: any module.
+        example: its inputs.
+        threads: of the backend.
+        device: where it computes.
+
+    Returns:
+        The floor. What is read is left out: a network may not need all of its inputs, and may keep its weights in
+        registers.
+
+    Example:
+        >>> floor(nn.Linear(256, 256), torch.zeros(64, 256), 1, torch.device("cpu")).seconds > 0
+        True
+    """
+    work, written = _counted(model, example)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    peak, rate = peak_flops(threads, device, dtype), peak_bandwidth(threads, device, written)
+    if work / peak >= written / rate:
+        reason = (
+            f"{work:.3g} FLOPs: this machine's matrix product reaches {peak / 1e9:.3g} GFLOP/s on {threads} threads"
+        )
+        return Floor(work / peak, reason)
+    return Floor(written / rate, f"{written:.3g} bytes of outputs: this machine copies {rate / 1e9:.3g} GB/s")
+
+
+def peak_flops(threads: int, device: torch.device, dtype: torch.dtype = torch.float32) -> float:
+    """The highest rate of a matrix product seen on this machine, in FLOPs a second; measured once in a process."""
+    return _once(("flops", threads, str(device), str(dtype)), lambda: _flops_seen(threads, device, dtype))
+
+
+def peak_bandwidth(threads: int, device: torch.device, size: float) -> float:
+    """The highest rate of a copy of about so many bytes seen on this machine, in bytes a second, read and written ones
+    counted; measured once in a process for each power of two."""
+    near = 2 ** math.ceil(math.log2(min(max(size, SMALLEST), LARGEST)))
+    return _once(("bytes", threads, str(device), near), lambda: _bytes_seen(threads, device, near))
+
+
+def forget() -> None:
+    """Peaks are measured anew when they are next asked for."""
+    _SEEN.clear()
+
+
+_SEEN: dict[tuple[Any, ...], float] = {}
+
+
+def _once(key: tuple[Any, ...], measured: Callable[[], float]) -> float:
+    if key not in _SEEN:
+        _SEEN[key] = measured()
+    return _SEEN[key]
+
+
+def _flops_seen(threads: int, device: torch.device, dtype: torch.dtype) -> float:
+    size = 8192 if device.type == "cuda" else 1024
+    if device.type == "cuda":
+        dtype = torch.bfloat16  # tensor cores may serve float32 as well
+    a, b = torch.rand(2, size, size, generator=torch.Generator(device), device=device).to(dtype)
+    with fixed_threads(threads), torch.inference_mode():
+        return 2 * size**3 / min(seconds_of(lambda _: a @ b, a, device) for _ in range(10))
+
+
+def _bytes_seen(threads: int, device: torch.device, size: int) -> float:
+    source = torch.ones(size // 4, device=device)
+    target = torch.empty_like(source)
+    with fixed_threads(threads), torch.inference_mode():
+        return 2 * size / min(seconds_of(lambda _: target.copy_(source), source, device) for _ in range(10))
+
+
+def _counted(model: nn.Module, example: Example) -> tuple[float, float]:
+    """FLOPs, and bytes of the outputs."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        outputs = pytree.tree_leaves(call(copy.deepcopy(model).eval(), example))
+    written = sum(value.numel() * value.element_size() for value in outputs if isinstance(value, Tensor))
+    return float(counter.get_total_flops()), float(written)
+
+
+@contextlib.contextmanager
+def fixed_threads(count: int) -> Iterator[None]:
+    """PyTorch computes with so many threads inside, and as before after."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def seconds_of(run: Callable[[Any], Any], inputs: Any, device: torch.device) -> float:
+    """How long a run takes, without the time in which its only thread was ready but had no processor."""
+    alone = device.type == "cpu" and torch.get_num_threads() == 1  # else others work on while this thread waits
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    waited = _waited() if alone else 0.0
+    run(inputs)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    waited = _waited() - waited if alone else 0.0  # read before the clock: all of it lies within what is measured
+    return time.perf_counter() - start - waited
+
+
+def _waited() -> float:
+    """Seconds for which this thread has waited in the system's run queue; 0 where the system does not tell."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb", buffering=0) as file:
+            return int(file.read(80).split()[1]) * 1e-9
+    except (OSError, IndexError):
+        return 0.0
