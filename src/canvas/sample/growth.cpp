@@ -144,8 +144,7 @@ bool Growth::affordable(int slack) {
   const Size places = volume(signature.to) / signature.channel().size, result = signature.channel().size;
   ahead_.clear();
   const auto spend = [&](const Size& weights) {
-    if (weights.valid())
-      ahead_.push_back({spending_->place(Size::constant(2) * weights * places), spending_->place(weights)});
+    if (weights.valid()) ahead_.push_back(spending_->step(Size::constant(2) * weights * places, weights));
     return weights.valid();
   };
   for (int value : loose_) {
@@ -167,8 +166,7 @@ bool Growth::affordable(int slack) {
     const Size mixed = narrow ? channels : channels * windows;
     if (mixed != result && !spend(mixed * result)) return false;
   }
-  for (size_t i = 1; i < loose_.size(); ++i)
-    ahead_.push_back({spending_->place(volume(signature.to)), Spending::kFree});
+  for (size_t i = 1; i < loose_.size(); ++i) ahead_.push_back(spending_->step(volume(signature.to), std::nullopt));
   return spending_->affordable(spent_, ahead_);
 }
 

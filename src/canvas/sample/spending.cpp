@@ -82,6 +82,10 @@ Spending::Step Spending::step(const Node& node, const std::vector<const Axes*>& 
   return step;
 }
 
+Spending::Step Spending::step(const Size& flops, const std::optional<Size>& params) {
+  return {place(times_ * flops), params ? place(*params) : kFree};
+}
+
 size_t Spending::points_of(const std::vector<int>& places) const {
   size_t points = 1;
   for (int place : places) points = std::max(points, entries_[static_cast<size_t>(place)].points);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -22,8 +23,8 @@ class Spending {
     int flops = kFree, params = kFree;
   };
   Step step(const Node& node, const std::vector<const Axes*>& operands);
-  // The place of any other count of operations or parameters.
-  int place(const Size& count);
+  // The same of so many operations at a position, and so many parameters where there are some.
+  Step step(const Size& flops, const std::optional<Size>& params);
 
   // Whether free sizes of 1, 2, 4, ..., chosen layer by layer, keep these steps and one more below the limits; with some room for sizes
   // in between.
@@ -49,6 +50,7 @@ class Spending {
     size_t points = 1;           // the first 1, kChoices or kPoints points tell its values apart
     std::vector<double> values;  // by point, then by layer; for all layers of the kind
   };
+  int place(const Size& count);
   size_t points_of(const std::vector<int>& places) const;
   // By point, then by layer.
   std::vector<double> sums(const std::vector<int>& places, size_t points) const;
