@@ -1,10 +1,16 @@
 """How fast the sampler is, and what becomes of its tries. Writes JSON.
 
-    python benchmarks/sampler.py [--seconds 20] [--network NAME] [--out FILE]
+    cmake --build build --target sampler_rate
+    python benchmarks/sampler.py [--seconds 20] [--network NAME] [--million] [--out FILE]
 
-Distinct kernels kept per CPU-second (process time, so other load hardly matters), with FLOPs in (0.02, 1.0) and
-parameters up to 1.0 of the original, under three settings in turns: "plausible" (the default limits), "plausible +
-numeric" (a forward pass of each kernel too) and "any legal" (no plausibility, whose ratio is what plausibility costs).
+Distinct kernels kept per CPU-second (process time, so other load hardly matters), with FLOPs in (0.02, 1.0), parameters
+up to 1.0 of the original and at most 12 primitives, under three settings: "plausible" (the default limits), "plausible
++ numeric" (a forward pass of each kernel too) and "any legal" (no plausibility, whose ratio is what plausibility
+costs); the shares of tries by fate, and of the implausible ones by reason. Each through Python in batches
+(`canvas.Samples.take`) and through the C++ interface (`sampler_rate`, left out where it is not built), on one thread,
+in turns; then, on two threads, the kernels per second of wall time against one thread's. `--million` draws a million
+kernels in one run of the C++ interface and reports its peak memory.
+
 The networks: ResNet-18 for 32 x 32 images, the 3x3 convolutions of ResNet-50's bottlenecks for 224 x 224, the linear
 layers of a GPT-2 block with 1024 tokens, mixed or not.
 """
@@ -14,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -22,13 +29,16 @@ import torch
 from solver.shapes import load
 
 import canvas
-from canvas._core import Search
 from canvas.layers import Target, merged
 from canvas.models import resnet18
 
+PROGRAM = Path(__file__).parents[1] / "build" / "sampler_rate"
 ANY = {"min_reach": 1, "min_weighted": 0, "concise": False, "full_flow": False, "live": False, "trainable": False}
 LIMITS: dict[str, dict[str, Any]] = {"plausible": {}, "plausible + numeric": {"numeric": True}, "any legal": ANY}
 BUDGET = canvas.Budget(flops=(0.02, 1.0), params=1.0)
+MOST = {"max_primitives": 12}
+BATCH = 200
+MILLION = 1_000_000
 
 
 def networks() -> dict[str, tuple[list[canvas.Layer], dict[str, Any]]]:
@@ -46,16 +56,57 @@ def networks() -> dict[str, tuple[list[canvas.Layer], dict[str, Any]]]:
     }
 
 
-def rate(layers: list[canvas.Layer], limits: dict[str, Any], seed: int, seconds: float) -> dict[str, float]:
-    """Kernels kept per CPU-second, the share of tries by fate, and the mean length, from one run of random search."""
-    search = Search(layers, budget=BUDGET, seed=seed, strategy="random", lookahead=10**9, max_primitives=12, **limits)
+def python_rate(layers: list[canvas.Layer], limits: dict[str, Any], seed: int, seconds: float) -> dict[str, Any]:
+    """Kernels kept per CPU-second by `Samples.take`, their mean length, and the shares of tries by fate and reason."""
+    samples = canvas.Samples(layers, seed=seed, budget=BUDGET, **MOST, **limits)
     start, lengths = time.process_time(), []
     while time.process_time() - start < seconds:
-        lengths.append(len(search.ask().kernel))
+        lengths += [len(kernel) for kernel in samples.take(BATCH)]
     spent = time.process_time() - start
-    counts = search.counts
-    shares = {fate: count / counts["tried"] for fate, count in counts.items() if fate != "tried"}
-    return {"kept_per_cpu_second": len(lengths) / spent, "mean_primitives": statistics.mean(lengths), **shares}
+    counts = samples.counts
+    tried = counts.pop("tried")
+    return {
+        "kept_per_cpu_second": len(lengths) / spent,
+        "mean_primitives": statistics.mean(lengths),
+        "fates": {fate: count / tried for fate, count in counts.items()},
+        "reasons": {reason: count / tried for reason, count in samples.reasons.items()},
+    }
+
+
+def core_rate(
+    layers: list[canvas.Layer], limits: dict[str, Any], seed: int, seconds: float, *, count: int = 0, threads: int = 1
+) -> dict[str, Any]:
+    """The same by the C++ interface: for so many CPU-seconds, or for `count` kernels."""
+    lines = [
+        (
+            layer.c_in,
+            layer.c_out,
+            layer.stride,
+            layer.window,
+            layer.groups,
+            layer.count,
+            layer.tokens or 0,
+            *layer.spatial,
+        )
+        for layer in layers
+    ]
+    words = [str(PROGRAM), str(seconds), str(count), str(seed), str(threads)]
+    words += [f"{name}={int(value)}" for name, value in (MOST | limits).items()]
+    text = "\n".join(" ".join(map(str, line)) for line in lines)
+    done = subprocess.run(words, input=text, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
+
+
+def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over the runs, the rate's lowest and highest."""
+    rates = sorted(run["kept_per_cpu_second"] for run in found)
+    result: dict[str, Any] = {"lowest": round(rates[0], 1), "highest": round(rates[-1], 1)}
+    for key in ("kept_per_cpu_second", "mean_primitives"):
+        result[key] = round(statistics.median(run[key] for run in found), 2)
+    for key in ("fates", "reasons"):
+        names = sorted({name for run in found for name in run[key]})
+        result[key] = {name: round(statistics.mean(run[key].get(name, 0.0) for run in found), 5) for name in names}
+    return result
 
 
 def main() -> None:
@@ -63,21 +114,30 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="CPU time of each setting, over all rounds")
     parser.add_argument("--rounds", type=int, default=5, help="turns, each with a seed of its own")
     parser.add_argument("--network", action="append", help="one of them; may be repeated (default: all)")
+    parser.add_argument("--million", action="store_true", help="draw a million kernels for the first network")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    ways = {"python": python_rate} | ({"c++": core_rate} if PROGRAM.exists() else {})
+    seconds = options.seconds / options.rounds
     result: dict[str, dict[str, Any]] = {}
     for network, (layers, suited) in networks().items():
         if options.network and network not in options.network:
             continue
-        runs: dict[str, list[dict[str, float]]] = {name: [] for name in LIMITS}
+        runs: dict[str, list[dict[str, Any]]] = {}
         for seed in range(options.rounds):
             for name, limits in LIMITS.items():
-                runs[name].append(rate(layers, suited | limits, seed, options.seconds / options.rounds))
-        result[network] = {}
-        for name, found in runs.items():
-            rates = sorted(run["kept_per_cpu_second"] for run in found)
-            medians = {key: round(statistics.median(run[key] for run in found), 4) for key in found[0]}
-            result[network][name] = medians | {"lowest": round(rates[0], 1), "highest": round(rates[-1], 1)}
+                for way, rate in ways.items():
+                    runs.setdefault(f"{name}, {way}", []).append(rate(layers, suited | limits, seed, seconds))
+        result[network] = {name: summary(found) for name, found in runs.items()}
+        if "c++" not in ways:
+            continue
+        one, two = (
+            core_rate(layers, suited, 0, threads * seconds, threads=threads)["kept_per_second"] for threads in (1, 2)
+        )
+        result[network]["two threads"] = {"kept_per_second": round(two, 1), "times one": round(two / one, 2)}
+        if options.million:
+            result[network]["a million"] = core_rate(layers, suited, 0, 0, count=MILLION)
+            options.million = False
     text = json.dumps(result, indent=1)
     print(text)
     if options.out:

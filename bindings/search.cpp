@@ -78,6 +78,13 @@ Binding bound(Asked& asked) {
   return *asked.binding;
 }
 
+std::vector<Kernel> taken(Samples& samples, int64_t count) {
+  const nb::gil_scoped_release free;
+  std::vector<Kernel> kernels;
+  for (Sample& found : samples.take(count)) kernels.push_back(std::move(found.kernel));
+  return kernels;
+}
+
 Strategy strategy(const std::string& name) {
   if (name == "random") return Strategy::kRandom;
   if (name == "evolution") return Strategy::kEvolution;
@@ -89,21 +96,18 @@ Strategy strategy(const std::string& name) {
 void bind_search(nb::module_& module) {
   module.def(
       "sample",
-      [](const std::vector<Layer>& layers, int64_t count, uint64_t seed, std::optional<Budget> budget,
+      [](const std::vector<Layer>& layers, int64_t count, uint64_t seed, std::optional<Budget> budget, int threads,
          const nb::kwargs& given) {
-        const Limits asked = limits(given);
-        std::vector<Kernel> kernels;
-        for (Sample& found : sample(layers, count, seed, budget.value_or(Budget{}), asked)) {
-          kernels.push_back(std::move(found.kernel));
-        }
-        return kernels;
+        Samples samples(layers, budget.value_or(Budget{}), limits(given), seed, threads);
+        return taken(samples, count);
       },
-      "layers"_a, "count"_a, "seed"_a = 0, "budget"_a = nb::none(), "limits"_a,
+      "layers"_a, "count"_a, "seed"_a = 0, "budget"_a = nb::none(), nb::kw_only(), "threads"_a = 1, "limits"_a,
       "Samples distinct kernels that are legal on the layers, within the budget, and plausible.\n\n"
       "Args:\n    layers: the layers that each kernel must serve, all convolutions of as many dimensions or all "
       "linear;\n        where all have tokens, kernels may mix these.\n    count: how many.\n    seed: the same seed "
       "gives the same list.\n"
-      "    budget: limits for all layers together.\n    limits: min_primitives, max_primitives, max_weighted, "
+      "    budget: limits for all layers together.\n    threads: how many work on it; the list is the same for any "
+      "number.\n    limits: min_primitives, max_primitives, max_weighted, "
       "max_width, max_variables,\n"
       "        min_weighted, min_reach (positions that one output sees: 3, or 1 for linear layers), max_reach, "
       "concise,\n"
@@ -113,6 +117,32 @@ void bind_search(nb::module_& module) {
       "        share and multiple_of (how free sizes are chosen) as for Kernel.bind.\n\n"
       "Returns:\n    list[Kernel]: in canonical form, distinct by hash.\n\n"
       "Raises:\n    Infeasible: nothing fits the budget.\n    ValueError: a limit is unknown or out of range.\n");
+  nb::class_<Samples>(
+      module, "Samples",
+      "The list that sample() gives the beginning of, endless, in parts: of the kernels that were taken "
+      "only hashes are kept,\n"
+      "so millions fit memory.\n\n"
+      "Args:\n    layers, seed, budget, threads, limits: as for sample().\n\n"
+      "Raises:\n    ValueError: a limit is unknown or out of range.\n\n"
+      "Example:\n    >>> samples = canvas.Samples([canvas.Layer(64, 64)], seed=1)\n"
+      "    >>> [len(samples.take(count)) for count in (3, 5)]\n    [3, 5]\n")
+      .def(
+          "__init__",
+          [](Samples* self, const std::vector<Layer>& layers, uint64_t seed, std::optional<Budget> budget, int threads,
+             const nb::kwargs& given) {
+            new (self) Samples(layers, budget.value_or(Budget{}), limits(given), seed, threads);
+          },
+          "layers"_a, "seed"_a = 0, "budget"_a = nb::none(), nb::kw_only(), "threads"_a = 1, "limits"_a)
+      .def("take", &taken, "count"_a,
+           "The next kernels.\n\nArgs:\n    count: how many.\n\nReturns:\n    list[Kernel]: in canonical form, "
+           "distinct by hash from each other and from all before.\n\nRaises:\n    Infeasible: 2000 tries in a row gave "
+           "no new one.\n")
+      .def_prop_ro(
+          "counts", [](const Samples& samples) { return samples.sampler().counts(); },
+          "How many tries ended how, as Search.counts.")
+      .def_prop_ro(
+          "reasons", [](const Samples& samples) { return samples.sampler().reasons(); },
+          "How many tries were implausible for which reason.");
   module.def(
       "implausible",
       [](const Kernel& kernel, const nb::kwargs& given) {

@@ -1,7 +1,6 @@
 #include "canvas/ir/builder.h"
 
 #include <algorithm>
-#include <set>
 
 namespace canvas {
 
@@ -10,6 +9,7 @@ namespace {
 // A result of this many axes or nodes is past anything useful and would only slow the rest down.
 constexpr size_t kMostAxes = 16;
 constexpr size_t kMostNodes = 4096;
+constexpr size_t kUsualNodes = 14;  // place for which is made at once
 
 std::string unused_name(const std::vector<Node>& nodes) {
   for (size_t number = nodes.size();; ++number) {
@@ -19,18 +19,18 @@ std::string unused_name(const std::vector<Node>& nodes) {
 }
 
 std::optional<Fault> check_result(const Axes& axes, const char* primitive, const Variables& variables) {
-  std::set<std::string> seen;
-  for (const Axis& axis : axes) {
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const Axis& axis = axes[i];
     require(!axis.name.empty(), "an axis without a name");
     if (!axis.size.valid()) {
       return Fault{primitive, "sizes must fit 64-bit integers", "a product that is too large for axis " + axis.name,
                    ""};
     }
-    if (axis.size.is_constant() && axis.size.denominator() != 1) {
+    if (axis.size.denominator() != 1 && axis.size.is_constant()) {
       return Fault{primitive, "a size without variables must be a whole number",
                    axis.name + " = " + to_string(axis.size, variables), ""};
     }
-    if (!seen.insert(axis.name).second) {
+    if (find_axis(axes, axis.name) != static_cast<int>(i)) {
       return Fault{primitive, "the axes of a value must have different names", to_string(axes, variables),
                    "give the new axis another name"};
     }
@@ -45,17 +45,17 @@ std::optional<Fault> check_result(const Axes& axes, const char* primitive, const
 // A text has no place for what a primitive's grammar does not take, and a kernel must be what its text says.
 std::optional<Fault> check_attributes(const Primitive& primitive, const Attributes& attributes) {
   const auto takes = [&](unsigned part) { return (primitive.grammar & part) != 0; };
-  const Fault fault{primitive.name, "attributes that the primitive takes", "others", ""};
+  const auto fault = [&] { return Fault{primitive.name, "attributes that the primitive takes", "others", ""}; };
   if ((!takes(kFrom | kArrow) && !attributes.from.empty()) || (!takes(kArrow | kNew) && !attributes.to.empty()) ||
       (!takes(kPer) && !attributes.per.empty()) || (!takes(kItems) && !attributes.items.empty()) ||
       (!takes(kDilation) && attributes.dilation != 1)) {
-    return fault;
+    return fault();
   }
   const int modes = takes(kModes) ? static_cast<int>(primitive.modes.size()) : 1;
-  if (attributes.mode < 0 || attributes.mode >= modes) return fault;
+  if (attributes.mode < 0 || attributes.mode >= modes) return fault();
   const bool offsets = takes(kIndices) || (takes(kOffsets) && attributes.per.empty());
   for (const AxisItem& item : attributes.items) {
-    if (item.made.empty() == takes(kMade) || (offsets ? item.amount != Size() : item.offset != 0)) return fault;
+    if (item.made.empty() == takes(kMade) || (offsets ? item.amount != Size() : item.offset != 0)) return fault();
   }
   return std::nullopt;
 }
@@ -115,6 +115,7 @@ std::optional<Fault> check_signature(const Signature& signature, const Variables
 
 Builder::Builder(Signature signature, Variables variables)
     : signature_(std::move(signature)), variables_(std::move(variables)) {
+  nodes_.reserve(kUsualNodes);
   nodes_.push_back({nullptr, {}, {}, signature_.from, signature_.input});
 }
 
@@ -174,31 +175,36 @@ std::vector<int> Builder::loose() const {
   return values;
 }
 
-Result<Kernel> Builder::finish(const std::string& name) const {
-  Kernel kernel;
-  kernel.name_ = name;
-  kernel.signature_ = signature_;
-  kernel.variables_ = variables_;
-  kernel.nodes_ = nodes_;
+Result<Kernel> Builder::finish(const std::string& name) const& { return Builder(*this).finish(name); }
+
+Result<Kernel> Builder::finish(const std::string& name) && {
   const auto unused = loose();
   if (unused.size() > 1) {
     return Fault{"verify", "every value must be used", nodes_[static_cast<size_t>(unused[0])].name + " unused",
                  "use it or delete its line"};
   }
-  Equations equations = equations_;
+  Equations equations = std::move(equations_);
   const Axes& result = nodes_.back().axes;
-  const Fault mismatch{"verify", "the result must have the axes " + to_string(signature_.to, variables_),
-                       to_string(result, variables_), "merge or contract what is too much"};
-  if (result.size() != signature_.to.size()) return mismatch;
+  const auto mismatch = [&] {
+    return Fault{"verify", "the result must have the axes " + to_string(signature_.to, variables_),
+                 to_string(result, variables_), "merge or contract what is too much"};
+  };
+  if (result.size() != signature_.to.size()) return mismatch();
   for (const Axis& wanted : signature_.to) {
     const int found = find_axis(result, wanted.name);
-    if (found < 0) return mismatch;
-    if (auto fault = equations.equate(result[static_cast<size_t>(found)].size, wanted.size, "verify", variables_))
-      return *fault;
+    if (found < 0) return mismatch();
+    const Size& size = result[static_cast<size_t>(found)].size;
+    if (size == wanted.size && equations.empty()) continue;
+    if (auto fault = equations.equate(size, wanted.size, "verify", variables_)) return *fault;
   }
   if (nodes_.size() == 1) {
     return Fault{"verify", "a kernel has at least one primitive", "its input alone", "apply a primitive to it"};
   }
+  Kernel kernel;
+  kernel.name_ = name;
+  kernel.signature_ = std::move(signature_);
+  kernel.variables_ = variables_;
+  kernel.nodes_ = std::move(nodes_);
   if (!equations.empty()) {
     for (int v = kFirstDynamic; v < variables_.count(); ++v) {
       const Size value = equations.resolve(Size::variable(v));

@@ -27,9 +27,11 @@ class Builder {
 
   // The kernel whose result is the last value. Demands that this value has the signature's axes, that every value is used, and
   // that the equations between sizes hold; replaces every variable that they force and names the last value "result".
-  Result<Kernel> finish(const std::string& name) const;
+  Result<Kernel> finish(const std::string& name) const&;
+  Result<Kernel> finish(const std::string& name) &&;  // leaves nothing behind
 
-  const std::vector<Node>& nodes() const { return nodes_; }
+  const std::vector<Node>& nodes() const& { return nodes_; }
+  std::vector<Node> nodes() && { return std::move(nodes_); }
   const Axes& axes(int value) const { return nodes_[static_cast<size_t>(value)].axes; }
   const Signature& signature() const { return signature_; }
   Variables& variables() { return variables_; }

@@ -64,7 +64,7 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
 }
 
 // The nodes that the result needs after simplification, in their old order.
-Program needed(const Program& program) {
+Program needed(Program program) {
   const std::vector<int> same = simplified(program.nodes);
   std::vector<bool> needed(program.nodes.size(), false);
   const int result = same.back();
@@ -79,7 +79,7 @@ Program needed(const Program& program) {
     if (!needed[i]) continue;
     place[i] = static_cast<int>(kept.nodes.size());
     kept.origin.push_back(program.origin[i]);
-    kept.nodes.push_back(program.nodes[i]);
+    kept.nodes.push_back(std::move(program.nodes[i]));
     for (int& input : kept.nodes.back().inputs) input = place[static_cast<size_t>(same[static_cast<size_t>(input)])];
   }
   return kept;
@@ -113,7 +113,7 @@ class Canonicaliser {
       place[static_cast<size_t>(value)] = *added;
       result.origin.push_back(origin_[static_cast<size_t>(value)]);
     }
-    auto finished = builder.finish(kernel_.name());
+    auto finished = std::move(builder).finish(kernel_.name());
     require(static_cast<bool>(finished), "the canonical form of a legal kernel does not verify");
     result.kernel = std::move(*finished);
     return result;
@@ -228,11 +228,12 @@ class Canonicaliser {
 Canonical canonical(const Kernel& kernel) {
   Program program{kernel.nodes(), std::vector<int>(kernel.nodes().size())};
   std::iota(program.origin.begin(), program.origin.end(), 0);
-  program = needed(program);
-  while (drop_renames(program, kernel.signature())) program = needed(program);
+  program = needed(std::move(program));
+  while (drop_renames(program, kernel.signature())) program = needed(std::move(program));
   if (program.nodes.size() <= kLongestOrdered) {
     program = own_names(program, kernel.signature());
-    while (const auto next = normal_order(program, kernel.signature(), kernel.variables())) program = needed(*next);
+    while (auto next = normal_order(program, kernel.signature(), kernel.variables()))
+      program = needed(std::move(*next));
   }
   return Canonicaliser(kernel, std::move(program)).run();
 }
@@ -245,29 +246,22 @@ class Hasher {
     high_ = combine(high_, value);
     low_ = combine(low_ + 1, value ^ 0x5bd1e995ull);
   }
-  void put(const std::string& text) {
+  void put(std::string_view text) {
     put(text.size());
     for (char letter : text) put(static_cast<uint64_t>(static_cast<unsigned char>(letter)));
   }
   void put(const Axes& axes) {
     put(axes.size());
     for (const Axis& axis : axes) {
-      put(axis.name);
+      put(std::string_view(axis.name));
       put(axis.size.hash());
     }
   }
   void put(const std::vector<std::string>& names) {
     put(names.size());
-    for (const std::string& name : names) put(name);
+    for (const std::string& name : names) put(std::string_view(name));
   }
-  std::string hex() const {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    std::string text;
-    for (uint64_t word : {high_, low_}) {
-      for (int shift = 60; shift >= 0; shift -= 4) text += kDigits[(word >> shift) & 15];
-    }
-    return text;
-  }
+  Digest digest() const { return {high_, low_}; }
 
  private:
   uint64_t high_ = 1;
@@ -278,7 +272,18 @@ class Hasher {
 
 std::string hash(const Kernel& kernel) { return hash_of(canonical(kernel)); }
 
-std::string hash_of(const Canonical& canonical_form) {
+std::string hash_of(const Canonical& form) { return to_string(digest_of(form)); }
+
+std::string to_string(const Digest& digest) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (uint64_t word : {digest.first, digest.second}) {
+    for (int shift = 60; shift >= 0; shift -= 4) text += kDigits[(word >> shift) & 15];
+  }
+  return text;
+}
+
+Digest digest_of(const Canonical& canonical_form) {
   const Kernel& form = canonical_form.kernel;
   Hasher hasher;
   hasher.put(form.signature().from);
@@ -286,21 +291,21 @@ std::string hash_of(const Canonical& canonical_form) {
   for (size_t i = 1; i < form.nodes().size(); ++i) {
     const Node& node = form.nodes()[i];
     const Attributes& a = node.attributes;
-    hasher.put(std::string(node.primitive->name));
+    hasher.put(std::string_view(node.primitive->name));
     for (int input : node.inputs) hasher.put(static_cast<uint64_t>(input));
     hasher.put(a.from);
     hasher.put(a.to);
     hasher.put(a.per);
     for (const AxisItem& item : a.items) {
-      hasher.put(item.axis);
-      hasher.put(item.made);
+      hasher.put(std::string_view(item.axis));
+      hasher.put(std::string_view(item.made));
       hasher.put(item.amount.hash());
       hasher.put(static_cast<uint64_t>(static_cast<int64_t>(item.offset)));
     }
     hasher.put(static_cast<uint64_t>(a.mode));
     hasher.put(static_cast<uint64_t>(a.dilation));
   }
-  return hasher.hex();
+  return hasher.digest();
 }
 
 }  // namespace canvas

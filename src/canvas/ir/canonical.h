@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "canvas/ir/kernel.h"
@@ -18,7 +19,11 @@ struct Canonical {
 
 Canonical canonical(const Kernel& kernel);
 
-// 32 hexadecimal digits; equal exactly when the canonical forms are equal (up to a chance of 2^-128).
+// 128 bits; equal exactly when the canonical forms are equal (up to a chance of 2^-128).
+using Digest = std::pair<uint64_t, uint64_t>;
+Digest digest_of(const Canonical& form);
+// The same in 32 hexadecimal digits.
+std::string to_string(const Digest& digest);
 std::string hash_of(const Canonical& form);
 std::string hash(const Kernel& kernel);
 

@@ -6,17 +6,6 @@
 
 namespace canvas {
 
-int find_axis(const Axes& axes, const std::string& name) {
-  for (size_t i = 0; i < axes.size(); ++i) {
-    const std::string& other = axes[i].name;  // names are short and differ early: most are told apart without a call
-    if (other.size() == name.size() && (name.empty() || other[0] == name[0]) && other == name)
-      return static_cast<int>(i);
-  }
-  return -1;
-}
-
-bool has_axis(const Axes& axes, const std::string& name) { return find_axis(axes, name) >= 0; }
-
 Size volume(const Axes& axes) {
   Size result;
   for (const Axis& axis : axes) result = result * axis.size;
@@ -71,10 +60,11 @@ std::vector<const Axes*> Kernel::operands(const Node& node) const {
   return axes;
 }
 
-Kernel Kernel::renamed(std::string name) const {
-  Kernel copy = *this;
-  copy.name_ = std::move(name);
-  return copy;
+Kernel Kernel::renamed(std::string name) const& { return Kernel(*this).renamed(std::move(name)); }
+
+Kernel Kernel::renamed(std::string name) && {
+  name_ = std::move(name);
+  return std::move(*this);
 }
 
 }  // namespace canvas

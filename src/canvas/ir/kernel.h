@@ -25,8 +25,16 @@ struct Axis {
 using Axes = std::vector<Axis>;
 
 // Position of the axis `name`, or -1.
-int find_axis(const Axes& axes, const std::string& name);
-bool has_axis(const Axes& axes, const std::string& name);
+inline int find_axis(const Axes& axes, const std::string& name) {
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const std::string& other = axes[i].name;  // names are short and differ early: most are told apart without a call
+    if (other.size() != name.size()) continue;
+    if (name.size() == 1 ? other[0] == name[0] : (name.empty() || other[0] == name[0]) && other == name)
+      return static_cast<int>(i);
+  }
+  return -1;
+}
+inline bool has_axis(const Axes& axes, const std::string& name) { return find_axis(axes, name) >= 0; }
 // Product of all sizes.
 Size volume(const Axes& axes);
 // "[C, h = 3, H = H/s]": an axis whose size starts with its own name prints as the size alone.
@@ -92,7 +100,8 @@ class Kernel {
   int length() const { return static_cast<int>(nodes_.size()) - 1; }
   // The axes of a node's operands, in order.
   std::vector<const Axes*> operands(const Node& node) const;
-  Kernel renamed(std::string name) const;
+  Kernel renamed(std::string name) const&;
+  Kernel renamed(std::string name) &&;
   // Variables of the text (or builder) that the kernel came from which its equations decided, and what they are: {"a", "K/b"}.
   const std::vector<std::pair<std::string, std::string>>& forced() const { return forced_; }
 

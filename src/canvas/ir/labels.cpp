@@ -29,8 +29,8 @@ struct AxisUse {
   Places places;    // of the axis of that name, in all operands
   int listed = -1;  // its place in the list `from`
   bool per = false;
-  std::vector<size_t> items;  // that name it
-  int kept = -1;              // its place in the result
+  int item = -1;  // the place of the one that names it
+  int kept = -1;  // its place in the result
 };
 
 // A node's axes by place instead of by name, so that rounds compare no text.
@@ -45,7 +45,7 @@ struct Plan {
     int place = -1;
   };
   std::vector<Own> own;
-  std::vector<std::vector<AxisUse>> uses;  // by slot, then by the operand's axis
+  std::vector<AxisUse> uses;  // of each operand's axes, slot by slot
 };
 
 class Refinement {
@@ -102,19 +102,18 @@ class Refinement {
           {made, is_window, made && !is_window ? Places{} : places(node, is_window ? window->axis : axis.name), place});
     }
     for (int input : node.inputs) {
-      plan.uses.emplace_back();
-      for (const Axis& axis : nodes_[static_cast<size_t>(input)].axes) plan.uses.back().push_back(use(node, axis.name));
+      for (const Axis& axis : nodes_[static_cast<size_t>(input)].axes) plan.uses.push_back(use(node, axis.name));
     }
     return plan;
   }
 
   AxisUse use(const Node& node, const std::string& name) const {
     const Attributes& a = node.attributes;
-    AxisUse use{places(node, name), -1, std::count(a.per.begin(), a.per.end(), name) > 0, {}, -1};
+    AxisUse use{places(node, name), -1, std::count(a.per.begin(), a.per.end(), name) > 0, -1, -1};
     const auto listed = std::find(a.from.begin(), a.from.end(), name);
     if (listed != a.from.end()) use.listed = static_cast<int>(listed - a.from.begin());
     for (size_t k = 0; k < a.items.size(); ++k) {
-      if (a.items[k].axis == name) use.items.push_back(k);
+      if (a.items[k].axis == name) use.item = static_cast<int>(k);  // no other does: check_items
     }
     if (!makes(node, name)) use.kept = find_axis(node.axes, name);
     return use;
@@ -190,12 +189,12 @@ class Refinement {
         axis_uses_[i][j] = combine(23, static_cast<uint64_t>(find_axis(signature_.to, node.axes[j].name)));
       }
     }
+    auto use = plans_[i].uses.begin();
     for (size_t slot = 0; slot < node.inputs.size(); ++slot) {
       const auto operand = static_cast<size_t>(node.inputs[slot]);
       const uint64_t place = plans_[i].commutes ? 0 : slot;
       uses_[operand] += mix64(combine(combine(labels_.values[i], uses_[i]), place));
-      for (size_t j = 0; j < nodes_[operand].axes.size(); ++j)
-        axis_uses_[operand][j] += mix64(axis_use(i, plans_[i].uses[slot][j]));
+      for (uint64_t& sum : axis_uses_[operand]) sum += mix64(axis_use(i, *use++));
     }
   }
 
@@ -206,8 +205,10 @@ class Refinement {
         combine(labels_.values[i], operand_axis(i, how.places));  // with what it is joined to in another operand
     if (how.listed >= 0) use = combine(use, in_order ? static_cast<uint64_t>(how.listed) + 29 : 29);
     if (how.per) use = combine(use, 31);
-    for (size_t k : how.items)
+    if (how.item >= 0) {
+      const auto k = static_cast<size_t>(how.item);
       use = combine(use, combine(labels_.of(nodes_[i].attributes.items[k].amount), in_order ? k : 37));
+    }
     if (how.kept >= 0) use = combine(use, axis_uses_[i][static_cast<size_t>(how.kept)]);
     return use;
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <string_view>
 #include <tuple>
 
 #include "canvas/base/random.h"
@@ -22,12 +23,11 @@ bool keeps_zero(const Node& node) { return linear(node) || node.primitive->is(kK
 bool drops(const Node& node) { return node.primitive->order == kDropsFirst; }
 
 // What orders steps that commute; free of the names that a text may choose.
-using Key = std::tuple<int, std::string, int, int, uint64_t, uint64_t>;
+using Key = std::tuple<int, std::string_view, int, int, uint64_t, uint64_t>;
 
 // A step of a chain, and what decides where it may stand.
 struct Step {
-  Node node;
-  int origin;
+  const Node* node;
   Key key;
   std::vector<std::string> touched;
   bool spatial;  // it works along a position of the signature
@@ -36,7 +36,7 @@ struct Step {
 // Whether two steps in a row give the same in either order. A stride along one position stays behind work along another: costs are
 // monomials, and H*W/s does not say which of the two it divides.
 bool commute(const Step& first, const Step& second) {
-  const Node &a = first.node, &b = second.node;
+  const Node &a = *first.node, &b = *second.node;
   if (meets(first.touched, second.touched)) return false;
   if ((drops(a) || drops(b)) && first.spatial && second.spatial) return false;
   if (moves(a) || moves(b) || (linear(a) && linear(b))) return true;
@@ -91,7 +91,7 @@ class NormalOrder {
       place[static_cast<size_t>(value)] = *added;
       program.origin.push_back(origin_[static_cast<size_t>(value)]);
     }
-    program.nodes = builder.nodes();
+    program.nodes = std::move(builder).nodes();
     return program;
   }
 
@@ -173,7 +173,7 @@ class NormalOrder {
   }
 
   Step step(int value) {
-    Step step{node(value), origin_[static_cast<size_t>(value)], key(node(value)), touched(node(value)), false};
+    Step step{&node(value), key(node(value)), touched(node(value)), false};
     step.spatial = std::any_of(signature_.from.begin(), signature_.from.end(), [&](const Axis& axis) {
       return axis.role == Role::kSpatial &&
              std::find(step.touched.begin(), step.touched.end(), axis.name) != step.touched.end();
@@ -199,12 +199,18 @@ class NormalOrder {
       order.push_back(best);
     }
     if (std::is_sorted(order.begin(), order.end())) return false;
+    std::vector<Node> sorted;
+    std::vector<int> origins;
+    for (size_t i : order) {
+      sorted.push_back(std::move(node(chain[i])));
+      origins.push_back(origin_[static_cast<size_t>(chain[i])]);
+    }
+    std::vector<std::vector<int>> inputs(order.size());  // stay where they are
+    for (size_t i = 0; i < order.size(); ++i) inputs[order[i]] = std::move(sorted[i].inputs);
     for (size_t i = 0; i < order.size(); ++i) {
-      Node& slot = node(chain[i]);
-      std::vector<int> inputs = std::move(slot.inputs);
-      slot = std::move(steps[order[i]].node);
-      slot.inputs = std::move(inputs);
-      origin_[static_cast<size_t>(chain[i])] = steps[order[i]].origin;
+      node(chain[i]) = std::move(sorted[i]);
+      node(chain[i]).inputs = std::move(inputs[i]);
+      origin_[static_cast<size_t>(chain[i])] = origins[i];
     }
     return true;
   }
@@ -279,14 +285,16 @@ std::vector<std::string> touched(const Node& node) {
   return names;
 }
 
-bool touches(const Node& node, const std::vector<std::string>& axes) {
+bool touches(const Node& node, const std::string& axis) {
   const Attributes& a = node.attributes;
-  return std::any_of(axes.begin(), axes.end(), [&](const std::string& name) {
-    const auto named = [&](const AxisItem& item) { return item.axis == name || item.made == name; };
-    return std::find(a.from.begin(), a.from.end(), name) != a.from.end() ||
-           std::find(a.per.begin(), a.per.end(), name) != a.per.end() || has_axis(a.to, name) ||
-           std::any_of(a.items.begin(), a.items.end(), named);
-  });
+  return std::find(a.from.begin(), a.from.end(), axis) != a.from.end() ||
+         std::find(a.per.begin(), a.per.end(), axis) != a.per.end() || has_axis(a.to, axis) ||
+         std::any_of(a.items.begin(), a.items.end(),
+                     [&](const AxisItem& item) { return item.axis == axis || item.made == axis; });
+}
+
+bool touches(const Node& node, const std::vector<std::string>& axes) {
+  return std::any_of(axes.begin(), axes.end(), [&](const std::string& axis) { return touches(node, axis); });
 }
 
 bool linear(const Node& node) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "canvas/ir/renames.h"
@@ -19,7 +20,8 @@ std::optional<Program> normal_order(const Program& program, const Signature& sig
 
 // The axes that a step reads along, makes, or tells apart.
 std::vector<std::string> touched(const Node& node);
-// Whether one of these is among them.
+// Whether this one, or one of these, is among them.
+bool touches(const Node& node, const std::string& axis);
 bool touches(const Node& node, const std::vector<std::string>& axes);
 
 // Whether a step is linear in its only operand.

@@ -296,7 +296,8 @@ Open open(const Axes& axes, const Signature& signature) {
     const bool same = wanted >= 0 && signature.to[static_cast<size_t>(wanted)].size == axis.size;
     if (axis.role == Role::kSpatial) {
       if (wanted < 0) state.foreign.push_back(axis.name);
-      const Size factor = wanted < 0 ? Size() : axis.size / signature.to[static_cast<size_t>(wanted)].size;
+      if (wanted < 0 || same) continue;
+      const Size factor = axis.size / signature.to[static_cast<size_t>(wanted)].size;
       state.subsample = state.subsample || factor.exponent(kStride) > 0;
       state.upsample = state.upsample || factor.denominator() > 1;
     } else {

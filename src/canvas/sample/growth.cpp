@@ -1,132 +1,232 @@
 #include "canvas/sample/growth.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "canvas/prims/registry.h"
 #include "canvas/sample/closing.h"
+#include "canvas/sample/connected.h"
+#include "canvas/sample/plausible.h"
+#include "canvas/sample/superfluous.h"
 
 namespace canvas {
 
 namespace {
 
-constexpr int kAttempts = 16;  // draws before a closing step is taken instead
+constexpr int kAttempts = 16;      // draws before a closing step is taken instead
+constexpr int kTightAttempts = 4;  // where every step must bring the end nearer, which few do
+constexpr int kRewinds = 6;        // times that a dead end is left by taking steps back
+constexpr int kTakenBack = 3;      // steps, each time
+// Rules that a later step can still put right are broken now and then, so that growth reaches all that is plausible.
+constexpr double kBroken = 1.0 / 256;
+// How often a way shorter than the bound's is searched for, which is some ten times as dear.
+constexpr double kSearched = 1.0 / 32;
 
 }  // namespace
 
-void Limits::check() const {
-  if (min_primitives < 1 || max_primitives < min_primitives || max_primitives > 64) {
-    throw ArgumentError("the number of primitives must satisfy 1 <= min_primitives <= max_primitives <= 64, got " +
-                        std::to_string(min_primitives) + " and " + std::to_string(max_primitives));
+Growth::Growth(Builder builder, const Limits& limits, Random& random, Spending* spending)
+    : builder_(std::move(builder)), limits_(limits), random_(random), spending_(spending) {
+  double windows = 0;
+  for (const Primitive* primitive : primitives()) {
+    weights_.push_back(weight_of(*primitive, limits.weights));
+    window_weights_.push_back(primitive->is(kPads) ? weights_.back() : 0);
+    windows += window_weights_.back();
   }
-  if (max_primitives < 3)
-    throw ArgumentError("max_primitives must be at least 3: a window, a contraction and a stride");
-  if (max_weighted < 1) throw ArgumentError("max_weighted must be at least 1, got " + std::to_string(max_weighted));
-  if (max_width < 1 || max_width > 8)
-    throw ArgumentError("max_width must be from 1 to 8, got " + std::to_string(max_width));
-  if (max_variables < 0 || max_variables > kMaxVariables - kFirstDynamic) {
-    throw ArgumentError("max_variables must be from 0 to 8, got " + std::to_string(max_variables));
-  }
-  for (const auto& [name, weight] : weights) {
-    if (!find_primitive(name)) throw ArgumentError("no primitive is called '" + name + "'; see docs/language.md");
-    if (!(weight >= 0) || !std::isfinite(weight)) throw ArgumentError("the weight of " + name + " must be 0 or more");
-  }
-  const bool any = std::any_of(primitives().begin(), primitives().end(),
-                               [&](const Primitive* primitive) { return weight_of(*primitive, weights) > 0; });
-  if (!any) throw ArgumentError("the weights forbid every primitive; give at least one a weight above 0");
-}
-
-Growth::Growth(Builder builder, const Limits& limits, Random& random)
-    : builder_(std::move(builder)), limits_(limits), random_(random) {
-  for (const Primitive* primitive : primitives()) weights_.push_back(weight_of(*primitive, limits.weights));
   while (builder_.variables().count() < kFirstDynamic + limits.max_variables) {
     std::string name = "r";
     while (builder_.variables().find(name) >= 0) name += "r";
     builder_.variables().add(name);
   }
+  if (windows > 0) wanted_ = axes_to_look_along(limits, builder_.signature());
+  for (base_ = 0; base_ < count(); ++base_) learn();
 }
 
 bool Growth::can_close() const {
-  return Closing(builder_, limits_.weights)
-      .within(limits_.max_primitives - static_cast<int>(builder_.nodes().size()) + 1);
+  return Closing(builder_, limits_.weights).within(limits_.max_primitives - count() + 1);
 }
 
 bool Growth::complete() const {
-  const std::vector<int> values = open_values(builder_);
-  if (values.size() != 1) return false;
-  const Axes& axes = builder_.axes(values[0]);
+  if (loose_.size() != 1) return false;
+  const Axes& axes = builder_.axes(loose_[0]);
   return axes.size() == builder_.signature().to.size() && subset(axes, builder_.signature().to);
+}
+
+// Notes what is new with the node after those known.
+void Growth::learn() {
+  const size_t place = known_.size();
+  const Node& node = builder_.nodes()[place];
+  Known next = place > 0 ? known_.back() : Known{};
+  next.partners = partners_.size();
+  next.weighted += node.primitive && node.primitive->weighted();
+  std::vector<const Axes*> operands;
+  for (int input : node.inputs) {
+    std::erase(loose_, input);
+    operands.push_back(&builder_.axes(input));
+  }
+  for (const Axis& axis : node.axes) {
+    for (int v = kFirstDynamic; v < builder_.variables().count(); ++v)
+      next.variables |= axis.size.exponent(v) != 0 ? 1u << v : 0;
+    if (axis.role != Role::kSpatial && !has_axis(partners_, axis.name)) partners_.push_back(axis);
+  }
+  known_.push_back(next);
+  seen_.push_back(node.primitive ? looks_around(node, seen_, builder_.signature()) : 0);
+  loose_.push_back(static_cast<int>(place));
+  spent_.push_back(spending_ && node.primitive ? spending_->step(node, operands) : Spending::Step{});
+}
+
+unsigned Growth::missing() const {
+  unsigned seen = 0;
+  for (int value : loose_) seen |= seen_[static_cast<size_t>(value)];
+  return wanted_ & ~seen;
+}
+
+bool Growth::put(const Primitive& primitive, std::vector<int> operands, Attributes attributes) {
+  if (!builder_.add(primitive, std::move(operands), std::move(attributes))) return false;
+  learn();
+  return true;
+}
+
+void Growth::take_back() {
+  builder_.pop();
+  partners_.resize(known_.back().partners);
+  known_.pop_back();
+  seen_.pop_back();
+  spent_.pop_back();
+  loose_ = builder_.loose();
+}
+
+bool Growth::rewind() {
+  if (rewinds_ == kRewinds || count() == base_) return false;
+  ++rewinds_;
+  for (int i = 0; i < kTakenBack + rewinds_ && count() > base_; ++i) take_back();
+  return true;
 }
 
 Kernel Growth::grow(int length, const std::string& name) {
   while (true) {
-    const int remaining = length - (static_cast<int>(builder_.nodes().size()) - 1);
-    if (complete() && (remaining <= 0 || random_.chance(0.3))) break;
+    const int remaining = length - (count() - 1);
+    const bool done = complete();
+    const bool lacks =
+        done && (missing() || count() - 1 < limits_.min_primitives || (spending_ && !spending_->enough(spent_)));
+    if (done && !lacks && (remaining <= 0 || random_.chance(0.3))) break;
+    tight_ = !done && remaining <= Closing(builder_, limits_.weights).bound();
+    const int attempts = tight_ && !missing() ? kTightAttempts : kAttempts;
     bool grown = false;
-    for (int attempt = 0; attempt < kAttempts && remaining > 0 && !grown; ++attempt) grown = try_action(remaining);
-    if (!grown) {
-      if (complete()) break;
-      close_step(remaining);
+    for (int attempt = 0; attempt < attempts && remaining > 0 && !grown; ++attempt) {
+      urgent_ = missing() && (tight_ || attempt * 2 > attempts);
+      grown = try_action(remaining);
     }
+    if (grown) continue;
+    if (done) {
+      if (lacks && rewind()) continue;
+      break;
+    }
+    close_step(remaining);
+    if (limits_.concise && superfluous_at_end(builder_.nodes()) && rewind()) continue;
   }
-  auto kernel = builder_.finish(name);
+  auto kernel = std::move(builder_).finish(name);
   require(static_cast<bool>(kernel), "a grown kernel does not verify");
   return std::move(*kernel);
 }
 
-int Growth::weighted() const {
-  int count = 0;
-  for (const Node& node : builder_.nodes()) count += node.primitive && node.primitive->weighted();
-  return count;
+bool Growth::try_action(int remaining) {
+  const bool look_around = missing() && (urgent_ || random_.chance(0.15));
+  const Primitive& primitive = *primitives()[random_.weighted(look_around ? window_weights_ : weights_)];
+  // One weighted primitive is kept back for the closing contraction.
+  if (primitive.weighted() && known_.back().weighted + 1 >= limits_.max_weighted) return false;
+  if (primitive.arity > 1) return try_join(primitive, remaining);
+  return !(tight_ && primitive.is(kPointwise)) && try_unary(primitive, remaining);
 }
 
-bool Growth::try_action(int remaining) {
-  const Primitive& primitive = *primitives()[random_.weighted(weights_)];
-  // One weighted primitive is kept back for the closing contraction.
-  if (primitive.weighted() && weighted() + 1 >= limits_.max_weighted) return false;
-  return primitive.arity == 1 ? try_unary(primitive, remaining) : try_join(primitive, remaining);
+// With the closing ahead: the mixes of loose values that no other one takes in, and the joins. With room for a step more, windows go
+// before a mix.
+bool Growth::affordable(int slack) {
+  const Signature& signature = builder_.signature();
+  const Size places = volume(signature.to) / signature.channel().size, result = signature.channel().size;
+  ahead_.clear();
+  const auto spend = [&](const Size& weights) {
+    if (weights.valid()) ahead_.push_back(spending_->step(Size::constant(2) * weights * places, weights));
+    return weights.valid();
+  };
+  for (int value : loose_) {
+    const Axes& axes = builder_.axes(value);
+    const Open state = open(axes, signature);
+    if (!state.channels || state.is_result) continue;
+    const bool taken_in = std::any_of(loose_.begin(), loose_.end(), [&](int other) {
+      const Axes& larger = builder_.axes(other);
+      return other != value && subset(axes, larger) && (larger.size() > axes.size() || other < value);
+    });
+    if (taken_in) continue;
+    Size channels, windows;
+    for (const Axis& axis : axes) {
+      if (axis.role == Role::kChannel) channels = channels * axis.size;
+      if (axis.role == Role::kWindow) windows = windows * axis.size;
+    }
+    const bool narrow = slack > 0 && !windows.is_one();
+    if (narrow && !spend(channels * windows)) return false;
+    const Size mixed = narrow ? channels : channels * windows;
+    if (mixed != result && !spend(mixed * result)) return false;
+  }
+  for (size_t i = 1; i < loose_.size(); ++i) ahead_.push_back(spending_->step(volume(signature.to), std::nullopt));
+  return spending_->affordable(spent_, ahead_);
+}
+
+bool Growth::blocked() {
+  if (!limits_.concise || loose_.size() != 1) return false;
+  const Open state = open(builder_.axes(loose_[0]), builder_.signature());
+  if (!state.channels || state.is_result) return false;
+  if (!builder_.add(fc_primitive(), {loose_[0]}, mixing(loose_[0]))) return false;
+  const bool superfluous = superfluous_at_end(builder_.nodes()) != nullptr;
+  builder_.pop();
+  return superfluous;
 }
 
 bool Growth::keep_if_closable(int remaining) {
-  if (static_cast<int>(builder_.loose().size()) <= limits_.max_width &&
-      Closing(builder_, limits_.weights).within(remaining - 1))
-    return true;
-  builder_.pop();
+  const auto keeps = [&] {
+    if (static_cast<int>(loose_.size()) > limits_.max_width) return false;
+    if (limits_.trainable && !fit_small_layer(builder_.nodes().back().axes)) return false;
+    if (limits_.concise && superfluous_at_end(builder_.nodes()) && !random_.chance(kBroken)) return false;
+    const Closing closing(builder_, limits_.weights);
+    int room = remaining - 1;
+    if (missing()) room -= complete() ? 2 : 1;
+    if (closing.bound() > room) return random_.chance(kSearched) && closing.first_step(room).has_value();
+    if (closing.bound() == room && blocked()) return false;
+    return !spending_ || affordable(room - closing.bound()) || random_.chance(kBroken);
+  };
+  if (keeps()) return true;
+  take_back();
   return false;
 }
 
 bool Growth::try_unary(const Primitive& primitive, int remaining) {
-  const std::vector<int> loose = builder_.loose();
   const bool branch = random_.chance(0.2);
-  const int value = branch ? static_cast<int>(random_.below(builder_.nodes().size())) : random_.pick(loose);
+  const int value = branch ? static_cast<int>(random_.below(builder_.nodes().size())) : random_.pick(loose_);
+  const bool wider = branch && std::find(loose_.begin(), loose_.end(), value) == loose_.end();
+  if (wider && static_cast<int>(loose_.size()) >= limits_.max_width) return false;
   const Primitive* before = builder_.nodes()[static_cast<size_t>(value)].primitive;
   if (before && primitive.is(kPointwise) && before->is(kPointwise) && before->arity == 1) return false;
   if (before && primitive.initial == Initial::kOne && before->is(kLinear) && before->weighted()) return false;
-  std::vector<Attributes> found;
-  primitive.propose(proposal({value}), random_, found);
-  if (found.empty()) return false;
-  if (!builder_.add(primitive, {value}, random_.pick(found))) return false;
+  found_.clear();
+  primitive.propose(proposal({value}), random_, found_);
+  if (found_.empty() || !put(primitive, {value}, taken())) return false;
   return keep_if_closable(remaining);
 }
 
 bool Growth::try_join(const Primitive& primitive, int remaining) {
-  const std::vector<int> loose = builder_.loose();
-  const int left = random_.pick(loose);
-  const auto offers = [&](std::vector<int> operands) {
-    std::vector<Attributes> found;
-    primitive.propose(proposal(std::move(operands)), random_, found);
-    return found;
+  const int left = random_.pick(loose_);
+  const auto offers = [&](const std::vector<int>& operands) {
+    found_.clear();
+    primitive.propose(proposal(operands), random_, found_);
+    return !found_.empty();
   };
   // Of what stacks or updates few pairs fit, so those are looked for.
   const bool choosy = !primitive.is(kPointwise) && !primitive.is(kCommutative);
   std::vector<int> partners;
-  for (int value = 0; value < static_cast<int>(builder_.nodes().size()); ++value) {
+  for (int value = 0; value < count(); ++value) {
     if (value == left) continue;
-    const bool fits = primitive.is(kPointwise)
-                          ? joinable(builder_.axes(left), builder_.axes(value))
-                          : !choosy || !offers({left, value}).empty() || !offers({value, left}).empty();
+    const bool fits = primitive.is(kPointwise) ? joinable(builder_.axes(left), builder_.axes(value))
+                                               : !choosy || offers({left, value}) || offers({value, left});
     if (fits) partners.push_back(value);
-    if (fits && std::count(loose.begin(), loose.end(), value))
+    if (fits && std::count(loose_.begin(), loose_.end(), value))
       partners.insert(partners.end(), 2, value);  // joining is worth more
   }
   if (partners.empty()) return false;
@@ -134,70 +234,84 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
   if (random_.chance(0.5)) std::swap(operands[0], operands[1]);
   while (static_cast<int>(operands.size()) < primitive.most && random_.chance(0.3))
     operands.push_back(random_.pick(partners));
-  std::vector<Attributes> found = offers(operands);
-  if (found.empty() && choosy) {
+  if (!offers(operands)) {
+    if (!choosy) return false;
     std::swap(operands[0], operands[1]);
-    found = offers(operands);
+    if (!offers(operands)) return false;
   }
-  if (found.empty()) return false;
-  if (!builder_.add(primitive, operands, random_.pick(found))) return false;
-  if (builder_.axes(static_cast<int>(builder_.nodes().size()) - 1).size() > 7) {
-    builder_.pop();
+  if (!put(primitive, operands, taken())) return false;
+  if (builder_.nodes().back().axes.size() > 7) {
+    take_back();
     return false;
   }
   return keep_if_closable(remaining);
 }
 
-Proposal Growth::proposal(std::vector<int> operands) const {
+Proposal Growth::proposal(const std::vector<int>& operands) {
   const Size c = Size::variable(kC), k = Size::variable(kK);
-  const auto over = [](const Size& size, int64_t divisor) { return size / Size::constant(divisor); };
-  channel_sizes_ = {c, k, over(c, 2), over(c, 4), over(k, 2), over(k, 4)};
-  group_sizes_ = {Size::constant(2), Size::constant(4), Size::constant(8)};
-  bool fresh = false;  // at most one variable that nothing uses yet is offered: they are alike
-  for (int v = kFirstDynamic; v < builder_.variables().count() && !fresh; ++v) {
-    fresh = true;
-    for (const Node& node : builder_.nodes()) {
-      for (const Axis& axis : node.axes) fresh = fresh && axis.size.exponent(v) == 0;
-    }
-    channel_sizes_.push_back(c / Size::variable(v));
-    channel_sizes_.push_back(k / Size::variable(v));
-    group_sizes_.push_back(Size::variable(v));
+  if (channel_sizes_.empty()) {
+    const auto over = [](const Size& size, int64_t divisor) { return size / Size::constant(divisor); };
+    channel_sizes_ = {c, k, over(c, 2), over(c, 4), over(k, 2), over(k, 4)};
+    group_sizes_ = {Size::constant(2), Size::constant(4), Size::constant(8)};
   }
-  partners_.clear();
+  // At most one variable that nothing uses yet is offered: they are alike.
+  int offered = kFirstDynamic;
+  while (offered < builder_.variables().count() && known_.back().variables >> offered++ & 1) {
+  }
+  const auto dynamic = static_cast<size_t>(offered - kFirstDynamic);
+  channel_sizes_.resize(6 + std::min((channel_sizes_.size() - 6) / 2, dynamic) * 2);
+  group_sizes_.resize(3 + std::min(group_sizes_.size() - 3, dynamic));
+  while (group_sizes_.size() < 3 + dynamic) {
+    const Size variable = Size::variable(kFirstDynamic + static_cast<int>(group_sizes_.size()) - 3);
+    channel_sizes_.push_back(c / variable);
+    channel_sizes_.push_back(k / variable);
+    group_sizes_.push_back(variable);
+  }
   std::vector<const Axes*> axes;
   for (int operand : operands) axes.push_back(&builder_.axes(operand));
-  for (size_t i = 0; i < builder_.nodes().size(); ++i) {
-    for (const Axis& axis : builder_.nodes()[i].axes) {
-      if (axis.role != Role::kSpatial && !has_axis(partners_, axis.name)) partners_.push_back(axis);
-    }
-  }
-  return {axes,           builder_.signature(),
-          channel_sizes_, group_sizes_,
-          partners_,      "a" + std::to_string(builder_.nodes().size())};
+  return {std::move(axes), builder_.signature(),         channel_sizes_, group_sizes_,
+          partners_,       "a" + std::to_string(count())};
 }
 
 void Growth::add_closing(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes) {
-  require(static_cast<bool>(builder_.add(primitive, std::move(operands), attributes)), "a closing step is not legal");
+  require(put(primitive, std::move(operands), attributes), "a closing step is not legal");
 }
 
 void Growth::add_first_proposal(const Primitive& primitive, std::vector<int> operands) {
-  std::vector<Attributes> found;
-  primitive.propose(proposal(operands), random_, found);
-  add_closing(primitive, std::move(operands), found.at(0));
+  found_.clear();
+  primitive.propose(proposal(operands), random_, found_);
+  add_closing(primitive, std::move(operands), found_.at(0));
 }
 
 // All axes but the spatial ones become the result's channel axis.
-void Growth::mix(int value) {
+Attributes Growth::mixing(int value) const {
   Attributes attributes;
-  Size product;
   for (const Axis& axis : builder_.axes(value)) {
-    if (axis.role == Role::kSpatial) continue;
-    attributes.from.push_back(axis.name);
-    product = product * axis.size;
+    if (axis.role != Role::kSpatial) attributes.from.push_back(axis.name);
   }
   attributes.to = {builder_.signature().channel()};
+  return attributes;
+}
+
+void Growth::mix(int value) {
+  const Attributes attributes = mixing(value);
+  Size product;
+  for (const Axis& axis : builder_.axes(value)) product = axis.role == Role::kSpatial ? product : product * axis.size;
   const bool merge = attributes.from.size() > 1 && product == attributes.to[0].size && random_.chance(0.7);
   add_closing(merge ? merge_primitive() : fc_primitive(), {value}, attributes);
+}
+
+// One filter a channel takes the windows away; false where there is nothing to do so.
+bool Growth::mix_windows(int value) {
+  if (known_.back().weighted + 1 >= limits_.max_weighted) return false;
+  Attributes attributes;
+  for (const Axis& axis : builder_.axes(value)) {
+    if (axis.role == Role::kWindow) attributes.from.push_back(axis.name);
+    if (axis.role == Role::kChannel) attributes.per.push_back(axis.name);
+  }
+  if (attributes.from.empty() || attributes.per.empty()) return false;
+  add_closing(fc_primitive(), {value}, attributes);
+  return true;
 }
 
 void Growth::fold_mean(int value, std::vector<std::string> axes) {
@@ -243,7 +357,10 @@ void Growth::close_step(int room) {
     const Open state = open(builder_.axes(value), builder_.signature());
     if (state.subsample) return add_first_proposal(subsample_primitive(), {value});
     if (state.upsample) return add_first_proposal(upsample_primitive(), {value});
-    if (state.channels && !state.is_result) return mix(value);
+    if (state.channels && !state.is_result) {
+      const bool narrow = room > closing.bound() && spending_ && (!affordable(0) || random_.chance(0.3));
+      return narrow && mix_windows(value) ? void() : mix(value);
+    }
     if (!state.foreign.empty()) return fold_mean(value, state.foreign);
   }
   // All are converted, and each lacks an axis that another has: [K, H] and [K, W].

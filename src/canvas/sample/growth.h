@@ -8,45 +8,78 @@
 #include "canvas/ir/builder.h"
 #include "canvas/sample/closing.h"
 #include "canvas/sample/limits.h"
+#include "canvas/sample/spending.h"
 
 namespace canvas {
 
 class Growth {
  public:
-  // Continues `builder`, which may already hold a part of a kernel.
-  Growth(Builder builder, const Limits& limits, Random& random);
+  // Continues `builder`, which may already hold a part of a kernel. With `spending`, steps are left out after which the budget cannot hold.
+  Growth(Builder builder, const Limits& limits, Random& random, Spending* spending = nullptr);
 
   // Whether at most `limits.max_primitives` primitives can close what is there.
   bool can_close() const;
 
-  // Adds primitives until the kernel is complete with about `length` of them; requires can_close().
+  // Adds primitives until the kernel is complete with about `length` of them; requires can_close(). Nearly always it is plausible.
   Kernel grow(int length, const std::string& name);
 
  private:
+  // What growth knows of a node and those before it.
+  struct Known {
+    unsigned variables = 0;  // dynamic variables in use
+    int weighted = 0;
+    size_t partners = 0;
+  };
   bool complete() const;
+  int count() const { return static_cast<int>(builder_.nodes().size()); }
+  // Adds a node, and takes the last one back.
+  bool put(const Primitive& primitive, std::vector<int> operands, Attributes attributes);
+  void take_back();
+  void learn();
+  // Takes the last few steps back for another way; false where there is none.
+  bool rewind();
+
   bool try_action(int remaining);
   bool try_unary(const Primitive& primitive, int remaining);
   bool try_join(const Primitive& primitive, int remaining);
+  // One of those found, which it takes out.
+  Attributes taken() { return std::move(found_[random_.below(found_.size())]); }
   bool keep_if_closable(int remaining);
+  bool affordable(int slack);
+  unsigned missing() const;
+  // Whether closing at once would make a step superfluous.
+  bool blocked();
+
   // Adds a primitive on a way that closes the kernel within `room` of them.
   void close_step(int room);
   void close_shortest(const ClosingStep& step);
   void add_closing(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes);
   void add_first_proposal(const Primitive& primitive, std::vector<int> operands);
+  Attributes mixing(int value) const;
+  bool mix_windows(int value);
   void mix(int value);
   void fold_mean(int value, std::vector<std::string> axes);
   void join(int a, int b);
-  Proposal proposal(std::vector<int> operands) const;
-  int weighted() const;
+  Proposal proposal(const std::vector<int>& operands);
 
   Builder builder_;
   const Limits& limits_;
   Random& random_;
-  std::vector<double> weights_;
-  // What proposals refer to; refreshed before each.
-  mutable std::vector<Size> channel_sizes_;
-  mutable std::vector<Size> group_sizes_;
-  mutable Axes partners_;
+  Spending* spending_;
+  int base_;  // nodes that were there from the beginning
+  int rewinds_ = 0;
+  std::vector<double> weights_, window_weights_;
+  unsigned wanted_ = 0;         // positions along which something must look around
+  bool urgent_ = false;         // a step that looks around has to come now
+  bool tight_ = false;          // every step must bring the end nearer
+  std::vector<Known> known_;    // by node
+  std::vector<unsigned> seen_;  // by node: along which of the input's axes it looks around
+  std::vector<Spending::Step> spent_, ahead_;
+  std::vector<int> loose_;
+  std::vector<Attributes> found_;
+  // What proposals refer to.
+  std::vector<Size> channel_sizes_, group_sizes_;
+  Axes partners_;
 };
 
 }  // namespace canvas

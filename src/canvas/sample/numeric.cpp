@@ -35,15 +35,15 @@ Parameters initial_parameters(const Kernel& kernel, const Values& values, Random
 
 }  // namespace
 
-std::optional<std::string> misscaled(double mean, double square) {
+const char* misscaled(double mean, double square) {
   if (!std::isfinite(square)) return "its values overflow at initialisation";
   const double deviation = std::sqrt(std::max(0.0, square - mean * mean));
   if (deviation < kSmallest) return "its result is all but constant at initialisation";
   if (deviation > kLargest) return "its result explodes at initialisation";
-  return std::nullopt;
+  return nullptr;
 }
 
-std::optional<std::string> misscaled(const Kernel& kernel, const Values& values) {
+const char* misscaled(const Kernel& kernel, const Values& values) {
   Random random(kSeed);
   const Parameters parameters = initial_parameters(kernel, values, random);
   std::vector<int64_t> shape;

@@ -2,17 +2,14 @@
 // are. Exact where moments guess, and some hundred times as slow; plausible.cpp calls it where a limit asks for it.
 #pragma once
 
-#include <optional>
-#include <string>
-
 #include "canvas/ir/kernel.h"
 
 namespace canvas {
 
-// Why elements of this mean and mean square are no result to start training from, or nothing.
-std::optional<std::string> misscaled(double mean, double square);
+// Why elements of this mean and mean square are no result to start training from, or null.
+const char* misscaled(double mean, double square);
 
 // The same of the kernel's result for a standard normal input.
-std::optional<std::string> misscaled(const Kernel& kernel, const Values& values);
+const char* misscaled(const Kernel& kernel, const Values& values);
 
 }  // namespace canvas

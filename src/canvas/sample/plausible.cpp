@@ -6,6 +6,7 @@
 #include "canvas/analyze/flow.h"
 #include "canvas/analyze/moments.h"
 #include "canvas/lower/lower.h"
+#include "canvas/sample/connected.h"
 #include "canvas/sample/numeric.h"
 #include "canvas/solve/binding.h"
 
@@ -15,7 +16,7 @@ namespace {
 
 constexpr int64_t kChannels = 8;
 constexpr int kUsualReach = 3, kMostReach = 256;
-const std::string kNoLayer = "its sizes do not fit a small layer";
+constexpr const char* kNoLayer = "its sizes do not fit a small layer";
 constexpr double kLeastAnswering = 0.05;  // share of a function's arguments at which it has a slope
 
 // Whether every input channel reaches every output channel, directly or through two such layers.
@@ -71,49 +72,80 @@ void Limits::check_plausibility() const {
   }
 }
 
-std::optional<std::string> ill_connected(const Kernel& kernel, const Limits& limits) {
+unsigned axes_to_look_along(const Limits& limits, const Signature& signature) {
+  unsigned axes = 0;
+  for (size_t i = 0; i < signature.from.size() && least_reach(limits, signature) > 1; ++i)
+    axes |= unsigned{signature.from[i].role == Role::kSpatial} << i;
+  return axes;
+}
+
+bool fit_small_layer(const Axes& axes) {
+  return std::all_of(axes.begin(), axes.end(), [](const Axis& axis) {
+    const Size& size = axis.size;
+    if (axis.role == Role::kSpatial || size.has_dynamic()) return true;
+    int64_t top = size.numerator(), bottom = size.denominator();
+    for (int power = size.exponent(kC) + size.exponent(kK); power != 0; power += power > 0 ? -1 : 1)
+      (power > 0 ? top : bottom) *= kChannels;
+    return top % bottom == 0;
+  });
+}
+
+std::string Reason::str() const {
+  std::string text = what;
+  const size_t place = text.find('%');
+  return place == std::string::npos ? text : text.replace(place, 1, of);
+}
+
+std::optional<Reason> ill_connected(const Kernel& kernel, const Limits& limits) {
   int weighted = 0;
   for (const Node& node : kernel.nodes()) weighted += node.primitive && node.primitive->weighted();
-  if (weighted > limits.max_weighted) return "it has more weighted primitives than asked for";
-  if (weighted < limits.min_weighted) return "it has fewer weighted primitives than asked for";
+  if (weighted > limits.max_weighted) return Reason{"it has more weighted primitives than asked for"};
+  if (weighted < limits.min_weighted) return Reason{"it has fewer weighted primitives than asked for"};
   const int reach = least_reach(limits, kernel.signature());
   if (!limits.full_flow && !limits.live && reach <= 1 && limits.max_reach == 0) return std::nullopt;
   const auto values = small_layer(kernel, std::max(reach, limits.max_reach));
-  if (!values) return kNoLayer;
+  if (!values) return Reason{kNoLayer};
+  if (reach <= kUsualReach && limits.max_reach == 0 &&
+      surely_connected(kernel, axes_to_look_along(limits, kernel.signature()))) {
+    return std::nullopt;
+  }
   const Flow found = flow(lower(kernel), kernel.signature(), *values);
   if (!found.reach.empty()) {
     const auto [narrowest, widest] = std::minmax_element(found.reach.begin(), found.reach.end());
-    if (*narrowest < reach) return "it sees too little of its surroundings";
+    if (*narrowest < reach) return Reason{"it sees too little of its surroundings"};
     if (limits.max_reach > 0 && (found.summary || *widest > limits.max_reach))
-      return "it sees too much of its surroundings";
+      return Reason{"it sees too much of its surroundings"};
   }
-  if (limits.full_flow && !channels_mix(found.channels)) return "some input channels never reach some output channels";
-  if (limits.live && !found.dead.empty()) return "nothing depends on its parameter " + found.dead[0];
+  if (limits.full_flow && !channels_mix(found.channels))
+    return Reason{"some input channels never reach some output channels"};
+  if (limits.live && !found.dead.empty()) return Reason{"nothing depends on its parameter %", found.dead[0]};
   return std::nullopt;
 }
 
-std::optional<std::string> untrainable(const Kernel& kernel, const Limits& limits) {
+std::optional<Reason> untrainable(const Kernel& kernel, const Limits& limits) {
   if (!limits.trainable) return std::nullopt;
   const auto values = small_layer(kernel, kUsualReach);
-  if (!values) return kNoLayer;
+  if (!values) return Reason{kNoLayer};
   const std::vector<Moments> all = moments(kernel, *values);
   for (size_t i = 1; i < all.size(); ++i) {
     const std::string& name = kernel.nodes()[i].name;
-    if (all[i].low >= all[i].high) return "its value " + name + " is constant at initialisation";
-    if (all[i].answers < kLeastAnswering) return "its value " + name + " is saturated at initialisation";
+    if (all[i].low >= all[i].high) return Reason{"its value % is constant at initialisation", name};
+    if (all[i].answers < kLeastAnswering) return Reason{"its value % is saturated at initialisation", name};
   }
-  return misscaled(all.back().mean, all.back().square);
+  const char* what = misscaled(all.back().mean, all.back().square);
+  return what ? std::optional(Reason{what}) : std::nullopt;
 }
 
-std::optional<std::string> fails_forward(const Kernel& kernel, const Limits& limits) {
+std::optional<Reason> fails_forward(const Kernel& kernel, const Limits& limits) {
   if (!limits.numeric) return std::nullopt;
   const auto values = small_layer(kernel, kUsualReach);
-  return values ? misscaled(kernel, *values) : kNoLayer;
+  const char* what = values ? misscaled(kernel, *values) : kNoLayer;
+  return what ? std::optional(Reason{what}) : std::nullopt;
 }
 
 std::optional<std::string> implausible(const Kernel& kernel, const Limits& limits) {
   for (const auto judge : {ill_connected, untrainable, fails_forward}) {
-    if (auto reason = judge(kernel, limits)) return reason;
+    if (const auto reason = judge(kernel, limits)) return reason->str();
   }
   return std::nullopt;
 }

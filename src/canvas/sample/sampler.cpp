@@ -1,8 +1,11 @@
 #include "canvas/sample/sampler.h"
 
 #include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
 
-#include "canvas/ir/canonical.h"
 #include "canvas/sample/growth.h"
 #include "canvas/sample/mutation.h"
 #include "canvas/sample/plausible.h"
@@ -13,6 +16,13 @@ namespace canvas {
 namespace {
 
 constexpr int kFruitlessTries = 2000;
+constexpr uint64_t kFewestAtOnce = 16, kMostAtOnce = 512;  // tries
+
+// How often a length is drawn: there are few short kernels, and most would come again and again.
+double length_weight(int length) {
+  constexpr double kShort[] = {0.02, 0.25, 0.7};  // of 3, 4 and 5 primitives
+  return length < 6 ? kShort[std::max(0, length - 3)] : 1;
+}
 
 }  // namespace
 
@@ -37,56 +47,67 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
                         std::to_string(limits_.min_reach));
   }
   limits_.check_plausibility();
+  for (int length = std::max(3, limits_.min_primitives); length <= limits_.max_primitives; ++length)
+    lengths_.push_back(length_weight(length));
+  spending_.emplace(layers_, budget_, limits_.rules, signature_);
   for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
 }
 
-std::optional<Sample> Sampler::draw(Random& random) {
-  ++counts_["tried"];
-  const auto span = static_cast<size_t>(limits_.max_primitives - std::max(3, limits_.min_primitives) + 1);
-  const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.below(span));
-  return judge(Growth(Builder(signature_), limits_, random).grow(length, "kernel"));
-}
+std::optional<Sample> Sampler::draw(Random& random) { return accept(attempt(random, *spending_)); }
 
 std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
-  ++counts_["tried"];
-  const auto child = mutated(parent, limits_, random);
-  if (child) return judge(*child);
-  ++counts_["illegal"];
-  return std::nullopt;
+  return consider(mutated(parent, limits_, random));
 }
 
-std::optional<Sample> Sampler::judge(const Kernel& grown) {
+std::optional<Sample> Sampler::consider(const std::optional<Kernel>& child) {
+  return accept(child ? judge(*child, *spending_) : Judged{"illegal"});
+}
+
+Spending Sampler::spending() const { return {layers_, budget_, limits_.rules, signature_}; }
+
+Sampler::Judged Sampler::attempt(Random& random, Spending& spending) const {
+  spending.tidy();
+  const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.weighted(lengths_));
+  return judge(Growth(Builder(signature_), limits_, random, &spending).grow(length, "kernel"), spending);
+}
+
+Sampler::Judged Sampler::judge(const Kernel& grown, Spending& spending) const {
   // What is cheap and turns down many goes first.
-  if ((limits_.concise && superfluous(grown)) || ill_connected(grown, limits_)) {
-    ++counts_["implausible"];
-    return std::nullopt;
+  if (limits_.concise) {
+    if (auto reason = superfluous(grown)) return {"implausible", std::move(*reason)};
   }
-  const Canonical form = canonical(grown);
+  if (const auto reason = ill_connected(grown, limits_)) return {"implausible", reason->what};
+  Canonical form = canonical(grown);
+  Judged judged{"kept", "", digest_of(form)};
+  if (seen_.count(judged.identity)) return {"duplicate"};
   const Kernel& kernel = form.kernel;
-  std::string identity = hash_of(form);
-  if (seen_.count(identity)) {
-    ++counts_["duplicate"];
-    return std::nullopt;
+  if (kernel.length() < limits_.min_primitives) return {"implausible", "its canonical form is too short"};
+  if (const auto reason = untrainable(kernel, limits_)) return {"implausible", reason->what};
+  if (!spending.fits(kernel)) {
+    judged.missed = least_miss_;
+    if (const auto fault = unbindable(kernel, layers_, budget_, limits_.rules, &judged.missed)) {
+      judged.fate = "over_budget";
+      judged.refusal = fault->str();
+      return judged;
+    }
   }
-  if (kernel.length() < limits_.min_primitives || untrainable(kernel, limits_)) {
-    ++counts_["implausible"];
-    return std::nullopt;
+  if (const auto reason = fails_forward(kernel, limits_)) return {"implausible", reason->what};
+  judged.kernel = std::move(form.kernel);
+  return judged;
+}
+
+std::optional<Sample> Sampler::accept(Judged judged) {
+  ++counts_["tried"];
+  if (judged.kernel && !seen_.insert(judged.identity).second) judged = {"duplicate"};
+  ++counts_[judged.fate];
+  if (!judged.reason.empty()) ++reasons_[judged.reason];
+  if (!judged.refusal.empty() && (refusal_.empty() || judged.missed < least_miss_)) {
+    refusal_ = std::move(judged.refusal);
+    least_miss_ = std::min(least_miss_, judged.missed);
   }
-  double missed = least_miss_;
-  if (const auto fault = unbindable(kernel, layers_, budget_, limits_.rules, &missed)) {
-    if (refusal_.empty() || missed < least_miss_) refusal_ = fault->str();
-    least_miss_ = std::min(least_miss_, missed);
-    ++counts_["over_budget"];
-    return std::nullopt;
-  }
-  if (fails_forward(kernel, limits_)) {
-    ++counts_["implausible"];
-    return std::nullopt;
-  }
-  seen_.insert(identity);
-  ++counts_["kept"];
-  Kernel named = kernel.renamed("k" + identity.substr(0, 8));
-  return Sample{std::move(identity), std::move(named)};
+  if (!judged.kernel) return std::nullopt;
+  std::string identity = to_string(judged.identity);
+  return Sample{identity, std::move(*judged.kernel).renamed("k" + identity.substr(0, 8))};
 }
 
 Binding Sampler::bound(const Kernel& kernel) const {
@@ -100,22 +121,59 @@ void Sampler::give_up(int tries) const {
   throw Infeasible("sampling: " + std::to_string(tries) + " tries in a row gave no new kernel that fits" + nearest);
 }
 
-std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget,
-                           const Limits& limits) {
+Samples::Samples(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, int threads)
+    : sampler_(std::move(layers), std::move(budget), std::move(limits)), seed_(seed) {
+  if (threads < 1) throw ArgumentError("sampling needs at least one thread, got " + std::to_string(threads));
+  for (int i = 0; i < threads; ++i) spendings_.push_back(sampler_.spending());
+}
+
+std::vector<Sample> Samples::take(int64_t count) {
   if (count < 0) throw ArgumentError("the number of samples must not be negative, got " + std::to_string(count));
-  Sampler sampler(layers, budget, limits);
   std::vector<Sample> samples;
-  int fruitless = 0;
-  for (uint64_t attempt = 0; static_cast<int64_t>(samples.size()) < count; ++attempt) {
-    Random random = Random(seed).split(attempt);
-    if (auto found = sampler.draw(random)) {
-      samples.push_back(std::move(*found));
-      fruitless = 0;
-    } else if (++fruitless == kFruitlessTries) {
-      sampler.give_up(kFruitlessTries);
+  while (static_cast<int64_t>(samples.size()) < count) {
+    if (waiting_.empty()) judge_more();
+    auto found = sampler_.accept(std::move(waiting_.front()));
+    waiting_.pop_front();
+    fruitless_ = found ? 0 : fruitless_ + 1;
+    if (found) samples.push_back(std::move(*found));
+    if (fruitless_ == kFruitlessTries) {
+      fruitless_ = 0;
+      sampler_.give_up(kFruitlessTries);
     }
   }
   return samples;
+}
+
+// The next tries at once: how many depends on their place in the list alone, since a refusal is told against those of earlier parts.
+void Samples::judge_more() {
+  const auto count = static_cast<size_t>(std::clamp<uint64_t>(next_, kFewestAtOnce, kMostAtOnce));
+  std::vector<std::optional<Sampler::Judged>> judged(count);
+  std::atomic<size_t> next = 0;
+  std::exception_ptr failure;
+  std::mutex guard;
+  const auto work = [&](Spending& spending) {
+    try {
+      for (size_t i = next++; i < count; i = next++) {
+        Random random = seed_.split(next_ + i);
+        judged[i] = sampler_.attempt(random, spending);
+      }
+    } catch (...) {
+      const std::lock_guard lock(guard);
+      failure = std::current_exception();
+    }
+  };
+  std::vector<std::thread> others;
+  for (size_t i = 1; i < spendings_.size(); ++i) others.emplace_back(work, std::ref(spendings_[i]));
+  work(spendings_[0]);
+  for (std::thread& other : others) other.join();
+  if (failure) std::rethrow_exception(failure);
+  next_ += count;
+  for (auto& one : judged) waiting_.push_back(std::move(*one));
+}
+
+std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget,
+                           const Limits& limits, int threads) {
+  return Samples(layers, budget, limits, seed, threads).take(count);
 }
 
 }  // namespace canvas

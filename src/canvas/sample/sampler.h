@@ -1,17 +1,20 @@
 // Samples kernels for a network: legal by construction, plausible, within budget, distinct. Mutates and completes given ones in the same
-// way. Every stream of random numbers is passed in or derived from a seed, so the same seed gives the same kernels.
+// way. Every stream of random numbers is passed in or derived from a seed, so the same seed gives the same kernels, on any number of threads.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "canvas/base/random.h"
+#include "canvas/ir/canonical.h"
 #include "canvas/sample/limits.h"
+#include "canvas/sample/spending.h"
 #include "canvas/solve/binding.h"
 
 namespace canvas {
@@ -31,28 +34,73 @@ class Sampler {
   // One try from a parent: cuts and completes, inserts, removes or changes a primitive.
   std::optional<Sample> mutate(const Kernel& parent, Random& random);
 
+  // What became of one try, but for whether its kernel was there before.
+  struct Judged {
+    const char* fate;         // a key of counts(): "kept" where nothing speaks against it
+    std::string reason = "";  // of an implausible one
+    Digest identity = {};
+    std::optional<Kernel> kernel = {};  // of one to be kept
+    std::string refusal = "";           // of one that the network or the budget turned down
+    double missed = HUGE_VAL;
+  };
+  // draw() in two steps. The first may run on several threads at once, each with a `spending` of its own; the second goes by the order of
+  // the tries.
+  Judged attempt(Random& random, Spending& spending) const;
+  std::optional<Sample> accept(Judged judged);
+  // One try with a kernel made elsewhere, or with none where making it failed. The kernel serves the layers.
+  std::optional<Sample> consider(const std::optional<Kernel>& child);
+  Spending spending() const;
+
   // How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.
   const std::map<std::string, int64_t>& counts() const { return counts_; }
+  // Of the implausible ones, how many for which reason.
+  const std::map<std::string, int64_t>& reasons() const { return reasons_; }
   // Throws Infeasible: `tries` in a row gave no new kernel. Says which budget the nearest kernel so far missed, and by how much.
   [[noreturn]] void give_up(int tries) const;
   // The binding of a kernel that draw() or mutate() gave.
   Binding bound(const Kernel& kernel) const;
 
  private:
-  std::optional<Sample> judge(const Kernel& kernel);
+  Judged judge(const Kernel& kernel, Spending& spending) const;
 
+  struct Hash {
+    size_t operator()(const Digest& digest) const { return digest.first; }
+  };
   std::vector<Layer> layers_;
   Budget budget_;
   Limits limits_;
   Signature signature_;
-  std::set<std::string> seen_;
-  std::map<std::string, int64_t> counts_;
+  std::vector<double> lengths_;  // weights of the lengths that a try may aim at, from the shortest
+  std::optional<Spending> spending_;
+  std::unordered_set<Digest, Hash> seen_;
+  std::map<std::string, int64_t> counts_, reasons_;
   std::string refusal_;           // why the network or the budget turned down the kernel that came nearest, or ""
   double least_miss_ = HUGE_VAL;  // by which factor that missed the budget
 };
 
-// `count` distinct kernels. Throws Infeasible when 2000 tries in a row give none, with the reason of the nearest refusal.
+// An endless list of distinct kernels, taken in parts; of those taken, only the hashes are kept.
+class Samples {
+ public:
+  // Throws what Sampler throws, and ArgumentError for less than one thread.
+  Samples(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, int threads);
+
+  // The next `count` kernels. Throws Infeasible when 2000 tries in a row give none, with the reason of the nearest refusal.
+  std::vector<Sample> take(int64_t count);
+  const Sampler& sampler() const { return sampler_; }
+
+ private:
+  void judge_more();
+
+  Sampler sampler_;
+  Random seed_;
+  uint64_t next_ = 0;  // try
+  int fruitless_ = 0;
+  std::vector<Spending> spendings_;  // one a thread
+  std::deque<Sampler::Judged> waiting_;
+};
+
+// The first `count` kernels of that list.
 std::vector<Sample> sample(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const Budget& budget,
-                           const Limits& limits);
+                           const Limits& limits, int threads = 1);
 
 }  // namespace canvas

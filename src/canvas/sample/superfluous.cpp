@@ -1,38 +1,57 @@
 #include "canvas/sample/superfluous.h"
 
 #include <algorithm>
-#include <set>
-#include <vector>
+#include <array>
 
+#include "canvas/base/error.h"
 #include "canvas/ir/normal_order.h"
 #include "canvas/ir/primitive.h"
-#include "canvas/prims/common.h"
 
 namespace canvas {
 
 namespace {
 
-using Names = std::vector<std::string>;
+// Names of axes, left where they stand: growth asks for them at every step.
+class Names {
+ public:
+  Names(const std::vector<std::string>& names) {
+    for (const std::string& name : names) put(name);
+  }
+  Names(const Axes& axes) {
+    for (const Axis& axis : axes) put(axis.name);
+  }
+  Names(const std::vector<AxisItem>& items) {
+    for (const AxisItem& item : items) put(item.axis);
+  }
+  Names operator+(const Names& others) const {
+    Names both = *this;
+    for (const std::string* name : others) both.put(*name);
+    return both;
+  }
+  const std::string* const* begin() const { return names_.data(); }
+  const std::string* const* end() const { return names_.data() + count_; }
+  bool has(const std::string& name) const {
+    return std::any_of(begin(), end(), [&](const std::string* own) { return *own == name; });
+  }
+  bool within(const Names& large) const {
+    return std::all_of(begin(), end(), [&](const std::string* name) { return large.has(*name); });
+  }
+  bool same_order(const Names& others) const {
+    return std::equal(begin(), end(), others.begin(), others.end(),
+                      [](const std::string* a, const std::string* b) { return *a == *b; });
+  }
 
-bool within(const Names& small, const Names& large) {
-  return std::all_of(small.begin(), small.end(),
-                     [&](const auto& name) { return std::find(large.begin(), large.end(), name) != large.end(); });
-}
+ private:
+  void put(const std::string& name) {
+    require(count_ < names_.size(), "a step names more axes than two values can have");
+    names_[count_++] = &name;
+  }
+  std::array<const std::string*, 64> names_;
+  size_t count_ = 0;
+};
 
-bool meets(const Names& left, const Names& right) {
-  return std::any_of(left.begin(), left.end(),
-                     [&](const auto& name) { return std::find(right.begin(), right.end(), name) != right.end(); });
-}
-
-Names names_of(const Axes& axes) {
-  Names names;
-  for (const Axis& axis : axes) names.push_back(axis.name);
-  return names;
-}
-
-Names joined(Names left, const Names& right) {
-  left.insert(left.end(), right.begin(), right.end());
-  return left;
+bool touches(const Node& step, const Names& axes) {
+  return std::any_of(axes.begin(), axes.end(), [&](const std::string* axis) { return touches(step, *axis); });
 }
 
 bool contracts(const Node& node) { return node.primitive && node.primitive->initial == Initial::kNormal; }
@@ -55,98 +74,129 @@ bool full_rank(const Node& contraction) {
 
 class Finder {
  public:
-  explicit Finder(const Kernel& kernel) : kernel_(kernel), user_(kernel.nodes().size(), kNone) {
-    for (int value = 1; value <= kernel.output(); ++value) {
-      for (int input : kernel.node(value).inputs) {
+  explicit Finder(const std::vector<Node>& nodes) : nodes_(nodes), user_(nodes.size(), kNone) {
+    for (size_t value = 1; value < nodes.size(); ++value) {
+      for (int input : nodes[value].inputs) {
         int& user = user_[static_cast<size_t>(input)];
-        user = user == kNone ? value : kSeveral;
+        user = user == kNone ? static_cast<int>(value) : kSeveral;
       }
     }
   }
 
-  std::optional<std::string> run() const {
-    for (int value = 1; value <= kernel_.output(); ++value) {
-      const Node& node = kernel_.node(value);
-      if (!contracts(node) && !scales(node) && !shifts(node) && !drops(node) && !rearranges(node)) continue;
-      const Names made = names_of(node.attributes.to);
-      const Node* next =
-          after(value, contracts(node) || rearranges(node) ? made : node.attributes.from, rearranges(node));
-      const Node* previous = before(value, node.attributes.from, rearranges(node));
-      if (scales(node)) {
-        if (next && contracts(*next) &&
-            within(node.attributes.from, joined(next->attributes.from, next->attributes.per)))
-          return "a contraction absorbs the scale before it";
-        if (previous && contracts(*previous) &&
-            within(node.attributes.from, joined(names_of(previous->attributes.to), previous->attributes.per)))
-          return "a contraction absorbs the scale after it";
-        if (next && scales(*next) && within(node.attributes.from, next->attributes.from))
-          return "one scale absorbs another";
-      }
-      if ((scales(node) || shifts(node)) && taken_away(value)) return "the next step takes the parameter's effect away";
-      if (drops(node)) {
-        const Names dropped = axes_of(node.attributes.items);
-        const Node* maker = before(value, dropped, true);
-        if (maker && contracts(*maker) && within(dropped, names_of(maker->attributes.to)))
-          return "a contraction makes what is dropped";
-      }
-      if (contracts(node) && next && contracts(*next) && full_rank(node) && next->attributes.per.empty() &&
-          within(made, next->attributes.from))
-        return "one contraction absorbs the one before it";
-      if (rearranges(node)) {
-        if (next && contracts(*next) && within(made, next->attributes.from))
-          return "a contraction takes together what a view has taken apart";
-        if (previous && contracts(*previous) && within(node.attributes.from, names_of(previous->attributes.to)))
-          return "a contraction could make at once what a view makes of its result";
-        if (next && rearranges(*next) && made == next->attributes.from) return "a merge undoes a split";
-      }
+  const char* everywhere() const {
+    for (size_t value = 1; value < nodes_.size(); ++value) {
+      if (const char* reason = at(static_cast<int>(value))) return reason;
     }
-    return std::nullopt;
+    return nullptr;
+  }
+
+  // Of the last step and of those whose results reach it alone.
+  const char* at_end() const {
+    const int last = static_cast<int>(nodes_.size()) - 1;
+    if (const char* reason = at(last)) return reason;
+    for (int value = last; node(value).inputs.size() == 1;) {
+      value = node(value).inputs[0];
+      if (value == 0 || user(value) < 0) break;
+      if (const char* reason = at(value)) return reason;
+    }
+    return nullptr;
   }
 
  private:
   static constexpr int kNone = -1, kSeveral = -2;
 
+  const Node& node(int value) const { return nodes_[static_cast<size_t>(value)]; }
+  int user(int value) const { return user_[static_cast<size_t>(value)]; }
+
+  // What is superfluous because of the step that makes this value.
+  const char* at(int value) const {
+    const Node& step = node(value);
+    if (scales(step) || shifts(step)) return of_parameter(value);
+    if (drops(step)) {
+      const Names dropped = step.attributes.items;
+      const Node* maker = before(value, dropped, true);
+      return maker && contracts(*maker) && dropped.within(maker->attributes.to) ? "a contraction makes what is dropped"
+                                                                                : nullptr;
+    }
+    if (!contracts(step) && !rearranges(step)) return nullptr;
+    const Names made = step.attributes.to;
+    const Node* next = after(value, made, rearranges(step));
+    if (contracts(step)) {
+      const bool absorbed = next && contracts(*next) && next->attributes.per.empty() &&
+                            made.within(next->attributes.from) && full_rank(step);
+      return absorbed ? "one contraction absorbs the one before it" : nullptr;
+    }
+    if (next && contracts(*next) && made.within(next->attributes.from))
+      return "a contraction takes together what a view has taken apart";
+    const Names taken = step.attributes.from;
+    const Node* previous = before(value, taken, true);
+    if (previous && contracts(*previous) && taken.within(previous->attributes.to))
+      return "a contraction could make at once what a view makes of its result";
+    if (next && rearranges(*next) && made.same_order(next->attributes.from)) return "a merge undoes a split";
+    return nullptr;
+  }
+
+  const char* of_parameter(int value) const {
+    const Node& step = node(value);
+    const Names along = step.attributes.from;
+    if (scales(step)) {
+      const Node* next = after(value, along, false);
+      const Node* previous = before(value, along, false);
+      if (next && contracts(*next) && along.within(Names(next->attributes.from) + next->attributes.per))
+        return "a contraction absorbs the scale before it";
+      if (previous && contracts(*previous) && along.within(Names(previous->attributes.to) + previous->attributes.per))
+        return "a contraction absorbs the scale after it";
+      if (next && scales(*next) && along.within(next->attributes.from)) return "one scale absorbs another";
+    }
+    return taken_away(value) ? "the next step takes the parameter's effect away" : nullptr;
+  }
+
   // Whether a step leaves the axes alone and lets what happens along them pass.
-  bool passes(const Node& step, const Names& axes, bool any) const {
+  static bool passes(const Node& step, const Names& axes, bool any) {
     return step.inputs.size() == 1 && !touches(step, axes) && (any || linear(step));
   }
 
   // The next step that works along the axes, where nothing else uses the value on the way; `any`: even through steps that are
   // not linear.
   const Node* after(int value, const Names& axes, bool any) const {
-    for (int user = user_[static_cast<size_t>(value)]; user >= 0; user = user_[static_cast<size_t>(user)]) {
-      const Node& step = kernel_.node(user);
-      if (step.inputs.size() != 1) return nullptr;
-      if (!passes(step, axes, any)) return &step;
+    for (int next = user(value); next >= 0; next = user(next)) {
+      if (node(next).inputs.size() != 1) return nullptr;
+      if (!passes(node(next), axes, any)) return &node(next);
     }
     return nullptr;
   }
 
   const Node* before(int value, const Names& axes, bool any) const {
-    for (int input = kernel_.node(value).inputs[0]; input > 0; input = kernel_.node(input).inputs[0]) {
-      const Node& step = kernel_.node(input);
-      if (user_[static_cast<size_t>(input)] < 0 || step.inputs.size() != 1) return nullptr;
-      if (!passes(step, axes, any)) return &step;
+    for (int input = node(value).inputs[0]; input > 0; input = node(input).inputs[0]) {
+      if (user(input) < 0 || node(input).inputs.size() != 1) return nullptr;
+      if (!passes(node(input), axes, any)) return &node(input);
     }
     return nullptr;
   }
 
   // Whether the only user of a scale or a bias is a normalisation along other axes.
   bool taken_away(int value) const {
-    const Node& node = kernel_.node(value);
-    const int user = user_[static_cast<size_t>(value)];
-    if (user < 0) return false;
-    const Node& next = kernel_.node(user);
-    const unsigned modes = scales(node) ? next.primitive->scale_free_modes : next.primitive->shift_free_modes;
-    return (modes >> next.attributes.mode & 1) != 0 && !meets(node.attributes.from, next.attributes.from);
+    if (user(value) < 0) return false;
+    const Node &step = node(value), &next = node(user(value));
+    const unsigned modes = scales(step) ? next.primitive->scale_free_modes : next.primitive->shift_free_modes;
+    return (modes >> next.attributes.mode & 1) != 0 && !touches_any(step.attributes.from, next.attributes.from);
   }
 
-  const Kernel& kernel_;
+  static bool touches_any(const Names& left, const Names& right) {
+    return std::any_of(left.begin(), left.end(), [&](const std::string* name) { return right.has(*name); });
+  }
+
+  const std::vector<Node>& nodes_;
   std::vector<int> user_;
 };
 
 }  // namespace
 
-std::optional<std::string> superfluous(const Kernel& kernel) { return Finder(kernel).run(); }
+std::optional<std::string> superfluous(const Kernel& kernel) {
+  const char* reason = Finder(kernel.nodes()).everywhere();
+  return reason ? std::optional<std::string>(reason) : std::nullopt;
+}
+
+const char* superfluous_at_end(const std::vector<Node>& nodes) { return Finder(nodes).at_end(); }
 
 }  // namespace canvas

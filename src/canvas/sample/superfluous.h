@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "canvas/ir/kernel.h"
 
@@ -11,5 +12,8 @@ namespace canvas {
 
 // What is superfluous, or nothing.
 std::optional<std::string> superfluous(const Kernel& kernel);
+
+// What the last step of a kernel that still grows makes superfluous: itself, or a step that nothing else has used so far; or null.
+const char* superfluous_at_end(const std::vector<Node>& nodes);
 
 }  // namespace canvas

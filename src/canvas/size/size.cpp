@@ -33,33 +33,12 @@ Size Size::variable(int index, int power) {
   return size;
 }
 
-bool Size::is_constant() const { return exponents_ == std::array<int8_t, kMaxVariables>{}; }
-
 bool Size::has_dynamic() const {
   for (int variable = kFirstDynamic; variable < kMaxVariables; ++variable) {
     if (exponent(variable) != 0) return true;
   }
   return false;
 }
-
-Size Size::operator*(const Size& other) const {
-  if (!valid() || !other.valid()) return invalid_size();
-  const int64_t left = std::gcd(numerator_, other.denominator_);
-  const int64_t right = std::gcd(other.numerator_, denominator_);
-  Size size;
-  if (__builtin_mul_overflow(numerator_ / left, other.numerator_ / right, &size.numerator_) ||
-      __builtin_mul_overflow(denominator_ / right, other.denominator_ / left, &size.denominator_)) {
-    return invalid_size();
-  }
-  for (size_t i = 0; i < exponents_.size(); ++i) {
-    const int sum = exponents_[i] + other.exponents_[i];
-    if (sum < INT8_MIN || sum > INT8_MAX) return invalid_size();
-    size.exponents_[i] = static_cast<int8_t>(sum);
-  }
-  return size;
-}
-
-Size Size::operator/(const Size& other) const { return *this * other.power(-1); }
 
 Size Size::power(int exponent) const {
   if (!valid()) return *this;
@@ -101,6 +80,7 @@ bool Size::each_power(const Visit& visit) const {
 std::optional<Quotient> Size::quotient(const Values& values) const {
   if (!valid()) return std::nullopt;
   Quotient result{numerator_, denominator_};
+  if (is_constant()) return result;
   const auto take = [](int64_t& side, int64_t value, int times) {
     for (; times > 0; --times) {
       if (__builtin_mul_overflow(side, value, &side)) return false;

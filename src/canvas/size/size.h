@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,15 +38,19 @@ class Size {
   static Size variable(int index, int power = 1);
 
   bool valid() const { return denominator_ != 0; }
-  bool is_constant() const;
+  bool is_constant() const { return exponents_ == std::array<int8_t, kMaxVariables>{}; }
   bool is_one() const { return is_constant() && numerator_ == 1 && denominator_ == 1; }
   bool has_dynamic() const;
   int64_t numerator() const { return numerator_; }
   int64_t denominator() const { return denominator_; }
   int exponent(int variable) const { return exponents_[static_cast<size_t>(variable)]; }
 
-  Size operator*(const Size& other) const;
-  Size operator/(const Size& other) const;
+  Size operator*(const Size& other) const {
+    return multiplied(other.numerator_, other.denominator_, other.exponents_, 1);
+  }
+  Size operator/(const Size& other) const {
+    return multiplied(other.denominator_, other.numerator_, other.exponents_, -1);
+  }
   Size power(int exponent) const;
   bool operator==(const Size& other) const = default;
 
@@ -65,9 +70,31 @@ class Size {
   template <class Visit>
   bool each_power(const Visit& visit) const;
 
+  using Exponents = std::array<int8_t, kMaxVariables>;
+
+  // This times numerator / denominator and the variables to sign times their exponents. Sizes of small constants are multiplied millions of
+  // times a second, so the ways that need no common divisor are kept short.
+  Size multiplied(int64_t numerator, int64_t denominator, const Exponents& exponents, int sign) const {
+    Size size;
+    int lost = 0;
+    for (size_t i = 0; i < exponents_.size(); ++i) {
+      const int sum = exponents_[i] + sign * exponents[i];
+      size.exponents_[i] = static_cast<int8_t>(sum);
+      lost |= sum ^ size.exponents_[i];
+    }
+    if (lost || !valid() || numerator == 0 || denominator == 0) return constant(1, 0);
+    const bool plain = denominator_ == 1 && denominator == 1;
+    const int64_t left = plain ? 1 : std::gcd(numerator_, denominator),
+                  right = plain ? 1 : std::gcd(numerator, denominator_);
+    if (__builtin_mul_overflow(numerator_ / left, numerator / right, &size.numerator_) ||
+        __builtin_mul_overflow(denominator_ / right, denominator / left, &size.denominator_))
+      return constant(1, 0);
+    return size;
+  }
+
   int64_t numerator_ = 1;
   int64_t denominator_ = 1;  // 0: the result of an operation that did not fit
-  std::array<int8_t, kMaxVariables> exponents_{};
+  Exponents exponents_{};
 };
 
 // The product of sizes; 1 for none.

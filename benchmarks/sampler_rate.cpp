@@ -1,0 +1,103 @@
+// How many distinct kernels a CPU-second gives through the C++ interface. benchmarks/sampler.py builds and calls it.
+//
+//   sampler_rate SECONDS COUNT SEED THREADS [LIMIT=VALUE ...] < layers
+//
+// Samples for so many CPU-seconds, or until COUNT kernels where that is not 0. A line of the input is a layer: c_in c_out stride window
+// groups count tokens extents.... Writes one JSON object.
+#include <sys/resource.h>
+
+#include <chrono>
+#include <ctime>
+#include <iostream>
+#include <map>
+#include <sstream>
+#include <string>
+
+#include "canvas/sample/sampler.h"
+
+namespace {
+
+using namespace canvas;
+
+double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+double wall_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::vector<Layer> read_layers(std::istream& input) {
+  std::vector<Layer> layers;
+  for (std::string line; std::getline(input, line);) {
+    std::istringstream words(line);
+    Layer layer;
+    words >> layer.c_in >> layer.c_out >> layer.stride >> layer.window >> layer.groups >> layer.count >> layer.tokens;
+    layer.spatial.clear();
+    for (int64_t extent; words >> extent;) layer.spatial.push_back(extent);
+    layers.push_back(layer);
+  }
+  return layers;
+}
+
+Limits read_limits(int count, char** words) {
+  Limits limits;
+  const std::map<std::string, bool*> switches = {
+      {"full_flow", &limits.full_flow}, {"trainable", &limits.trainable}, {"mix_tokens", &limits.mix_tokens},
+      {"concise", &limits.concise},     {"live", &limits.live},           {"numeric", &limits.numeric}};
+  const std::map<std::string, int*> counts = {{"min_reach", &limits.min_reach},
+                                              {"min_weighted", &limits.min_weighted},
+                                              {"max_primitives", &limits.max_primitives}};
+  for (int i = 0; i < count; ++i) {
+    const std::string word = words[i], name = word.substr(0, word.find('='));
+    const int value = std::stoi(word.substr(word.find('=') + 1));
+    if (const auto found = switches.find(name); found != switches.end()) {
+      *found->second = value != 0;
+    } else {
+      *counts.at(name) = value;
+    }
+  }
+  return limits;
+}
+
+void print(const char* name, const std::map<std::string, int64_t>& numbers, double tried) {
+  std::cout << ", \"" << name << "\": {";
+  const char* between = "";
+  for (const auto& [what, number] : numbers) {
+    if (what == "tried") continue;
+    std::cout << between << '"' << what << "\": " << static_cast<double>(number) / tried;
+    between = ", ";
+  }
+  std::cout << "}";
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  if (count < 5) {
+    std::cerr << "usage: sampler_rate SECONDS COUNT SEED THREADS [LIMIT=VALUE ...] < layers\n";
+    return 2;
+  }
+  const double seconds = std::stod(words[1]), most = std::stod(words[2]);
+  Budget budget;
+  budget.flops = Range{0.02, 1.0};
+  budget.params = Range{0, 1.0};
+  Samples samples(read_layers(std::cin), budget, read_limits(count - 5, words + 5), std::stoull(words[3]),
+                  std::stoi(words[4]));
+  const double start = cpu_seconds(), start_wall = wall_seconds();
+  double kept = 0, length = 0;
+  while (most > 0 ? kept < most : cpu_seconds() - start < seconds) {
+    for (const Sample& found : samples.take(most > 0 ? static_cast<int64_t>(std::min(1000.0, most - kept)) : 100)) {
+      ++kept;
+      length += found.kernel.length();
+    }
+  }
+  const double spent = cpu_seconds() - start, wall = wall_seconds() - start_wall;
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  std::cout << "{\"kept\": " << kept << ", \"kept_per_cpu_second\": " << kept / spent
+            << ", \"kept_per_second\": " << kept / wall << ", \"mean_primitives\": " << length / kept
+            << ", \"peak_megabytes\": " << static_cast<double>(usage.ru_maxrss) / 1024;
+  const auto tried = static_cast<double>(samples.sampler().counts().at("tried"));
+  print("fates", samples.sampler().counts(), tried);
+  print("reasons", samples.sampler().reasons(), tried);
+  std::cout << "}\n";
+}

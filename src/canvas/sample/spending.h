@@ -1,0 +1,75 @@
+// What a growing kernel costs on the network at least, so that growth leaves out what no budget holds; and whether simple free sizes make
+// a finished one fit, which spares most the solver. Counts are kept by monomial, since most are known from earlier kernels.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "canvas/ir/primitive.h"
+#include "canvas/solve/binding.h"
+#include "canvas/solve/network.h"
+
+namespace canvas {
+
+class Spending {
+ public:
+  Spending(const std::vector<Layer>& layers, const Budget& budget, const Rules& rules, const Signature& signature);
+
+  // The places in the table of what a step costs, or kFree.
+  static constexpr int kFree = -1;
+  struct Step {
+    int flops = kFree, params = kFree;
+  };
+  Step step(const Node& node, const std::vector<const Axes*>& operands);
+  // The same of so many operations at a position, and so many parameters where there are some.
+  Step step(const Size& flops, const std::optional<Size>& params);
+
+  // Whether free sizes of 1, 2, 4, ..., chosen layer by layer, keep these steps and one more below the limits; with some room for sizes
+  // in between.
+  bool affordable(const std::vector<Step>& steps, const std::vector<Step>& ahead) const;
+
+  // Whether they can reach the budget's floors.
+  bool enough(const std::vector<Step>& steps) const;
+
+  // Whether free sizes of 1, 2, 4, ..., the same on all layers, are legal and keep the budget. If not, others may.
+  bool fits(const Kernel& kernel);
+
+  // Forgets counts where there are many; the places of steps mean nothing any more.
+  void tidy();
+
+ private:
+  // Of each of the first two free sizes that many are tried; a third one's effect is not counted.
+  static constexpr size_t kChoices = 8, kPoints = kChoices * kChoices;
+
+  struct Hash {
+    size_t operator()(const Size& size) const;
+  };
+  struct Entry {
+    size_t points = 1;           // the first 1, kChoices or kPoints points tell its values apart
+    std::vector<double> values;  // by point, then by layer; for all layers of the kind
+  };
+  int place(const Size& count);
+  size_t points_of(const std::vector<int>& places) const;
+  // By point, then by layer.
+  std::vector<double> sums(const std::vector<int>& places, size_t points) const;
+  // All layers' sums, at each layer's least point.
+  double least(const std::vector<int>& places) const;
+  uint64_t whole_at(const Size& size);
+  Values values_at(size_t layer, size_t point) const;
+  bool legal(const Kernel& kernel, size_t point) const;
+
+  Size times_;  // how often a kernel runs
+  std::vector<Layer> network_;
+  std::vector<Values> layers_;
+  std::vector<double> counts_;
+  bool simple_ = true;  // nothing is asked but that FLOPs and parameters of the whole network keep their limits
+  std::optional<Range> flops_, params_;  // in amounts
+  std::vector<Entry> entries_;
+  size_t held_ = 0;  // values in them
+  std::unordered_map<Size, int, Hash> known_;
+  std::unordered_map<Size, uint64_t, Hash> whole_;  // by size: the points at which it is whole on all layers
+};
+
+}  // namespace canvas
