@@ -1,7 +1,7 @@
-// The exact solver of a budget's knapsack: every layer takes one of its points so that the totals lie in a box and are worth most.
+// The solver of a budget's knapsack: every layer takes one of its points so that the totals lie in a box and are worth most.
 // It is a multiple-choice knapsack in two resources that are limits and profit at once, so close to a subset sum: bounds come from the
-// relaxation (relaxation.h), and what they leave over is listed in two halves that are joined by their sums (Horowitz and Sahni 1974).
-// Knows neither kernels nor layers; binding.cpp calls it.
+// relaxation (relaxation.h), a good choice from exchanges (exchange.h), and the proof from listing what could still be better (listing.h).
+// Knows neither kernels nor layers; problem.cpp calls it.
 #pragma once
 
 #include <vector>
@@ -20,7 +20,7 @@ struct Filling {
 
 // How hard to try.
 enum class Aim {
-  kBest,  // until proven, or within a relative 1e-6 of the bound where listing all is too much
+  kBest,  // until proven; where listing all is too much, until within 1e-4 of the bound (1e-3 after many exchanges), or a fixed effort
   kAny,   // any choice in the box will do
 };
 
