@@ -83,7 +83,8 @@ def test_gradients_are_the_interpreters_finite_differences():
             ]
             expected = float((slope(case, direction, step) * weight).sum())
             got = float(np.concatenate(terms).sum())
-            size = float(np.sqrt(sum(np.square(part).sum() for part in terms))) + 1e-12
+            # The mean of a softmax is constant: of such, rounding is all that there is.
+            size = float(np.sqrt(sum(np.square(part).sum() for part in terms))) + 1e-5
             errors.append(abs(got - expected) / size)
             if errors[-1] < 1e-4:
                 return

@@ -20,8 +20,8 @@ constexpr uint64_t kFewestAtOnce = 16, kMostAtOnce = 512;  // tries
 
 // How often a length is drawn: there are few short kernels, and most would come again and again.
 double length_weight(int length) {
-  constexpr double kShort[] = {0.02, 0.25, 0.7};  // of 3, 4 and 5 primitives
-  return length < 6 ? kShort[std::max(0, length - 3)] : 1;
+  constexpr double kShort[] = {0.01, 0.1, 0.4, 0.8};  // of 3, 4, 5 and 6 primitives
+  return length < 7 ? kShort[std::max(0, length - 3)] : 1;
 }
 
 }  // namespace
