@@ -116,9 +116,7 @@ SHAPES = {
         ["stack", "for i"],
     ),
     "a function of windows": (
-        "  v = subsample(x, H: s, W: s)\n"
-        "  u = relu(sub(unfold(v, H: 3, W: 3), v))\n"
-        "  return fc(u, [C, h, w] -> [K])",
+        "  v = subsample(x, H: s, W: s)\n  u = relu(sub(unfold(v, H: 3, W: 3), v))\n  return fc(u, [C, h, w] -> [K])",
         ["for i in range(3) for j in range(3)", "F.conv2d"],
         ["stack"],
     ),

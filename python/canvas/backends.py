@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import io
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from canvas.errors import UserError
 from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
+from canvas.onnx_graph import onnx_bytes
 
 Callee = Callable[[Example], Any]
 AUTO = "auto"  # whichever is quickest for a network
@@ -102,17 +102,11 @@ class OnnxRuntime:
         import onnxruntime
 
         arguments = _positional(self.name, example)
-        file = io.BytesIO()
         names = [f"input{index}" for index in range(len(arguments))]
-        with torch.no_grad():
-            program = torch.onnx.export(
-                copy.deepcopy(model).eval(), arguments, input_names=names, dynamo=True, verbose=False
-            )
-        assert program is not None
-        program.save(file)  # type: ignore[arg-type]
+        data = onnx_bytes(model, arguments, names)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
         def run(inputs: Example) -> Any:
             feed = {

@@ -135,10 +135,10 @@ def _into_call(traced: fx.GraphModule, source: fx.Node, scale: Tensor, shift: Te
 
 
 @dataclass
-class _Branch:
+class Branch:
     """A convolution with stored weights, or its input itself (no weight), as one term of a sum."""
 
-    source: fx.Node
+    source: Any  # what it convolves; the same is equal
     weight: Tensor | None = None
     bias: Tensor | None = None
     function: Any = None
@@ -151,24 +151,22 @@ class _Branch:
 def _merge_branches(traced: fx.GraphModule, node: fx.Node) -> None:
     """conv(x, v) + conv(x, w) = conv(x, v + w), the smaller window filled up with zeros; x itself is such a branch."""
     left, right = (_branch(traced, term) for term in node.args)
-    if left is None or right is None or (left.weight is None and right.weight is None):
+    if left is None or right is None:
         return
-    if left.weight is None or (right.weight is not None and right.weight[0, 0].numel() > left.weight[0, 0].numel()):
-        left, right = right, left
-    merged = _merged(left, right)
-    if merged is None:
+    made = merged(left, right)
+    if made is None:
         return
-    weight, bias = merged
+    left, weight, bias = made
     with traced.graph.inserting_before(node):
         stored = _constant(traced, node, weight)
         offset = None if bias is None else _constant(traced, node, bias)
         options = (left.stride, left.before, left.dilation, left.groups)
-        made = traced.graph.call_function(left.function, (left.source, stored, offset, *options))
-    node.replace_all_uses_with(made)
+        total = traced.graph.call_function(left.function, (left.source, stored, offset, *options))
+    node.replace_all_uses_with(total)
     traced.graph.erase_node(node)
 
 
-def _branch(traced: fx.GraphModule, term: Any) -> _Branch | None:
+def _branch(traced: fx.GraphModule, term: Any) -> Branch | None:
     if not isinstance(term, fx.Node):
         return None
     order = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
@@ -177,7 +175,7 @@ def _branch(traced: fx.GraphModule, term: Any) -> _Branch | None:
     if term.op == "call_module" and len(term.args) == 1:
         conv: Any = traced.get_submodule(str(term.target))
         if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or conv.padding_mode != "zeros":
-            return _Branch(term)
+            return Branch(term)
         named = {"input": term.args[0], **{name: getattr(conv, name) for name in order[1:]}}
         function = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[conv.weight.dim() - 2]
     elif term.op == "call_function" and term.target in CONVOLUTIONS:
@@ -186,33 +184,44 @@ def _branch(traced: fx.GraphModule, term: Any) -> _Branch | None:
             value = named.get(name)
             if isinstance(value, fx.Node):
                 if value.op != "get_attr":
-                    return _Branch(term)
+                    return Branch(term)
                 named[name] = _attribute(traced, str(value.target))
     if not named or len(term.users) != 1 or isinstance(named.get("padding"), str):
-        return _Branch(term)
+        return Branch(term)
     weight = named["weight"]
     dims = weight.dim() - 2
     stride, before, dilation = (
         (value,) * dims if isinstance(value, int) else tuple(value)
         for value in (named.get("stride", 1), named.get("padding", 0), named.get("dilation", 1))
     )
-    return _Branch(
-        named["input"], weight, named.get("bias"), function, stride, dilation, before, named.get("groups", 1)
-    )
+    return Branch(named["input"], weight, named.get("bias"), function, stride, dilation, before, named.get("groups", 1))
 
 
-def _merged(left: _Branch, right: _Branch) -> tuple[Tensor, Tensor | None] | None:
-    """The weights of one convolution that is the sum of both, of the left one's window; None where there is none."""
-    weight = left.weight
-    if weight is None or right.source is not left.source:
+def merged(left: Branch, right: Branch) -> tuple[Branch, Tensor, Tensor | None] | None:
+    """One convolution for the sum of two branches.
+
+    Args:
+        left: a convolution, or what both convolve.
+        right: likewise.
+
+    Returns:
+        The branch whose window and options it has, its weight and its bias; None where it cannot be one convolution.
+
+    Example:
+        >>> merged(Branch("x"), Branch("y")) is None
+        True
+    """
+    if left.weight is None or (right.weight is not None and right.weight[0, 0].numel() > left.weight[0, 0].numel()):
+        left, right = right, left
+    weight, other = left.weight, right.weight
+    if weight is None or right.source != left.source:
         return None
     dims = weight.dim() - 2
-    other = right.weight
     if other is None:
-        right.stride, right.dilation, right.before, right.groups = (1,) * dims, (1,) * dims, (0,) * dims, left.groups
+        right = Branch(right.source, None, None, None, (1,) * dims, (1,) * dims, (0,) * dims, left.groups)
         if weight.shape[0] != weight.shape[1] * left.groups:
             return None
-        other = torch.zeros_like(weight[(..., *(slice(0, 1),) * dims)])
+        other = weight.new_zeros(*weight.shape[:2], *(1,) * dims)
         rows = torch.arange(weight.shape[0])
         other[(rows, rows % weight.shape[1])] = 1
     if other.dim() != weight.dim() or (left.stride, left.groups) != (right.stride, right.groups):
@@ -229,4 +238,4 @@ def _merged(left: _Branch, right: _Branch) -> tuple[Tensor, Tensor | None] | Non
         fill += [start, size - own - start]
     biases = [branch.bias for branch in (left, right) if branch.bias is not None]
     total = sum(biases[1:], biases[0]) if biases else None
-    return weight + F.pad(other, fill), total
+    return left, weight + F.pad(other, fill), total

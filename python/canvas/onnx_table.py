@@ -7,11 +7,13 @@ result's name, or a list of names. What it cannot say exactly it refuses with `U
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from canvas.folding import Branch, merged
 from canvas.onnx_graph import Graph, Unsupported
 
 
@@ -71,8 +73,8 @@ def _power(graph: Graph, result: Tensor, x: Any, exponent: Any) -> str:
 
 
 def _clamp(graph: Graph, result: Tensor, x: Tensor, *bounds: Any, **named: Any) -> str:
-    low, high = (*bounds, *(None,) * (2 - len(bounds)))
-    low, high = named.get("min", low), named.get("max", high)
+    given: list[Any] = [*bounds, None, None]
+    low, high = named.get("min", given[0]), named.get("max", given[1])
     name = graph.operand(x)
     if low is not None:
         name = graph.node("Max", name, graph.operand(low))
@@ -91,8 +93,6 @@ def _binary(kind: str, swapped: bool = False) -> Callable[..., str]:
     def write(graph: Graph, result: Tensor, a: Any, b: Any, **named: Any) -> str:
         if named.get("alpha", 1) != 1 or named.get("rounding_mode") is not None:
             raise Unsupported(f"{kind} with options")
-        if kind == "Add" and isinstance(b, (int, float)) and b == 0:
-            return graph.operand(a)  # sum() starts at 0
         a, b = (b, a) if swapped else (a, b)
         return str(graph.node(kind, graph.operand(a), graph.operand(b)))
 
@@ -113,18 +113,44 @@ def _convolution(
     dims = weight.dim() - 2
     if input.dim() != weight.dim() or isinstance(padding, str):
         raise Unsupported("a convolution without a batch, or with padding by name")
-    operands = [graph.operand(value) for value in (input, weight, bias) if value is not None]
+    strides, dilations, before = (tuple(_each(value, dims)) for value in (stride, dilation, padding))
+    branch = Branch(graph.operand(input), weight, bias, None, strides, dilations, before, groups)
+    name = _branch_node(graph, branch)
+    if not any(graph.name_of(value) for value in (weight, bias) if value is not None):
+        graph.convolutions[name] = branch
+    return name
+
+
+def _branch_node(graph: Graph, branch: Branch) -> str:
+    assert branch.weight is not None
+    operands = [graph.operand(value) for value in (branch.weight, branch.bias) if value is not None]
     return str(
         graph.node(
             "Conv",
+            branch.source,
             *operands,
-            kernel_shape=list(weight.shape[2:]),
-            strides=_each(stride, dims),
-            pads=_each(padding, dims) * 2,
-            dilations=_each(dilation, dims),
-            group=groups,
+            kernel_shape=list(branch.weight.shape[2:]),
+            strides=list(branch.stride),
+            pads=list(branch.before) * 2,
+            dilations=list(branch.dilation),
+            group=branch.groups,
         )
     )
+
+
+def _add(graph: Graph, result: Tensor, a: Any, b: Any, **named: Any) -> str:
+    """A sum; of convolutions of one value (or one and that value): one convolution."""
+    if isinstance(b, (int, float)) and b == 0:
+        return graph.operand(a)  # sum() starts at 0
+    names = [graph.operand(value) for value in (a, b)]
+    if any(name in graph.convolutions for name in names) and a.shape == b.shape:
+        found = merged(*(graph.convolutions.get(name) or Branch(name) for name in names))
+        if found:
+            total = replace(found[0], weight=found[1], bias=found[2])
+            name = _branch_node(graph, total)
+            graph.convolutions[name] = total
+            return name
+    return _binary("Add")(graph, result, a, b, **named)
 
 
 def _each(value: Any, dims: int) -> list[int]:
@@ -288,7 +314,13 @@ def _layer_norm(
 
 
 def _interpolate(
-    graph: Graph, result: Tensor, input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", **_: Any
+    graph: Graph,
+    result: Tensor,
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    **_: Any,
 ) -> str:
     factors = [made // had for made, had in zip(result.shape, input.shape, strict=True)]
     whole = all(made == had * n for made, had, n in zip(result.shape, input.shape, factors, strict=True))
@@ -334,7 +366,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("contiguous", "clone", "detach", "dropout", "dropout2d", "to", "float", "identity"), _same),
     **dict.fromkeys(("reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze"), _reshape),
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
-    **dict.fromkeys(("add", "radd", "iadd"), _binary("Add")),
+    **dict.fromkeys(("add", "radd", "iadd"), _add),
     **dict.fromkeys(("mul", "rmul", "imul"), _binary("Mul")),
     **dict.fromkeys(("sub", "isub"), _binary("Sub")),
     **dict.fromkeys(("div", "truediv", "idiv", "itruediv"), _binary("Div")),

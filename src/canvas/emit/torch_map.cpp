@@ -64,8 +64,10 @@ Layout TorchWriter::common_layout(const Axes& axes, const std::vector<int>& oper
   };
   // Missing axes go behind those of their role: channels, spatial axes, windows.
   for (int input : operands) {
-    if (!activation(input)) continue;
-    const Layout runs = cut(without_ones(value(input).layout), [&](const auto& left, const auto& right) {
+    Layout own;  // of a parameter: every axis by itself
+    for (const Axis& axis : op(input).axes) own.push_back({axis.name});
+    if (activation(input)) own = without_ones(value(input).layout);
+    const Layout runs = cut(own, [&](const auto& left, const auto& right) {
       return (find_dim(layout, left) < 0) != (find_dim(layout, right) < 0) || role(left) != role(right);
     });
     for (const Dim& run : runs) {

@@ -69,11 +69,6 @@ void TorchWriter::tap_layout(const CoreOp& consumer, const Axes& axes, TapTree& 
     if (!constant(operand)) value(operand);
   }
   Layout layout = common_layout(axes, operands);
-  for (int other : tree.others) {  // what parameters alone have
-    for (const Axis& axis : op(other).axes) {
-      if (find_dim(layout, axis.name) < 0) layout.insert(layout.begin() + 1, {axis.name});
-    }
-  }
   for (int leaf : tree.leaves) layout = apart_along(layout, op(leaf).items);
   const auto gone = [&](const std::string& axis) { return axis != kBatch && !has_axis(consumer.axes, axis); };
   tree.layout = cut(layout, [&](const auto& left, const auto& right) {
