@@ -219,7 +219,8 @@ void bind_network(nb::module_& module) {
       .def_prop_ro("memory", [](const BoundLayer& bound) { return whole(bound.cost.memory); })
       .def("source", &source, "rules"_a = nb::none(),
            "Stand-alone PyTorch source of the kernel with these sizes; needs torch alone.\n\n"
-           "Args:\n    rules: names of the lowering rules to apply (docs/lowering.md); by default all, with [] none: one "
+           "Args:\n    rules: names of the lowering rules to apply (docs/lowering.md); by default all, with [] none: "
+           "one "
            "operation after the other.\n\n"
            "Raises:\n    ValueError: there is no such rule.\n")
       .def("lowering_counts", &lowering_counts, "rules"_a = nb::none(),

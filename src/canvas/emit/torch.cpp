@@ -194,7 +194,7 @@ TorchSource emit_torch(const Kernel& kernel, const Values& values) {
 
 TorchSource emit_torch(const Kernel& kernel, const Values& values, Lowering& lowering) {
   check_sizes(kernel, values);
-  TorchWriter writer(simplify(lower(kernel), lowering), values, lowering);
+  TorchWriter writer(simplify(lower(kernel), lowering, &values), values, lowering);
   const std::vector<std::string> body = forward_body(kernel, values, writer);
   const std::vector<ParameterShape> parameters = parameters_of(kernel, values, writer);
   const std::string name = class_name(kernel.name());

@@ -171,8 +171,8 @@ std::optional<TorchValue> TorchWriter::tap_functions(const CoreOp& core, bool fu
   const auto inside = [&](const Axes& part, const Axes& whole) {
     return std::all_of(part.begin(), part.end(), [&](const Axis& axis) { return has_axis(whole, axis.name); });
   };
-  const bool product = core.inputs.size() == 1 || inside(axes[0], axes[1]) || inside(axes[1], axes[0]) ||
-                       inside(both, core.axes);
+  const bool product =
+      core.inputs.size() == 1 || inside(axes[0], axes[1]) || inside(axes[1], axes[0]) || inside(both, core.axes);
   if (core.inputs.size() == 2 && grows(core.axes, axes)) return std::nullopt;
   if (product) {
     rule("tap_functions");
@@ -184,7 +184,9 @@ std::optional<TorchValue> TorchWriter::tap_functions(const CoreOp& core, bool fu
     tap_layout(core, both, all);
     std::string code = tap_code(core.inputs[0], all);
     if (core.inputs.size() == 2) {
-      const auto factor = [&](int in, std::string text) { return op(in).kind == CoreKind::kMap ? "(" + text + ")" : text; };
+      const auto factor = [&](int in, std::string text) {
+        return op(in).kind == CoreKind::kMap ? "(" + text + ")" : text;
+      };
       code = factor(core.inputs[0], code) + " * " + factor(core.inputs[1], tap_code(core.inputs[1], all));
     }
     return tap_total(core, code, all);
@@ -211,7 +213,8 @@ std::optional<TorchValue> TorchWriter::tap_matrices(const CoreOp& core, std::vec
     if (op(core.inputs[i]).kind == CoreKind::kMap) code = "(" + code + ")";
     values.push_back({code, tree.layout, axes[i]});
     const TorchValue& kept = values.back();
-    operands.push_back({without_ones(kept.layout), [this, kept](const Layout& runs) { return arranged(kept, runs).code; }});
+    operands.push_back(
+        {without_ones(kept.layout), [this, kept](const Layout& runs) { return arranged(kept, runs).code; }});
   }
   for (size_t i : {0, 1}) {
     if (!constant(core.inputs[i])) continue;

@@ -22,7 +22,9 @@ bool meets(const Axes& axes, const Names& names);
 
 class Rewriter {
  public:
-  explicit Rewriter(const CoreProgram& program) : ops_(program.ops), result_(static_cast<int>(ops_.size()) - 1) {
+  // `values` are the sizes, where they are known.
+  Rewriter(const CoreProgram& program, const Values* values)
+      : ops_(program.ops), result_(static_cast<int>(ops_.size()) - 1), values_(values) {
     count_uses();
   }
 
@@ -41,6 +43,7 @@ class Rewriter {
   bool view_after_map(int id);
   bool map_before_window(int id);
   bool maps_of_windows(int id);
+  bool contract_before_window(int id);
   bool scale_before_window(int id);
   bool unmerge_weight(int id);
   // rules_sum.cpp
@@ -50,6 +53,8 @@ class Rewriter {
   bool contract_factor(int id);
   bool reduce_terms(int id);
   bool reduce_factor(int id);
+  // rules_order.cpp
+  bool contract_order(int id);
 
  private:
   CoreOp& op(int id) { return ops_[static_cast<size_t>(id)]; }
@@ -65,6 +70,11 @@ class Rewriter {
   Names windows_of(int id) const;
   // Whether it is a window, or a sum or difference (through others) of one.
   bool sums_window(int id) const;
+  // Whether it depends on parameters alone.
+  bool constant(int id) const;
+  double elements(const Axes& axes) const;
+  double pair_cost(const Axes& left, const Axes& right, const Axes& made, bool parameters) const;
+  bool factors_of(int id, std::vector<int>& factors, double& cost) const;
   // Replaces an operation over a window map by a window map over that operation, which has axes `axes` and inputs `inputs`.
   void put_before(int id, const CoreOp& window, Axes axes, std::vector<int> inputs);
   // The contraction of `operand` with `weights` over those of `from` that it has; the weights are summed over the others.
@@ -75,6 +85,7 @@ class Rewriter {
   std::vector<CoreOp> ops_;
   int result_;
   std::vector<int> uses_;
+  const Values* values_;
 };
 
 }  // namespace canvas

@@ -11,7 +11,9 @@ namespace canvas {
 namespace {
 
 bool is_sum(const CoreOp& op) { return op.kind == CoreKind::kMap && (op.function == "add" || op.function == "sub"); }
-bool is_product(const CoreOp& op) { return op.kind == CoreKind::kMap && (op.function == "mul" || op.function == "div"); }
+bool is_product(const CoreOp& op) {
+  return op.kind == CoreKind::kMap && (op.function == "mul" || op.function == "div");
+}
 
 // The axes that a contraction sums over.
 Names summed(const CoreOp& contract, const CoreOp& left, const CoreOp& right) {
@@ -42,8 +44,8 @@ bool Rewriter::product_sum(int id) {
   if (map.kind != CoreKind::kMap || map.function != "mul" || map.inputs.size() != 2) return false;
   for (int in : map.inputs) {
     const Names windows = made_by(op(in));
-    const bool all = std::all_of(reduce.from.begin(), reduce.from.end(),
-                                 [&](const auto& name) { return windows.count(name) > 0; });
+    const bool all =
+        std::all_of(reduce.from.begin(), reduce.from.end(), [&](const auto& name) { return windows.count(name) > 0; });
     if (!has_windows(op(in)) || !all) continue;
     op(id) = {CoreKind::kContract, map.inputs, reduce.axes, {}, {}, {}, "", "", reduce.name};
     return true;
@@ -62,8 +64,8 @@ bool Rewriter::reduce_in_parts(int id) {
   for (const std::string& name : reduce.from) (windows.count(name) ? inside : others).push_back(name);
   if (others.empty() || inside.empty() || meets(others, touched(window))) return false;
   const auto drop = [&](Axes axes) {
-    std::erase_if(
-        axes, [&](const Axis& axis) { return std::find(others.begin(), others.end(), axis.name) != others.end(); });
+    std::erase_if(axes,
+                  [&](const Axis& axis) { return std::find(others.begin(), others.end(), axis.name) != others.end(); });
     return axes;
   };
   CoreOp first{
@@ -80,7 +82,8 @@ bool Rewriter::reduce_in_parts(int id) {
 
 bool Rewriter::sums_window(int id) const {
   const CoreOp& sum = op(id);
-  return has_windows(sum) || (is_sum(sum) && used_once(id) && (sums_window(sum.inputs[0]) || sums_window(sum.inputs[1])));
+  return has_windows(sum) ||
+         (is_sum(sum) && used_once(id) && (sums_window(sum.inputs[0]) || sums_window(sum.inputs[1])));
 }
 
 int Rewriter::reduced(int id, const std::vector<std::string>& from, const std::string& function) {

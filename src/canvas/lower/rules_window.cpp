@@ -4,7 +4,6 @@
 #include "canvas/base/error.h"
 #include "canvas/lower/rewriter.h"
 
-
 namespace canvas {
 
 // A change of other axes goes before the window, so that the window stands next to what consumes it.
@@ -61,8 +60,8 @@ bool Rewriter::unmerge_weight(int id) {
   const CoreOp windows = op(view.inputs[0]);
   const Names parts(view.from.begin(), view.from.end());
   const int place = find_axis(weight.axes, view.to[0].name);
-  if (!meets(view.from, windows_of(view.inputs[0])) || place < 0 ||
-      has_axis(contract.axes, view.to[0].name) || meets(weight.axes, parts) || meets(contract.axes, parts)) {
+  if (!meets(view.from, windows_of(view.inputs[0])) || place < 0 || has_axis(contract.axes, view.to[0].name) ||
+      meets(weight.axes, parts) || meets(contract.axes, parts)) {
     return false;
   }
   Axes axes(weight.axes.begin(), weight.axes.begin() + place);
@@ -156,6 +155,34 @@ bool Rewriter::maps_of_windows(int id) {
   if (meets(axes, made_by(first))) return false;
   put_before(id, first, std::move(axes), {first.inputs[0], second.inputs[0]});
   return true;
+}
+
+// A contraction of other axes than the window's goes before it.
+bool Rewriter::contract_before_window(int id) {
+  const CoreOp contract = op(id);
+  if (contract.kind != CoreKind::kContract || contract.inputs.size() != 2) return false;
+  for (size_t which : {0, 1}) {
+    const CoreOp window = input(id, which);
+    const CoreOp other = input(id, 1 - which);
+    if (!has_windows(window) || meets(other.axes, touched(window))) continue;
+    const bool stays = std::all_of(window.items.begin(), window.items.end(), [&](const IndexItem& item) {
+      return has_axis(contract.axes, item.axis) &&
+             (item.made.empty() ? item.stride.is_one() : has_axis(contract.axes, item.made));
+    });
+    if (!stays) continue;
+    const Axes base = op(window.inputs[0]).axes;
+    Axes axes;
+    for (const Axes* from : {&base, &other.axes}) {
+      for (const Axis& axis : *from) {
+        if (has_axis(contract.axes, axis.name) && !has_axis(axes, axis.name)) axes.push_back(axis);
+      }
+    }
+    std::vector<int> inputs = contract.inputs;
+    inputs[which] = window.inputs[0];
+    put_before(id, window, std::move(axes), std::move(inputs));
+    return true;
+  }
+  return false;
 }
 
 }  // namespace canvas

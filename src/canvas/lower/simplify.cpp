@@ -108,11 +108,11 @@ bool is_stride_only(const CoreOp& index) {
                                            [](const IndexItem& item) { return item.made.empty() && item.offset == 0; });
 }
 
-CoreProgram simplify(const CoreProgram& program, Lowering& lowering) {
+CoreProgram simplify(const CoreProgram& program, Lowering& lowering, const Values* values) {
   CoreProgram current = program;
   for (bool changed = true; changed;) {
     changed = false;
-    Rewriter rewriter(current);
+    Rewriter rewriter(current, values);
     for (int id = 0; id < rewriter.size(); ++id) {  // those too that rules add on the way
       for (size_t rule = 0; rule < rules().size(); ++rule) {
         if (!rewriter.live(id)) break;  // nothing reads it any more
