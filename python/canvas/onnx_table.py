@@ -7,14 +7,12 @@ result's name, or a list of names. What it cannot say exactly it refuses with `U
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from canvas.folding import Branch, merged
 from canvas.onnx_graph import Graph, Unsupported
+from canvas.onnx_layers import adaptive_mean, add, batch_norm, binary, convolution, layer_norm, linear, pool
 
 
 def _same(graph: Graph, result: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
@@ -87,84 +85,6 @@ def _relu6(graph: Graph, result: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
 
 def _hardtanh(graph: Graph, result: Tensor, x: Tensor, low: float = -1.0, high: float = 1.0, *_: Any, **k: Any) -> str:
     return _clamp(graph, result, x, k.get("min_val", low), k.get("max_val", high))
-
-
-def _binary(kind: str, swapped: bool = False) -> Callable[..., str]:
-    def write(graph: Graph, result: Tensor, a: Any, b: Any, **named: Any) -> str:
-        if named.get("alpha", 1) != 1 or named.get("rounding_mode") is not None:
-            raise Unsupported(f"{kind} with options")
-        a, b = (b, a) if swapped else (a, b)
-        return str(graph.node(kind, graph.operand(a), graph.operand(b)))
-
-    return write
-
-
-def _convolution(
-    graph: Graph,
-    result: Tensor,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> str:
-    dims = weight.dim() - 2
-    if input.dim() != weight.dim() or isinstance(padding, str):
-        raise Unsupported("a convolution without a batch, or with padding by name")
-    strides, dilations, before = (tuple(_each(value, dims)) for value in (stride, dilation, padding))
-    branch = Branch(graph.operand(input), weight, bias, None, strides, dilations, before, groups)
-    name = _branch_node(graph, branch)
-    if not any(graph.name_of(value) for value in (weight, bias) if value is not None):
-        graph.convolutions[name] = branch
-    return name
-
-
-def _branch_node(graph: Graph, branch: Branch) -> str:
-    assert branch.weight is not None
-    operands = [graph.operand(value) for value in (branch.weight, branch.bias) if value is not None]
-    return str(
-        graph.node(
-            "Conv",
-            branch.source,
-            *operands,
-            kernel_shape=list(branch.weight.shape[2:]),
-            strides=list(branch.stride),
-            pads=list(branch.before) * 2,
-            dilations=list(branch.dilation),
-            group=branch.groups,
-        )
-    )
-
-
-def _add(graph: Graph, result: Tensor, a: Any, b: Any, **named: Any) -> str:
-    """A sum; of convolutions of one value (or one and that value): one convolution."""
-    if isinstance(b, (int, float)) and b == 0:
-        return graph.operand(a)  # sum() starts at 0
-    names = [graph.operand(value) for value in (a, b)]
-    if any(name in graph.convolutions for name in names) and a.shape == b.shape:
-        found = merged(*(graph.convolutions.get(name) or Branch(name) for name in names))
-        if found:
-            total = replace(found[0], weight=found[1], bias=found[2])
-            name = _branch_node(graph, total)
-            graph.convolutions[name] = total
-            return name
-    return _binary("Add")(graph, result, a, b, **named)
-
-
-def _each(value: Any, dims: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * dims if len(values) == 1 else values
-
-
-def _linear(graph: Graph, result: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> str:
-    if graph.name_of(weight) is None:
-        turned = graph.constant(weight.detach().t().contiguous())
-    else:
-        turned = graph.node("Transpose", graph.operand(weight), perm=[1, 0])
-    name = str(graph.node("MatMul", graph.operand(input), turned))
-    return name if bias is None else str(graph.node("Add", name, graph.operand(bias)))
 
 
 def _einsum(graph: Graph, result: Tensor, equation: str, *operands: Any) -> str:
@@ -250,69 +170,6 @@ def _softmax(graph: Graph, result: Tensor, input: Tensor, dim: int, *_: Any, **n
     return str(graph.node("Softmax", graph.operand(input), axis=dim % input.dim()))
 
 
-def _pool(kind: str, dims: int) -> Callable[..., str]:
-    def write(graph: Graph, result: Tensor, input: Tensor, kernel_size: Any, *more: Any, **named: Any) -> str:
-        order = ("stride", "padding", "dilation", "ceil_mode", "return_indices")
-        if kind == "AveragePool":
-            order = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-        options = {**dict(zip(order, more, strict=False)), **named}
-        odd = options.get("ceil_mode") or options.get("return_indices") or options.get("divisor_override")
-        if odd or input.dim() != dims + 2:
-            raise Unsupported("pooling with options")
-        attributes: dict[str, Any] = {"kernel_shape": _each(kernel_size, dims)}
-        attributes["strides"] = _each(options.get("stride") or kernel_size, dims)
-        attributes["pads"] = _each(options.get("padding", 0), dims) * 2
-        if kind == "AveragePool":
-            attributes["count_include_pad"] = int(options.get("count_include_pad", True))
-        else:
-            attributes["dilations"] = _each(options.get("dilation", 1), dims)
-        return str(graph.node(kind, graph.operand(input), **attributes))
-
-    return write
-
-
-def _adaptive_mean(graph: Graph, result: Tensor, input: Tensor, output_size: Any) -> str:
-    dims = input.dim() - 2
-    if any(size != 1 for size in _each(output_size, dims)):
-        raise Unsupported("adaptive pooling to more than one position")
-    return str(graph.node("GlobalAveragePool", graph.operand(input)))
-
-
-def _batch_norm(
-    graph: Graph,
-    result: Tensor,
-    input: Tensor,
-    mean: Tensor | None,
-    variance: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> str:
-    if training or mean is None or variance is None:
-        raise Unsupported("a batch norm that learns")
-    weight = torch.ones_like(mean) if weight is None else weight
-    bias = torch.zeros_like(mean) if bias is None else bias
-    operands = [graph.operand(value) for value in (input, weight, bias, mean, variance)]
-    return str(graph.node("BatchNormalization", *operands, epsilon=eps))
-
-
-def _layer_norm(
-    graph: Graph,
-    result: Tensor,
-    input: Tensor,
-    shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-    *_: Any,
-) -> str:
-    weight = torch.ones(list(shape)) if weight is None else weight
-    operands = [graph.operand(value) for value in (input, weight, bias) if value is not None]
-    return str(graph.node("LayerNormalization", *operands, axis=-len(shape), epsilon=eps))
-
-
 def _interpolate(
     graph: Graph,
     result: Tensor,
@@ -365,23 +222,23 @@ def _parts(graph: Graph, result: Sequence[Tensor], x: Tensor, _: Any, dim: int =
 TABLE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("contiguous", "clone", "detach", "dropout", "dropout2d", "to", "float", "identity"), _same),
     **dict.fromkeys(("reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze"), _reshape),
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
-    **dict.fromkeys(("add", "radd", "iadd"), _add),
-    **dict.fromkeys(("mul", "rmul", "imul"), _binary("Mul")),
-    **dict.fromkeys(("sub", "isub"), _binary("Sub")),
-    **dict.fromkeys(("div", "truediv", "idiv", "itruediv"), _binary("Div")),
-    **dict.fromkeys(("matmul", "bmm"), _binary("MatMul")),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution),
+    **dict.fromkeys(("add", "radd", "iadd"), add),
+    **dict.fromkeys(("mul", "rmul", "imul"), binary("Mul")),
+    **dict.fromkeys(("sub", "isub"), binary("Sub")),
+    **dict.fromkeys(("div", "truediv", "idiv", "itruediv"), binary("Div")),
+    **dict.fromkeys(("matmul", "bmm"), binary("MatMul")),
     **dict.fromkeys(("pow", "rpow"), _power),
     **dict.fromkeys(("cat", "concat"), _joined),
     **dict.fromkeys(("chunk", "split"), _parts),
-    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), _adaptive_mean),
-    **{f"max_pool{dims}d": _pool("MaxPool", dims) for dims in (1, 2, 3)},
-    **{f"avg_pool{dims}d": _pool("AveragePool", dims) for dims in (1, 2, 3)},
-    "rsub": _binary("Sub", swapped=True),
-    "rtruediv": _binary("Div", swapped=True),
-    "rdiv": _binary("Div", swapped=True),
-    "maximum": _binary("Max"),
-    "minimum": _binary("Min"),
+    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), adaptive_mean),
+    **{f"max_pool{dims}d": pool("MaxPool", dims) for dims in (1, 2, 3)},
+    **{f"avg_pool{dims}d": pool("AveragePool", dims) for dims in (1, 2, 3)},
+    "rsub": binary("Sub", swapped=True),
+    "rtruediv": binary("Div", swapped=True),
+    "rdiv": binary("Div", swapped=True),
+    "maximum": binary("Max"),
+    "minimum": binary("Min"),
     "transpose": _transpose,
     "permute": _permute,
     "relu": _unary("Relu"),
@@ -401,7 +258,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "clamp": _clamp,
     "relu6": _relu6,
     "hardtanh": _hardtanh,
-    "linear": _linear,
+    "linear": linear,
     "einsum": _einsum,
     "stack": _stack,
     "pad": _pad,
@@ -410,8 +267,8 @@ TABLE: dict[str, Callable[..., Any]] = {
     "mean": _reduction("ReduceMean"),
     "amax": _reduction("ReduceMax"),
     "softmax": _softmax,
-    "batch_norm": _batch_norm,
-    "layer_norm": _layer_norm,
+    "batch_norm": batch_norm,
+    "layer_norm": layer_norm,
     "interpolate": _interpolate,
     "repeat_interleave": _interleave,
     "repeat": _tile,

@@ -5,6 +5,7 @@
 #include "canvas/base/error.h"
 #include "canvas/emit/python.h"
 #include "canvas/emit/torch_writer.h"
+#include "canvas/lower/rewriter.h"
 #include "canvas/prims/common.h"
 
 namespace canvas {
@@ -14,16 +15,11 @@ namespace {
 // Further than this beyond the operand's size a sum over taps writes more than windows would.
 constexpr int64_t kLargestGrowth = 2;
 
-bool is_window(const CoreOp& core) {
-  return core.kind == CoreKind::kIndex && core.over.empty() &&
-         std::any_of(core.items.begin(), core.items.end(), [](const IndexItem& item) { return !item.made.empty(); });
-}
-
 }  // namespace
 
 bool TorchWriter::tap_leaves(int id, const CoreOp& consumer, TapTree& tree) {
   const CoreOp& core = op(id);
-  if (is_window(core)) {
+  if (has_windows(core)) {
     const bool all = std::all_of(core.items.begin(), core.items.end(), [&](const IndexItem& item) {
       return item.made.empty() || !has_axis(consumer.axes, item.made);
     });
