@@ -14,6 +14,7 @@ import json
 import math
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def pair(bound: Any) -> tuple[nn.Module, nn.Module]:
     return lowered.eval(), direct.eval()
 
 
-def compare(modules: list[nn.Module], x: torch.Tensor, backend: str, seconds: float) -> dict[str, Any]:
+def compare(
+    modules: list[nn.Module], x: torch.Tensor, backend: str, seconds: float, clock: Callable[[], float]
+) -> dict[str, Any]:
     """Medians in ms, interleaved, and the relative difference of the outputs."""
     find(backend).reset()
     calls = [find(backend).prepare(module, x) for module in modules]
@@ -45,9 +48,9 @@ def compare(modules: list[nn.Module], x: torch.Tensor, backend: str, seconds: fl
     end = time.perf_counter() + seconds
     while len(times[0]) < 3 or (time.perf_counter() < end and len(times[0]) < 50):
         for call, taken in zip(calls, times, strict=True):
-            start = time.perf_counter()
+            start = clock()
             call(x)
-            taken.append((time.perf_counter() - start) * 1e3)
+            taken.append((clock() - start) * 1e3)
     lowered, direct = (statistics.median(taken) for taken in times)
     return {"lowered_ms": lowered, "direct_ms": direct, "speedup": direct / lowered, "error": error}
 
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.3, help="for each kernel, at least three rounds")
     parser.add_argument("--part", default="0/1", help="I/N: every N-th kernel from the I-th")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cpu", action="store_true", help="processor time, on a busy machine")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -77,6 +81,7 @@ def main() -> None:
     kernels |= {f"sampled {number}": kernel for number, kernel in enumerate(sampled)}
     first, step = map(int, options.part.split("/"))
     x = torch.randn(options.batch, layer.c_in, *layer.spatial)
+    clock = time.process_time if options.cpu else time.perf_counter
     rows = []
     for name, kernel in list(kernels.items())[first::step]:
         row: dict[str, Any] = {"kernel": name, "text": str(kernel), "windows": "unfold" in kernel.primitives}
@@ -86,7 +91,7 @@ def main() -> None:
                 continue
             modules = pair(bound)
             same = bound.source() == bound.source([])
-            row |= {"same": same} | compare(list(modules), x, options.backend, options.seconds)
+            row |= {"same": same} | compare(list(modules), x, options.backend, options.seconds, clock)
         except canvas.Infeasible:
             continue
         rows.append(row)
