@@ -82,7 +82,11 @@ std::optional<TorchValue> TorchWriter::taps(const CoreOp& core, int window_id, i
   }
   if (windows.empty() || (kept != 0 && kept != windows.size()) || (kept == 0 && others.size() != windows.size()))
     return std::nullopt;
-  if (!lowering_.has("taps")) return std::nullopt;
+  const bool outer =
+      kept != 0 && std::any_of(op(other_id).axes.begin(), op(other_id).axes.end(), [&](const Axis& axis) {
+        return has_axis(core.axes, axis.name) && !has_axis(window.axes, axis.name);
+      });
+  if (outer || !lowering_.has("taps")) return std::nullopt;  // matrices at each position are einsum's business
   const int base_id = window.inputs[0];
   Axes all = op(base_id).axes;
   const auto subset = [&](const Axes& part, const Axes& whole) {
