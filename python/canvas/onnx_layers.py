@@ -98,7 +98,7 @@ def pool(kind: str, dims: int) -> Callable[..., str]:
             order = ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
         options = {**dict(zip(order, more, strict=False)), **named}
         odd = options.get("ceil_mode") or options.get("return_indices") or options.get("divisor_override")
-        if odd or input.dim() != dims + 2:
+        if odd:
             raise Unsupported("pooling with options")
         attributes: dict[str, Any] = {"kernel_shape": _each(kernel_size, dims)}
         attributes["strides"] = _each(options.get("stride") or kernel_size, dims)
@@ -107,7 +107,11 @@ def pool(kind: str, dims: int) -> Callable[..., str]:
             attributes["count_include_pad"] = int(options.get("count_include_pad", True))
         else:
             attributes["dilations"] = _each(options.get("dilation", 1), dims)
-        return str(graph.node(kind, graph.operand(input), **attributes))
+        name = graph.operand(input)
+        if input.dim() == dims + 2:
+            return str(graph.node(kind, name, **attributes))
+        pooled = graph.node(kind, graph.node("Unsqueeze", name, graph.numbers([0])), **attributes)
+        return str(graph.node("Squeeze", pooled, graph.numbers([0])))
 
     return write
 
