@@ -4,6 +4,7 @@
 
 #include "canvas/emit/python.h"
 #include "canvas/emit/torch_writer.h"
+#include "canvas/prims/common.h"
 
 namespace canvas {
 
@@ -97,7 +98,8 @@ std::optional<TorchValue> TorchWriter::taps(const CoreOp& core, int window_id, i
   for (const Axis& axis : op(other_id).axes) {
     if (!has_axis(all, axis.name)) all.push_back(axis);
   }
-  if (matrix_product && !subset(all, core.axes)) return std::nullopt;  // einsum's business
+  const std::vector<Axes> parts = {op(base_id).axes, without(op(other_id).axes, windows)};
+  if (matrix_product && (!subset(all, core.axes) || grows(core.axes, parts))) return std::nullopt;  // einsum's business
   rule("taps");
 
   // Both operands laid out to broadcast, every axis that is read along in a dimension of its own, the windows last.
