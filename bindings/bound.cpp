@@ -57,7 +57,17 @@ BoundLayer bind_layer_alone(const Kernel& kernel, const Layer& layer) {
   return bind_or_throw(kernel, {layer}, {}, {}).layers[0];
 }
 
-std::string source(const BoundLayer& bound) { return emit_torch(*bound.kernel, bound.values).text; }
+std::string source(const BoundLayer& bound, const std::optional<std::vector<std::string>>& rules) {
+  Lowering lowering = rules ? Lowering(*rules) : Lowering();
+  return emit_torch(*bound.kernel, bound.values, lowering).text;
+}
+
+std::map<std::string, int> lowering_counts(const BoundLayer& bound,
+                                           const std::optional<std::vector<std::string>>& rules) {
+  Lowering lowering = rules ? Lowering(*rules) : Lowering();
+  emit_torch(*bound.kernel, bound.values, lowering);
+  return lowering.counts();
+}
 
 nb::list parameters(const BoundLayer& bound) {
   nb::list list;

@@ -4,6 +4,11 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "canvas/base/error.h"
 #include "canvas/solve/binding.h"
 
@@ -20,7 +25,11 @@ Share share(const std::string& name);
 // The kernel on one layer, its free sizes as large as they go.
 BoundLayer bind_layer_alone(const Kernel& kernel, const Layer& layer);
 
-std::string source(const BoundLayer& bound);
+// With the lowering rules named alone; all of them where none are given.
+std::string source(const BoundLayer& bound, const std::optional<std::vector<std::string>>& rules);
+// How often each of these rules is applied.
+std::map<std::string, int> lowering_counts(const BoundLayer& bound,
+                                           const std::optional<std::vector<std::string>>& rules);
 
 // [(name, logical shape, shape in the module)]
 nanobind::list parameters(const BoundLayer& bound);

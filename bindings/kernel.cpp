@@ -7,6 +7,7 @@
 #include "bound.h"
 #include "canvas/emit/dot.h"
 #include "canvas/ir/canonical.h"
+#include "canvas/lower/rules.h"
 #include "canvas/prims/registry.h"
 #include "canvas/prims/safe.h"
 #include "canvas/sample/closing.h"
@@ -102,6 +103,24 @@ void bind_kernel(nb::module_& module) {
       "whether it "
       "has a parameter (weighted), and how often the sampler draws it (weight).");
   module.def(
+      "lowering_rules",
+      [] {
+        nb::list all;
+        for (const Rule& rule : rules()) {
+          nb::dict facts;
+          facts["name"] = rule.name;
+          facts["before"] = rule.before;
+          facts["after"] = rule.after;
+          facts["condition"] = rule.condition;
+          facts["example"] = rule.example;
+          facts["emitter"] = rule.apply == nullptr;
+          all.append(facts);
+        }
+        return all;
+      },
+      "The table of lowering rules: name, before, after, condition, example (a kernel's body on which it fires when it "
+      "alone is applied), whether it is one of the emitters.");
+  module.def(
       "safe_definitions",
       [] {
         nb::list all;
@@ -182,8 +201,13 @@ void bind_kernel(nb::module_& module) {
           "tokens "
           "too.")
       .def(
-          "source", [](const Kernel& kernel, const Layer& layer) { return source(bind_layer_alone(kernel, layer)); },
-          "layer"_a, "Stand-alone PyTorch source for one layer (free sizes as large as they go); needs torch alone.")
+          "source",
+          [](const Kernel& kernel, const Layer& layer, const std::optional<std::vector<std::string>>& rules) {
+            return source(bind_layer_alone(kernel, layer), rules);
+          },
+          "layer"_a, "rules"_a = nb::none(),
+          "Stand-alone PyTorch source for one layer (free sizes as large as they go); needs torch alone. With `rules` "
+          "those lowering rules alone are applied, with [] none.")
       .def(
           "parameters",
           [](const Kernel& kernel, const Layer& layer) { return parameters(bind_layer_alone(kernel, layer)); },

@@ -217,7 +217,15 @@ void bind_network(nb::module_& module) {
       .def_prop_ro("flops", [](const BoundLayer& bound) { return whole(bound.cost.flops); })
       .def_prop_ro("params", [](const BoundLayer& bound) { return whole(bound.cost.params); })
       .def_prop_ro("memory", [](const BoundLayer& bound) { return whole(bound.cost.memory); })
-      .def("source", &source, "Stand-alone PyTorch source of the kernel with these sizes; needs torch alone.")
+      .def("source", &source, "rules"_a = nb::none(),
+           "Stand-alone PyTorch source of the kernel with these sizes; needs torch alone.\n\n"
+           "Args:\n    rules: names of the lowering rules to apply (docs/lowering.md); by default all, with [] none: "
+           "one "
+           "operation after the other.\n\n"
+           "Raises:\n    ValueError: there is no such rule.\n")
+      .def("lowering_counts", &lowering_counts, "rules"_a = nb::none(),
+           "How often each lowering rule (of those named; by default of all) is applied while the source is written: "
+           "{name: count}.")
       .def("parameters", &parameters,
            "[(name, logical shape, shape in the module), ...]; the same elements in the same order.")
       .def("interpret", &interpret, "x"_a, "parameters"_a, "The float64 reference, as Kernel.interpret.")

@@ -23,6 +23,7 @@ from torch import nn
 
 from canvas.errors import UserError, WrongOutput, one_line
 from canvas.example import Example, call, floats, relative_error
+from canvas.onnx_graph import onnx_bytes
 
 TOLERANCE = 1e-3  # relative error of the outputs (2-norm)
 
@@ -102,8 +103,7 @@ def _write_onnx(model: nn.Module, inputs: tuple[Any, ...], file: Path) -> tuple[
     from canvas.backends import need
 
     need("export to ONNX", "onnx", "onnxscript", "onnxruntime")
-    program: Any = _attempt("ONNX", lambda: torch.onnx.export(model, inputs, dynamo=True, verbose=False))
-    program.save(file, external_data=False)
+    file.write_bytes(_attempt("ONNX", lambda: onnx_bytes(model, inputs)))
     return inputs, floats(call(model, inputs))
 
 

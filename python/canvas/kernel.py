@@ -60,11 +60,12 @@ def _blank(source: str) -> nn.Module:
     return generated.__new__(generated)
 
 
-def module(self: _core.Kernel, layer: _core.Layer) -> nn.Module:
+def module(self: _core.Kernel, layer: _core.Layer, *, lower: bool = True) -> nn.Module:
     """The kernel as a PyTorch module for one layer, its free sizes chosen by `bind`.
 
     Args:
         layer: what it stands in for.
+        lower: False gives the direct emission, one operation after the other, to compare with.
 
     Returns:
         A module from [N, c_in, *spatial] to [N, c_out, *(ceil(extent / stride))], or, of a token mixer, from
@@ -78,7 +79,7 @@ def module(self: _core.Kernel, layer: _core.Layer) -> nn.Module:
         >>> canvas.zoo()["depthwise_separable"].module(canvas.Layer(8, 16))(torch.zeros(1, 8, 32, 32)).shape
         torch.Size([1, 16, 32, 32])
     """
-    return module_from_source(self.source(layer))
+    return module_from_source(self.source(layer, rules=None if lower else []))
 
 
 def draw(self: _core.Kernel, path: str | Path | None = None) -> str:

@@ -188,8 +188,13 @@ std::vector<std::string> forward_body(const Kernel& kernel, const Values& values
 }  // namespace
 
 TorchSource emit_torch(const Kernel& kernel, const Values& values) {
+  Lowering all;
+  return emit_torch(kernel, values, all);
+}
+
+TorchSource emit_torch(const Kernel& kernel, const Values& values, Lowering& lowering) {
   check_sizes(kernel, values);
-  TorchWriter writer(simplify(lower(kernel)), values);
+  TorchWriter writer(simplify(lower(kernel), lowering, &values), values, lowering);
   const std::vector<std::string> body = forward_body(kernel, values, writer);
   const std::vector<ParameterShape> parameters = parameters_of(kernel, values, writer);
   const std::string name = class_name(kernel.name());

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "canvas/ir/primitive.h"
+#include "canvas/lower/rules.h"
 
 namespace canvas {
 
@@ -25,5 +26,7 @@ struct TorchSource {
 
 // Throws ArgumentError when a size of the kernel is no positive integer for `values`.
 TorchSource emit_torch(const Kernel& kernel, const Values& values);
+// With those lowering rules alone that `lowering` enables; it counts them.
+TorchSource emit_torch(const Kernel& kernel, const Values& values, Lowering& lowering);
 
 }  // namespace canvas

@@ -13,24 +13,27 @@ TorchValue TorchWriter::contract(const CoreOp& core) {
     one_batch_ = true;
     return made;
   };
+  if (auto made = tap_functions(core, true)) return counted(*made);
   for (size_t which : {1, 0}) {
     const int other = core.inputs[which];
     const int operand = core.inputs[1 - which];
-    if (op(operand).kind == CoreKind::kParameter) continue;
-    if (op(other).kind == CoreKind::kParameter) {
-      if (auto made = convolution(core, operand, op(other))) return counted(*made);
-      if (auto made = linear(core, operand, op(other))) return *made;
-    } else if (auto made = taps(core, operand, other)) {
-      return counted(*made);
+    if (constant(operand)) continue;
+    if (constant(other)) {
+      if (auto made = convolution(core, operand, other)) return counted(*made);
+      if (auto made = linear(core, operand, other)) return *made;
+    } else {
+      if (auto made = sample_convolution(core, operand, other)) return counted(*made);
+      if (auto made = taps(core, operand, other)) return counted(*made);
     }
   }
+  if (auto made = tap_functions(core, false)) return counted(*made);
   return counted(einsum(core));
 }
 
 // F.linear, where the contracted axes lie last.
-std::optional<TorchValue> TorchWriter::linear(const CoreOp& core, int operand, const CoreOp& weights) {
+std::optional<TorchValue> TorchWriter::linear(const CoreOp& core, int operand, int weights) {
   Dim to, from;
-  for (const Axis& axis : weights.axes) {
+  for (const Axis& axis : op(weights).axes) {
     const bool kept = has_axis(core.axes, axis.name);
     if (kept && has_axis(op(operand).axes, axis.name)) return std::nullopt;
     (kept ? to : from).push_back(axis.name);
@@ -50,18 +53,27 @@ std::optional<TorchValue> TorchWriter::linear(const CoreOp& core, int operand, c
 }
 
 TorchValue TorchWriter::einsum(const CoreOp& core) {
-  // What every operand takes as one stays one letter.
-  std::vector<Layout> layouts;
+  std::vector<Operand> operands;
   for (int input : core.inputs) {
     if (op(input).kind != CoreKind::kParameter) {
-      layouts.push_back(without_ones(value(input).layout));
+      operands.push_back({without_ones(value(input).layout),
+                          [this, input](const Layout& runs) { return arranged(value(input), runs).code; }});
       continue;
     }
-    layouts.push_back({{}});
-    for (const Axis& axis : op(input).axes) layouts.back()[0].push_back(axis.name);
+    Layout layout = {{}};
+    for (const Axis& axis : op(input).axes) layout[0].push_back(axis.name);
+    operands.push_back({layout, [this, input](const Layout& runs) { return weight(input, runs).code; }});
   }
+  const TorchValue made = einsum(core.axes, operands);
+  return assign(core, made.code, made.layout);
+}
+
+TorchValue TorchWriter::einsum(const Axes& axes, const std::vector<Operand>& given) {
+  // What every operand takes as one stays one letter.
+  std::vector<Layout> layouts;
+  for (const Operand& operand : given) layouts.push_back(operand.layout);
   const auto apart = [&](const std::string& left, const std::string& right) {
-    const auto kept = [&](const std::string& name) { return name == kBatch || has_axis(core.axes, name); };
+    const auto kept = [&](const std::string& name) { return name == kBatch || has_axis(axes, name); };
     if (kept(left) != kept(right)) return true;
     return std::any_of(layouts.begin(), layouts.end(), [&](const Layout& layout) {
       const int first = find_dim(layout, left), second = find_dim(layout, right);
@@ -89,25 +101,23 @@ TorchValue TorchWriter::einsum(const CoreOp& core) {
   std::vector<std::string> operands, terms;
   std::vector<Dim> kept;
   for (size_t i = 0; i < layouts.size(); ++i) {
-    const int input = core.inputs[i];
     const Layout runs = cut(layouts[i], apart);
     terms.emplace_back();
     for (const Dim& run : runs) {
       terms.back() += letter(run);
-      const bool stays = run[0] == kBatch || has_axis(core.axes, run[0]);
+      const bool stays = run[0] == kBatch || has_axis(axes, run[0]);
       if (stays && std::find(kept.begin(), kept.end(), run) == kept.end()) kept.push_back(run);
     }
-    operands.push_back(op(input).kind == CoreKind::kParameter ? weight(op(input), runs).code
-                                                              : arranged(value(input), runs).code);
+    operands.push_back(given[i].code(runs));
   }
   const auto rank = [&](const Dim& run) {
-    return run[0] == kBatch ? -1 : static_cast<int>(core.axes[static_cast<size_t>(find_axis(core.axes, run[0]))].role);
+    return run[0] == kBatch ? -1 : static_cast<int>(axes[static_cast<size_t>(find_axis(axes, run[0]))].role);
   };
   std::stable_sort(kept.begin(), kept.end(),
                    [&](const Dim& left, const Dim& right) { return rank(left) < rank(right); });
   std::string result;
   for (const Dim& run : kept) result += letter(run);
-  return assign(core, "torch.einsum(\"" + join(terms, ",") + "->" + result + "\", " + join(operands) + ")", kept);
+  return {"torch.einsum(\"" + join(terms, ",") + "->" + result + "\", " + join(operands) + ")", kept, axes};
 }
 
 }  // namespace canvas

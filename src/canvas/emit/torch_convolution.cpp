@@ -4,6 +4,7 @@
 
 #include "canvas/emit/python.h"
 #include "canvas/emit/torch_writer.h"
+#include "canvas/lower/rewriter.h"
 
 namespace canvas {
 
@@ -91,7 +92,8 @@ std::optional<Plan> make_plan(const CoreOp& core, const CoreOp& weights, const T
 
 }  // namespace
 
-std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int operand, const CoreOp& weights) {
+std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int operand, int weights_id) {
+  const CoreOp& weights = op(weights_id);
   int base_id = operand;
   std::vector<IndexItem> items;
   const CoreOp& x = op(operand);
@@ -100,7 +102,8 @@ std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int opera
     contracted *= has_axis(core.axes, axis.name) ? 1 : extent(weights.axes, axis.name);
   if (x.kind == CoreKind::kIndex && x.over.empty() && trainable(x.items, contracted) &&
       std::all_of(x.items.begin(), x.items.end(),
-                  [&](const IndexItem& item) { return absorbed(item, core, weights); })) {
+                  [&](const IndexItem& item) { return absorbed(item, core, weights); }) &&
+      rule("convolution")) {
     items = x.items;
     base_id = x.inputs[0];
   }
@@ -128,7 +131,7 @@ std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int opera
   const int64_t groups = extent(base.axes, plan->single ? plan->front : plan->groups);
 
   std::string code = "F.conv" + std::to_string(plan->spatial.size()) + "d(" + arranged(base, layout).code + ", " +
-                     weight(weights, filter).code;
+                     weight(weights_id, filter).code;
   if (code.ends_with(')') || code.ends_with(']'))
     code += ".contiguous()";  // the backward pass of some convolutions demands it
   if (plan->single) {
@@ -145,6 +148,79 @@ std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int opera
   option("groups", std::to_string(groups), "1");
   if (!plan->single) layout[1] = out;
   return assign(core, code + ")", layout);
+}
+
+// Weights that each image has of its own: the batch becomes groups.
+std::optional<TorchValue> TorchWriter::sample_convolution(const CoreOp& core, int operand, int weights_id) {
+  const CoreOp& x = op(operand);
+  const CoreOp& weights = op(weights_id);
+  if (!has_windows(x) || !lowering_.has("sample_convolution")) return std::nullopt;
+  for (const IndexItem& item : x.items) {
+    if (!absorbed(item, core, weights)) return std::nullopt;
+  }
+  const TorchValue& base = value(x.inputs[0]);
+  const TorchValue& filters = value(weights_id);
+  const std::optional<Plan> plan = make_plan(core, weights, base, x.items);
+  if (!plan || plan->to.empty() || plan->from.empty() || !plan->front.empty() || filters.layout[0] != Dim{kBatch})
+    return std::nullopt;
+  rule("sample_convolution");
+  Dim in = {kBatch}, out = {kBatch};
+  for (Dim* dim : {&in, &out}) dim->insert(dim->end(), plan->groups.begin(), plan->groups.end());
+  in.insert(in.end(), plan->from.begin(), plan->from.end());
+  out.insert(out.end(), plan->to.begin(), plan->to.end());
+  Layout layout = {{}, in}, filter = {out, plan->from};
+  std::vector<int64_t> strides, padding, dilation;
+  for (const Dim& dim : plan->spatial) {
+    const IndexItem* item = item_along(x.items, dim[0]);
+    filter.push_back(item && !item->made.empty() ? Dim{item->made} : Dim{});
+    strides.push_back(item ? stride(*item) : 1);
+    dilation.push_back(item ? item->dilation : 1);
+    padding.push_back(item ? item->dilation * (item->window / 2) : 0);
+    layout.push_back(dim);
+  }
+  const std::string input = arranged(base, layout).code, given = arranged(filters, filter).code;
+  const int64_t groups = extent(base.axes, plan->groups);
+  const std::string code = "F.conv" + std::to_string(plan->spatial.size()) + "d(" + input + ", " + given +
+                           ", stride=" + one_or_tuple(strides) + ", padding=" + one_or_tuple(padding) +
+                           ", dilation=" + one_or_tuple(dilation) + ", groups=" + base.code + ".shape[0]" +
+                           (groups > 1 ? " * " + std::to_string(groups) : "") + ")";
+  layout[1] = out;
+  Layout apart = {{kBatch}, Dim(out.begin() + 1, out.end())};
+  apart.insert(apart.end(), plan->spatial.begin(), plan->spatial.end());
+  const TorchValue made = arranged({code, layout, core.axes}, apart);
+  return assign(core, made.code, made.layout);
+}
+
+std::optional<TorchValue> TorchWriter::tap_convolution(const CoreOp& core, const TorchValue& base, int weights_id,
+                                                       const TapTree& taps) {
+  CoreOp weights = op(weights_id);
+  Layout filter;
+  std::vector<std::string> index;
+  for (const std::string& axis : taps.windows) {
+    if (!has_axis(weights.axes, axis)) continue;
+    filter.push_back({axis});
+    index.push_back(taps.names.at(axis));
+  }
+  std::erase_if(weights.axes, [&](const Axis& axis) { return holds(taps.windows, axis.name); });
+  const std::optional<Plan> plan = make_plan(core, weights, base, {});
+  if (!plan) return std::nullopt;
+  Dim in = plan->groups, out = plan->groups, batch = {kBatch};
+  in.insert(in.end(), plan->from.begin(), plan->from.end());
+  out.insert(out.end(), plan->to.begin(), plan->to.end());
+  batch.insert(batch.end(), plan->front.begin(), plan->front.end());
+  filter.push_back(out);
+  filter.push_back(plan->from);
+  filter.insert(filter.end(), plan->spatial.size(), Dim{});
+  Layout layout = {batch, in};
+  layout.insert(layout.end(), plan->spatial.begin(), plan->spatial.end());
+  std::string code = weight(weights_id, filter).code;
+  if (code.ends_with(')') || code.ends_with(']')) code = define("w", code + ".contiguous()");
+  if (!index.empty()) code += "[" + join(index) + "]";
+  code = "F.conv" + std::to_string(plan->spatial.size()) + "d(" + arranged(base, layout).code + ", " + code;
+  const int64_t groups = extent(base.axes, plan->groups);
+  if (groups > 1) code += ", groups=" + std::to_string(groups);
+  layout[1] = out;
+  return TorchValue{code + ")", layout, core.axes};
 }
 
 }  // namespace canvas

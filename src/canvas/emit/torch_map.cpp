@@ -8,14 +8,15 @@ namespace canvas {
 
 namespace {
 
-// How often `mark` stands in the text.
-int uses(const std::string& text, const std::string& mark) {
+std::string mark(size_t operand) { return "{" + std::to_string(operand) + "}"; }
+
+}  // namespace
+
+int mentions(const std::string& text, size_t operand) {
   int count = 0;
-  for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) ++count;
+  for (size_t at = text.find(mark(operand)); at != std::string::npos; at = text.find(mark(operand), at + 1)) ++count;
   return count;
 }
-
-std::string mark(size_t operand) { return "{" + std::to_string(operand) + "}"; }
 
 std::string filled(std::string text, const std::vector<std::string>& operands) {
   for (size_t i = 0; i < operands.size(); ++i) {
@@ -27,8 +28,6 @@ std::string filled(std::string text, const std::vector<std::string>& operands) {
   return text;
 }
 
-}  // namespace
-
 TorchValue TorchWriter::map(const CoreOp& core) {
   require(core.scalar.torch, "a function without a PyTorch expression");
   for (int input : core.inputs) {
@@ -38,21 +37,22 @@ TorchValue TorchWriter::map(const CoreOp& core) {
   std::vector<std::string> operands;
   for (int input : core.inputs) {
     Layout wanted = aligned(input, layout);
-    if (op(input).kind == CoreKind::kParameter) {
+    if (constant(input)) {
       while (!wanted.empty() && wanted[0].empty()) wanted.erase(wanted.begin());
-      operands.push_back(weight(op(input), wanted).code);
+      operands.push_back(weight(input, wanted).code);
     } else {
       operands.push_back(arranged(value(input), wanted).code);
     }
     std::string& code = operands.back();
     const bool is_name = code.find_first_of("[(. ") == std::string::npos;
-    if (!is_name && uses(core.scalar.torch, mark(operands.size() - 1)) > 1) code = define("t", code);
+    if (!is_name && mentions(core.scalar.torch, operands.size() - 1) > 1) code = define("t", code);
   }
   return assign(core, filled(core.scalar.torch, operands), layout);
 }
 
 Layout TorchWriter::common_layout(const Axes& axes, const std::vector<int>& operands) {
-  const auto activation = [&](int input) { return op(input).kind != CoreKind::kParameter; };
+  const bool any = std::any_of(operands.begin(), operands.end(), [&](int input) { return !constant(input); });
+  const auto activation = [&](int input) { return !any || !constant(input); };
   int lead = -1;
   for (int input : operands) {
     if (activation(input) && (lead < 0 || op(input).axes.size() > op(lead).axes.size())) lead = input;
@@ -64,13 +64,15 @@ Layout TorchWriter::common_layout(const Axes& axes, const std::vector<int>& oper
   };
   // Missing axes go behind those of their role: channels, spatial axes, windows.
   for (int input : operands) {
-    if (!activation(input)) continue;
-    const Layout runs = cut(without_ones(value(input).layout), [&](const auto& left, const auto& right) {
+    Layout own;  // of a parameter: every axis by itself
+    for (const Axis& axis : op(input).axes) own.push_back({axis.name});
+    if (activation(input)) own = without_ones(value(input).layout);
+    const Layout runs = cut(own, [&](const auto& left, const auto& right) {
       return (find_dim(layout, left) < 0) != (find_dim(layout, right) < 0) || role(left) != role(right);
     });
     for (const Dim& run : runs) {
       if (find_dim(layout, run[0]) >= 0) continue;
-      const auto later = std::find_if(layout.begin() + 1, layout.end(), [&](const Dim& dim) {
+      const auto later = std::find_if(layout.begin() + (any ? 1 : 0), layout.end(), [&](const Dim& dim) {
         return std::all_of(dim.begin(), dim.end(), [&](const std::string& name) { return role(name) > role(run[0]); });
       });
       layout.insert(later, run);
@@ -79,7 +81,7 @@ Layout TorchWriter::common_layout(const Axes& axes, const std::vector<int>& oper
   for (int input : operands) {
     layout = cut(layout, [&](const auto& left, const auto& right) {
       const auto has = [&](const std::string& name) {
-        return name == kBatch ? activation(input) : has_axis(op(input).axes, name);
+        return name == kBatch ? !constant(input) : has_axis(op(input).axes, name);
       };
       return has(left) != has(right);
     });
@@ -90,7 +92,7 @@ Layout TorchWriter::common_layout(const Axes& axes, const std::vector<int>& oper
 Layout TorchWriter::aligned(int operand, const Layout& layout) const {
   Layout wanted;
   for (const Dim& dim : layout) {
-    const bool has = dim[0] == kBatch ? op(operand).kind != CoreKind::kParameter : has_axis(op(operand).axes, dim[0]);
+    const bool has = dim[0] == kBatch ? !constant(operand) : has_axis(op(operand).axes, dim[0]);
     wanted.push_back(has ? dim : Dim{});
   }
   return wanted;

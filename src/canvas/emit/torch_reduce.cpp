@@ -16,7 +16,7 @@ std::optional<TorchValue> TorchWriter::pool(const CoreOp& core) {
     if (holds(core.from, item.axis) || (!item.made.empty() && !holds(core.from, item.made))) return std::nullopt;
     made += !item.made.empty();
   }
-  if (made == 0 || made != core.from.size()) return std::nullopt;
+  if (made == 0 || made != core.from.size() || !lowering_.has("pooling")) return std::nullopt;
   const TorchValue& base = value(window.inputs[0]);
   // [batch, channels, pooled axes]: what lies behind the first pooled axis is pooled too, by 1.
   const auto item_of = [&](const std::string& axis) {
@@ -33,6 +33,7 @@ std::optional<TorchValue> TorchWriter::pool(const CoreOp& core) {
   }
   const size_t dims = layout.size() - 2;
   if (dims > 3) return std::nullopt;
+  rule("pooling");
   std::vector<int64_t> kernel, strides, padding, dilation;
   for (size_t i = 2; i < layout.size(); ++i) {
     const auto item = item_of(layout[i][0]);
@@ -60,6 +61,7 @@ std::optional<TorchValue> TorchWriter::pool(const CoreOp& core) {
 
 TorchValue TorchWriter::reduce(const CoreOp& core) {
   if (auto pooled = pool(core)) return *pooled;
+  if (auto made = tap_functions(core, false)) return *made;
   const TorchValue& operand = value(core.inputs[0]);
   const auto gone = [&](const std::string& axis) { return holds(core.from, axis); };
   const Layout apart =

@@ -4,6 +4,7 @@
 
 #include "canvas/emit/python.h"
 #include "canvas/emit/torch_writer.h"
+#include "canvas/prims/common.h"
 
 namespace canvas {
 
@@ -32,17 +33,30 @@ std::string TorchWriter::padded(const std::string& code, const Layout& layout,
   return pads.empty() ? code : "F.pad(" + code + ", " + tuple(pads) + ")";
 }
 
+std::string loop_name(size_t number) {
+  return number < 3 ? std::string(1, "ijk"[number]) : "i" + std::to_string(number);
+}
+
 TorchWriter::TapLoop TorchWriter::tap_loop(const Axes& axes, const Layout& layout,
                                            const std::vector<IndexItem>& items) const {
   TapLoop loop;
+  std::map<std::string, std::string> names;
+  for (const IndexItem& item : items) {
+    if (item.made.empty()) continue;
+    loop.names.push_back(names[item.made] = loop_name(loop.names.size()));
+    loop.loops += " for " + loop.names.back() + " in range(" + std::to_string(item.window) + ")";
+  }
+  loop.slices = tap_slice(axes, layout, items, names);
+  return loop;
+}
+
+std::string TorchWriter::tap_slice(const Axes& axes, const Layout& layout, const std::vector<IndexItem>& items,
+                                   const std::map<std::string, std::string>& names) const {
   std::vector<std::string> slices(layout.size(), ":");
   for (const IndexItem& item : items) {
     std::string range = ":";
     if (!item.made.empty()) {
-      const size_t number = loop.names.size();
-      const std::string name = number < 3 ? std::string(1, "ijk"[number]) : "i" + std::to_string(number);
-      loop.names.push_back(name);
-      loop.loops += " for " + name + " in range(" + std::to_string(item.window) + ")";
+      const std::string& name = names.at(item.made);
       const std::string start = item.dilation > 1 ? std::to_string(item.dilation) + " * " + name : name;
       range = start + ":" + start + " + " + extent_code(axes, item.axis).code;
     }
@@ -50,8 +64,7 @@ TorchWriter::TapLoop TorchWriter::tap_loop(const Axes& axes, const Layout& layou
     slices[static_cast<size_t>(find_dim(layout, item.axis))] = range;
   }
   while (!slices.empty() && slices.back() == ":") slices.pop_back();
-  if (!slices.empty()) loop.slices = "[" + join(slices) + "]";
-  return loop;
+  return slices.empty() ? "" : "[" + join(slices) + "]";
 }
 
 // Windows times another value: one product a tap, summed where the window is contracted, stacked where it stays; nothing else is
@@ -70,6 +83,11 @@ std::optional<TorchValue> TorchWriter::taps(const CoreOp& core, int window_id, i
   }
   if (windows.empty() || (kept != 0 && kept != windows.size()) || (kept == 0 && others.size() != windows.size()))
     return std::nullopt;
+  const bool outer =
+      kept != 0 && std::any_of(op(other_id).axes.begin(), op(other_id).axes.end(), [&](const Axis& axis) {
+        return has_axis(core.axes, axis.name) && !has_axis(window.axes, axis.name);
+      });
+  if (outer || !lowering_.has("taps")) return std::nullopt;  // matrices at each position are einsum's business
   const int base_id = window.inputs[0];
   Axes all = op(base_id).axes;
   const auto subset = [&](const Axes& part, const Axes& whole) {
@@ -80,7 +98,9 @@ std::optional<TorchValue> TorchWriter::taps(const CoreOp& core, int window_id, i
   for (const Axis& axis : op(other_id).axes) {
     if (!has_axis(all, axis.name)) all.push_back(axis);
   }
-  if (matrix_product && !subset(all, core.axes)) return std::nullopt;  // einsum's business
+  const std::vector<Axes> parts = {op(base_id).axes, without(op(other_id).axes, windows)};
+  if (matrix_product && (!subset(all, core.axes) || grows(core.axes, parts))) return std::nullopt;  // einsum's business
+  rule("taps");
 
   // Both operands laid out to broadcast, every axis that is read along in a dimension of its own, the windows last.
   value(base_id);

@@ -54,6 +54,11 @@ std::string product_code(Runtime size) {
   return join(size.factors, " * ");
 }
 
+std::string join_numbers(const std::vector<int64_t>& numbers) {
+  const std::string text = tuple(numbers);
+  return text.substr(1, text.size() - (numbers.size() == 1 ? 3 : 2));
+}
+
 std::string runtime_code(const Size& size, const Values& values) {
   const Runtime made = runtime(size, values);
   return product_code(made) + (made.bottom != 1 ? " // " + std::to_string(made.bottom) : "");
@@ -70,7 +75,24 @@ std::optional<Divisor> runtime_divisor(const Size& size, const Values& values) {
   return Divisor{product_code(made), std::to_string(made.bottom)};
 }
 
-TorchWriter::TorchWriter(CoreProgram program, const Values& values) : program_(std::move(program)), values_(values) {}
+TorchWriter::TorchWriter(CoreProgram program, const Values& values, Lowering& lowering)
+    : program_(std::move(program)), values_(values), lowering_(lowering), uses_(program_.ops.size(), 0) {
+  for (const CoreOp& core : program_.ops) {
+    for (int in : core.inputs) ++uses_[static_cast<size_t>(in)];
+  }
+}
+
+bool TorchWriter::rule(const char* name) {
+  if (!lowering_.has(name)) return false;
+  lowering_.fired(name);
+  return true;
+}
+
+bool TorchWriter::constant(int id) const {
+  const CoreOp& core = op(id);
+  if (core.inputs.empty()) return core.kind == CoreKind::kParameter;
+  return std::all_of(core.inputs.begin(), core.inputs.end(), [&](int in) { return constant(in); });
+}
 
 const TorchValue& TorchWriter::value(int id) {
   const auto found = written_.find(id);
@@ -90,7 +112,7 @@ TorchValue TorchWriter::write(int id) {
     case CoreKind::kParameter: {
       Layout apart;
       for (const Axis& axis : core.axes) apart.push_back({axis.name});
-      return weight(core, apart);
+      return weight(id, apart);
     }
     case CoreKind::kView: return view(core);
     case CoreKind::kIndex: return index(core);
@@ -191,7 +213,10 @@ Extent TorchWriter::extent_code(const Axes& axes, const std::string& axis) const
 
 int64_t TorchWriter::stride(const IndexItem& item) const { return item.stride.evaluate(values_).value_or(1); }
 
-TorchValue TorchWriter::weight(const CoreOp& parameter, const Layout& wanted) {
+TorchValue TorchWriter::weight(int id, const Layout& wanted) {
+  const CoreOp& parameter = op(id);
+  if (parameter.kind != CoreKind::kParameter) return arranged(value(id), wanted);
+  const std::string code = "self." + python_name(parameter.name);
   Dim logical;
   for (const Axis& axis : parameter.axes) logical.push_back(axis.name);
   Layout kept = wanted;
@@ -205,10 +230,13 @@ TorchValue TorchWriter::weight(const CoreOp& parameter, const Layout& wanted) {
     kept.pop_back();
     kept.back().insert(kept.back().end(), last.begin(), last.end());
   }
-  std::vector<int64_t>& shape = stored_[parameter.name];
-  shape.clear();
+  const auto [known, first] = stored_layout_.emplace(parameter.name, kept);
+  if (!first && flat(known->second) == logical) return arranged({code, known->second, parameter.axes}, wanted);
+  std::vector<int64_t> shape;
   for (const Dim& dim : kept) shape.push_back(extent(parameter.axes, dim));
-  return arranged({"self." + python_name(parameter.name), kept, parameter.axes}, wanted);
+  if (first) stored_[parameter.name] = shape;
+  // Another user sees its axes merged.
+  return arranged({first ? code : code + ".reshape(" + join_numbers(shape) + ")", kept, parameter.axes}, wanted);
 }
 
 }  // namespace canvas

@@ -12,6 +12,7 @@
 
 #include "canvas/emit/layout.h"
 #include "canvas/ir/core.h"
+#include "canvas/lower/rules.h"
 
 namespace canvas {
 
@@ -30,6 +31,13 @@ struct Divisor {
   std::string product;
   std::string divisor;
 };
+// `text` with {0}, {1} replaced by the operands.
+std::string filled(std::string text, const std::vector<std::string>& operands);
+// How often {operand} stands in the text.
+int mentions(const std::string& text, size_t operand);
+// "i", "j", "k", "i3": the variable of a loop.
+std::string loop_name(size_t number);
+
 std::optional<Divisor> runtime_divisor(const Size& size, const Values& values);
 
 // The item that reads along the axis, or null.
@@ -39,7 +47,8 @@ Layout apart_along(const Layout& layout, const std::vector<IndexItem>& items);
 
 class TorchWriter {
  public:
-  TorchWriter(CoreProgram program, const Values& values);
+  // `lowering` says which of the emitters' rules are applied, and counts them; it outlives the writer.
+  TorchWriter(CoreProgram program, const Values& values, Lowering& lowering);
 
   // The value of an operation; writes the statements that it needs, once.
   const TorchValue& value(int op);
@@ -70,8 +79,13 @@ class TorchWriter {
   int64_t extent(const Axes& axes, const Dim& dim) const;
   bool fixed(const Axes& axes, const std::string& axis) const;
   Extent extent_code(const Axes& axes, const std::string& axis) const;
-  // A parameter in the layout that its user wants: stored so, where order and number of dimensions allow.
-  TorchValue weight(const CoreOp& parameter, const Layout& layout);
+  // A parameter in the layout that its user wants: stored so, where order and number of dimensions allow and no other user came
+  // first. What is computed of parameters alone is brought into the layout.
+  TorchValue weight(int id, const Layout& layout);
+  // Whether an operation depends on parameters alone.
+  bool constant(int id) const;
+  // Whether the rule may be applied; if so it is counted.
+  bool rule(const char* name);
 
   // torch_map.cpp
   TorchValue map(const CoreOp& op);
@@ -83,9 +97,41 @@ class TorchWriter {
   // torch_contract.cpp
   TorchValue contract(const CoreOp& op);
   TorchValue einsum(const CoreOp& op);
-  std::optional<TorchValue> linear(const CoreOp& op, int operand, const CoreOp& weight);
+  // An operand of an einsum: how it lies, and its code in a layout that takes some of that apart.
+  struct Operand {
+    Layout layout;
+    std::function<std::string(const Layout&)> code;
+  };
+  TorchValue einsum(const Axes& axes, const std::vector<Operand>& operands);
+  std::optional<TorchValue> linear(const CoreOp& op, int operand, int weights);
   // torch_convolution.cpp
-  std::optional<TorchValue> convolution(const CoreOp& op, int operand, const CoreOp& weight);
+  std::optional<TorchValue> convolution(const CoreOp& op, int operand, int weights);
+  std::optional<TorchValue> sample_convolution(const CoreOp& op, int operand, int weights);
+  // One tap's value with its part of the weights: "F.conv2d(x, w[i, j])".
+  struct TapTree;
+  std::optional<TorchValue> tap_convolution(const CoreOp& op, const TorchValue& base, int weights, const TapTree& taps);
+
+  // torch_taps.cpp
+  // What one tap of a value is computed of: windows whose axes the consumer sums, and values that are no such windows.
+  struct TapTree {
+    std::vector<int> leaves, others;
+    bool functions = false;  // something is computed of a window
+    Dim windows;
+    std::map<std::string, std::string> names;  // of the loops' variables, by window axis
+    std::string loops;
+    int64_t count = 1;  // taps
+    Layout layout;      // of one tap
+  };
+  std::optional<TorchValue> tap_functions(const CoreOp& op, bool functions_only);
+  std::optional<TorchValue> tap_matrices(const CoreOp& op, std::vector<TapTree>& trees, const std::vector<Axes>& axes,
+                                         const TapTree& all);
+  bool tap_leaves(int id, const CoreOp& consumer, TapTree& tree);
+  bool grows(const Axes& result, const std::vector<Axes>& operands) const;
+  void tap_names(TapTree& tree) const;
+  void tap_layout(const CoreOp& consumer, const Axes& axes, TapTree& tree);
+  std::string tap_code(int id, TapTree& tree);
+  std::string tap_part(int id, TapTree& tree);
+  TorchValue tap_total(const CoreOp& core, std::string code, const TapTree& tree);
 
   // torch_index.cpp
   TorchValue index(const CoreOp& op);
@@ -100,6 +146,9 @@ class TorchWriter {
   };
   // `axes` and `layout` are of the value that the items read, padded.
   TapLoop tap_loop(const Axes& axes, const Layout& layout, const std::vector<IndexItem>& items) const;
+  // "[:, :, i:i + H]": the part that a tap reads; `names` gives each made axis its loop's variable.
+  std::string tap_slice(const Axes& axes, const Layout& layout, const std::vector<IndexItem>& items,
+                        const std::map<std::string, std::string>& names) const;
   // F.pad(code, ...) so that every window and offset of the items stays inside; `code` lies in `layout`.
   std::string padded(const std::string& code, const Layout& layout, const std::vector<IndexItem>& items) const;
   std::optional<TorchValue> taps(const CoreOp& op, int window, int other);
@@ -130,6 +179,8 @@ class TorchWriter {
 
   CoreProgram program_;
   Values values_;
+  Lowering& lowering_;
+  std::vector<int> uses_;
   std::map<int, TorchValue> written_;
   std::vector<std::string> statements_;
   std::vector<std::string> buffers_;
@@ -137,6 +188,7 @@ class TorchWriter {
   std::set<std::string> names_;
   std::map<std::string, std::string> computed_;  // an expression -> the variable that holds it
   std::map<std::string, std::vector<int64_t>> stored_;
+  std::map<std::string, Layout> stored_layout_;
 };
 
 }  // namespace canvas

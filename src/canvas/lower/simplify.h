@@ -3,10 +3,13 @@
 #pragma once
 
 #include "canvas/ir/core.h"
+#include "canvas/lower/rules.h"
 
 namespace canvas {
 
 CoreProgram simplify(const CoreProgram& program);
+// Only the rules that `lowering` enables; it counts them. Rules that weigh costs need the sizes.
+CoreProgram simplify(const CoreProgram& program, Lowering& lowering, const Values* values = nullptr);
 
 // Whether an index map only strides: no windows, no offsets.
 bool is_stride_only(const CoreOp& index);

@@ -1,0 +1,112 @@
+"""Times kernels as they are lowered against their direct emission, one operation after the other, on one layer.
+
+The hand-designed kernels that serve the layer and sampled ones; each pair has the same weights, its outputs are
+compared, and it is timed interleaved on one backend. Prints one line a kernel and the geometric means; `--json FILE`
+keeps them.
+
+    python benchmarks/lowering.py --backend eager --sampled 200 --json lowering.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import canvas
+from canvas.backends import find
+from canvas.kernel import module_from_source
+
+
+def pair(bound: Any) -> tuple[nn.Module, nn.Module]:
+    """The module as lowered and as emitted directly, with the same weights."""
+    lowered, direct = (module_from_source(bound.source(rules)) for rules in (None, []))
+    own = dict(direct.named_parameters())
+    with torch.no_grad():
+        for name, value in lowered.named_parameters():
+            own[name].copy_(value.reshape(own[name].shape))
+    return lowered.eval(), direct.eval()
+
+
+def compare(
+    modules: list[nn.Module], x: torch.Tensor, backend: str, seconds: float, clock: Callable[[], float]
+) -> dict[str, Any]:
+    """Medians in ms, interleaved, and the relative difference of the outputs."""
+    find(backend).reset()
+    calls = [find(backend).prepare(module, x) for module in modules]
+    outputs = [made[0] if isinstance(made, list) else made for made in (call(x) for call in calls)]
+    error = float((outputs[0] - outputs[1]).norm() / outputs[1].norm().clamp(min=1e-30))
+    times: list[list[float]] = [[], []]
+    end = time.perf_counter() + seconds
+    while len(times[0]) < 3 or (time.perf_counter() < end and len(times[0]) < 50):
+        for call, taken in zip(calls, times, strict=True):
+            start = clock()
+            call(x)
+            taken.append((clock() - start) * 1e3)
+    lowered, direct = (statistics.median(taken) for taken in times)
+    return {"lowered_ms": lowered, "direct_ms": direct, "speedup": direct / lowered, "error": error}
+
+
+def geomean(rows: list[dict[str, Any]]) -> float:
+    return math.exp(statistics.fmean(math.log(row["speedup"]) for row in rows)) if rows else float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", default="eager")
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--extent", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--sampled", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=0.3, help="for each kernel, at least three rounds")
+    parser.add_argument("--part", default="0/1", help="I/N: every N-th kernel from the I-th")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cpu", action="store_true", help="processor time, on a busy machine")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    layer = canvas.Layer(options.channels, options.channels, (options.extent,) * 2)
+    kernels = {name: kernel for name, kernel in canvas.zoo().items() if kernel.serves(layer)}
+    sampled = canvas.sample([layer], options.sampled, seed=options.seed)
+    kernels |= {f"sampled {number}": kernel for number, kernel in enumerate(sampled)}
+    first, step = map(int, options.part.split("/"))
+    x = torch.randn(options.batch, layer.c_in, *layer.spatial)
+    clock = time.process_time if options.cpu else time.perf_counter
+    rows = []
+    for name, kernel in list(kernels.items())[first::step]:
+        row: dict[str, Any] = {"kernel": name, "text": str(kernel), "windows": "unfold" in kernel.primitives}
+        try:
+            bound = kernel.bind([layer])[0]
+            if bound.memory * options.batch > 2e9 or bound.flops * options.batch > 4e11:
+                continue
+            modules = pair(bound)
+            same = bound.source() == bound.source([])
+            row |= {"same": same} | compare(list(modules), x, options.backend, options.seconds, clock)
+        except canvas.Infeasible:
+            continue
+        rows.append(row)
+        print(f"{row['speedup']:6.2f}x {row['lowered_ms']:8.2f} {row['direct_ms']:8.2f} ms  {name}", flush=True)
+        if not row["error"] < 1e-3:
+            print(f"        off by {row['error']:.2g}", flush=True)
+    windows = [row for row in rows if row["windows"]]
+    slower = [row["kernel"] for row in rows if row["speedup"] < 0.95 and not row["same"]]
+    print(
+        f"geometric mean {geomean(windows):.2f} over {len(windows)} with windows, {geomean(rows):.2f} over {len(rows)}"
+    )
+    print(f"slower by more than 5 %: {slower}")
+    if options.json:
+        options.json.write_text(json.dumps({"options": vars(options) | {"json": None}, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

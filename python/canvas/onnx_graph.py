@@ -1,0 +1,255 @@
+"""Writes a network to ONNX from one run without numbers: each PyTorch function that it calls becomes a few ONNX nodes.
+
+Called by export and by the ONNX Runtime backend. Values that depend on the inputs have shapes only while it runs; what
+depends on parameters alone is computed and stored, so constants are folded. A function that the table (`onnx_table`)
+lacks is refused with `Unsupported`: callers then fall back on PyTorch's own exporter. Shapes are those of the example.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from canvas.folding import Branch
+
+OPSET = 18
+IR_VERSION = 10
+BROADCAST = {"add", "radd", "sub", "rsub", "mul", "rmul", "div", "truediv", "maximum", "minimum"}
+
+
+class Unsupported(Exception):
+    """The network does what the table lacks; the message names it."""
+
+
+class Graph:
+    """Nodes and constants while they are collected. Names of traced values stand for tensors."""
+
+    def __init__(self) -> None:
+        self.nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = []
+        self.constants: dict[str, Tensor] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.convolutions: dict[str, Branch] = {}  # those with stored weights, by their result
+        self._names: dict[int, str] = {}
+        self._alive: list[Tensor] = []  # so that no number of an object is given twice
+        self._known: dict[tuple[Any, ...], str] = {}
+        self._count = itertools.count()
+
+    def name_of(self, value: Tensor) -> str | None:
+        """The name of a traced value, or None."""
+        return self._names.get(id(value))
+
+    def give(self, value: Tensor, name: str) -> None:
+        """From now on the tensor stands for this name."""
+        self._names[id(value)] = name
+        self._alive.append(value)
+        self.shapes[name] = tuple(value.shape)
+
+    def constant(self, value: Tensor) -> str:
+        """A stored tensor; the same one is stored once."""
+        key = ("constant", id(value))
+        if key not in self._known:
+            if value.is_meta:
+                raise Unsupported("a constant made on the inputs' device")
+            self._known[key] = f"c{next(self._count)}"
+            self._alive.append(value)
+            self.constants[self._known[key]] = value.detach()
+        return self._known[key]
+
+    def numbers(self, values: Sequence[int]) -> str:
+        """A list of integers as a constant."""
+        key = ("numbers", tuple(values))
+        if key not in self._known:
+            self._known[key] = f"c{next(self._count)}"
+            self.constants[self._known[key]] = torch.tensor(list(values), dtype=torch.int64)
+        return self._known[key]
+
+    def scalar(self, value: float, dtype: torch.dtype = torch.float32) -> str:
+        """A number as a constant."""
+        key = ("scalar", value, dtype)
+        if key not in self._known:
+            self._known[key] = f"c{next(self._count)}"
+            self.constants[self._known[key]] = torch.tensor(value, dtype=dtype)
+        return self._known[key]
+
+    def operand(self, value: Any, dtype: torch.dtype = torch.float32) -> str:
+        """What a node takes for a tensor or a number."""
+        if isinstance(value, Tensor):
+            return self.name_of(value) or self.constant(value)
+        if isinstance(value, (bool, int, float)):
+            return self.scalar(float(value), dtype)
+        raise Unsupported(f"an operand of type {type(value).__name__}")
+
+    def node(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """Adds a node; gives the name of its result, or the names of several. The same node is added once."""
+        key = (kind, inputs, outputs, repr(sorted(attributes.items())))
+        if key not in self._known:
+            names = [f"v{next(self._count)}" for _ in range(outputs)]
+            self.nodes.append((kind, list(inputs), names, attributes))
+            self._known[key] = names if outputs > 1 else names[0]  # type: ignore[assignment]
+        return self._known[key]
+
+
+class _Recorder(TorchFunctionMode):
+    """Runs functions of traced values on shapes alone and hands each to the table."""
+
+    def __init__(self, graph: Graph, table: dict[str, Callable[..., Any]]) -> None:
+        super().__init__()
+        self.graph = graph
+        self.table = table
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensors = [value for value in _flat((args, kwargs)) if isinstance(value, Tensor)]
+        if not any(self.graph.name_of(value) for value in tensors):
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", str(func)).strip("_")
+        if name in BROADCAST and all(value.is_floating_point() for value in tensors):
+            shape = torch.broadcast_shapes(*(value.shape for value in tensors))
+            result = torch.empty(shape, device="meta")  # its own function takes 20 times as long to say so
+        else:
+            result = func(*_map(_to_meta, args), **_map(_to_meta, kwargs))
+        made = [value for value in _flat(result) if isinstance(value, Tensor)]
+        if not made:
+            return result  # a shape, a number of dimensions
+        if name not in self.table:
+            raise Unsupported(f"torch function {name}")
+        names = self.table[name](self.graph, result, *args, **kwargs)
+        for value, given in zip(made, names if isinstance(names, list) else [names], strict=True):
+            self.graph.give(value, given)
+        return result
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, (tuple, list)):
+        return [leaf for item in value for leaf in _flat(item)]
+    if isinstance(value, dict):
+        return _flat(list(value.values()))
+    return [value]
+
+
+def _map(function: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
+        return type(value)(_map(function, item) for item in value)
+    if isinstance(value, dict):
+        return {key: _map(function, item) for key, item in value.items()}
+    return function(value)
+
+
+def _to_meta(value: Any) -> Any:
+    return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
+
+
+def write_onnx(model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str] = ()) -> Any:
+    """The network as an ONNX model, without running it.
+
+    Args:
+        model: in eval mode; left as it is.
+        inputs: positional float inputs; the file takes inputs of these shapes.
+        names: of the inputs; by default input0, input1, …
+
+    Returns:
+        onnx.ModelProto: outputs are named output0, output1, …
+
+    Raises:
+        Unsupported: the network calls what the table lacks; use torch.onnx.export.
+
+    Example:
+        >>> write_onnx(resnet8().eval(), [torch.zeros(1, 1, 28, 28)]).graph.input[0].name
+        'input0'
+    """
+    from canvas.onnx_table import TABLE
+
+    graph = Graph()
+    given = [value.detach().to("meta") for value in inputs]
+    names = list(names) or [f"input{index}" for index in range(len(given))]
+    for value, name in zip(given, names, strict=True):
+        if not value.is_floating_point():
+            raise Unsupported("inputs that are no floating-point numbers")
+        graph.give(value, name)
+    with torch.no_grad(), _Recorder(graph, TABLE):
+        try:
+            result = model(*given)
+        except Unsupported:
+            raise
+        except Exception as error:  # what needs numbers may fail in any way where there are shapes only
+            raise Unsupported(f"{type(error).__name__}: {error}") from error
+    made = [value for value in _flat(result) if isinstance(value, Tensor)]
+    outputs = [graph.name_of(value) for value in made]
+    if not outputs or None in outputs:
+        raise Unsupported("an output that does not depend on the inputs")
+    return _model(graph, names, [str(name) for name in outputs])
+
+
+def onnx_bytes(model: nn.Module, inputs: Sequence[Any], names: Sequence[str] = ()) -> bytes:
+    """The network as the bytes of an ONNX file.
+
+    Args:
+        model: any module; left as it is.
+        inputs: positional inputs; the file takes inputs of these shapes.
+        names: of the inputs; by default input0, input1, …
+
+    Returns:
+        A serialised ModelProto. Where the table lacks something it comes from torch.onnx.export.
+
+    Raises:
+        Exception: whatever torch.onnx.export raises on a network that it does not know.
+
+    Example:
+        >>> file.write(onnx_bytes(resnet8(), [torch.zeros(1, 1, 28, 28)]))  # doctest: +SKIP
+    """
+    names = list(names) or [f"input{index}" for index in range(len(inputs))]
+    if all(isinstance(value, Tensor) for value in inputs):
+        try:
+            return bytes(write_onnx(copy.deepcopy(model).eval(), inputs, names).SerializeToString())
+        except Unsupported:
+            pass
+    file = io.BytesIO()
+    with torch.no_grad():
+        program = torch.onnx.export(
+            copy.deepcopy(model).eval(), tuple(inputs), input_names=names, dynamo=True, verbose=False
+        )
+    assert program is not None
+    program.save(file)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def _model(graph: Graph, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    def slot(name: str, value: str) -> Any:
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, graph.shapes[value])
+
+    used = set(outputs)
+    nodes = []
+    for kind, given, made, attributes in reversed(graph.nodes):  # what nothing uses is left out
+        if used.isdisjoint(made):
+            continue
+        used.update(given)
+        nodes.append(helper.make_node(kind, given, made, **attributes))
+    nodes.reverse()
+    ends = [f"output{index}" for index in range(len(outputs))]
+    nodes += [helper.make_node("Identity", [value], [end]) for value, end in zip(outputs, ends, strict=True)]
+    stored = [
+        numpy_helper.from_array(value.detach().cpu().contiguous().numpy(), name)
+        for name, value in graph.constants.items()
+        if name in used
+    ]
+    made = helper.make_graph(
+        nodes,
+        "network",
+        [slot(name, name) for name in inputs],
+        [slot(end, value) for end, value in zip(ends, outputs, strict=True)],
+        stored,
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION, producer_name="canvas")
