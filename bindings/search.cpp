@@ -7,6 +7,7 @@
 #include "bindings.h"
 #include "bound.h"
 #include "canvas/base/error.h"
+#include "canvas/sample/enumerate.h"
 #include "canvas/sample/plausible.h"
 #include "canvas/sample/superfluous.h"
 #include "canvas/search/search.h"
@@ -60,6 +61,12 @@ Limits limits(const nb::kwargs& given) {
   return limits;
 }
 
+std::vector<Kernel> kernels_of(std::vector<Sample> samples) {
+  std::vector<Kernel> kernels;
+  for (Sample& found : samples) kernels.push_back(std::move(found.kernel));
+  return kernels;
+}
+
 // A candidate and where it comes from, which finds its binding.
 struct Asked {
   Candidate candidate;
@@ -91,12 +98,7 @@ void bind_search(nb::module_& module) {
       "sample",
       [](const std::vector<Layer>& layers, int64_t count, uint64_t seed, std::optional<Budget> budget,
          const nb::kwargs& given) {
-        const Limits asked = limits(given);
-        std::vector<Kernel> kernels;
-        for (Sample& found : sample(layers, count, seed, budget.value_or(Budget{}), asked)) {
-          kernels.push_back(std::move(found.kernel));
-        }
-        return kernels;
+        return kernels_of(sample(layers, count, seed, budget.value_or(Budget{}), limits(given)));
       },
       "layers"_a, "count"_a, "seed"_a = 0, "budget"_a = nb::none(), "limits"_a,
       "Samples distinct kernels that are legal on the layers, within the budget, and plausible.\n\n"
@@ -113,6 +115,22 @@ void bind_search(nb::module_& module) {
       "        share and multiple_of (how free sizes are chosen) as for Kernel.bind.\n\n"
       "Returns:\n    list[Kernel]: in canonical form, distinct by hash.\n\n"
       "Raises:\n    Infeasible: nothing fits the budget.\n    ValueError: a limit is unknown or out of range.\n");
+  module.def(
+      "enumerate_kernels",
+      [](const std::vector<Layer>& layers, std::optional<Budget> budget, const nb::kwargs& given) {
+        return kernels_of(enumerate(layers, budget.value_or(Budget{}), limits(given)));
+      },
+      "layers"_a, "budget"_a = nb::none(), "limits"_a,
+      "All kernels that sample() can give under the limits, up to a few primitives.\n\n"
+      "Args:\n    layers, budget: as for sample().\n    limits: those of sample(). max_primitives must be given, from 3 to 6; "
+      "each primitive more takes about a\n        hundred times as long, and weights of 0, which leave primitives out, make "
+      "it bearable.\n\n"
+      "Returns:\n    list[Kernel]: in canonical form, distinct by hash; shorter ones first, then by hash.\n\n"
+      "Raises:\n    ValueError: a limit is unknown or out of range.\n\n"
+      "Example:\n    >>> few = {p['name']: 0.0 for p in canvas.primitives() if p['name'] not in ('fc', 'subsample', "
+      "'shift')}\n"
+      "    >>> len(canvas.enumerate_kernels([canvas.Layer(8, 16)], max_primitives=3, weights=few, min_reach=1))\n"
+      "    0\n");
   module.def(
       "implausible",
       [](const Kernel& kernel, const nb::kwargs& given) {
