@@ -3,30 +3,34 @@
     python benchmarks/canonical.py [--kernels 1000] [--limit max_primitives=6] [--seed 0] [--out FILE]
 
 Kernels are sampled for a convolution under the usual limits, so all hashes differ. On a small layer each gets a
-fingerprint of facts that a family has however it is parametrised (families.py); those that share one are compared by
-fitting the parameters of each to the other's results, on that layer and on a second one (stride 1, other extents, other
-free sizes). `share` is the part of the kernels that an earlier one computes as well. A fit can miss that two families
-are one; `recall` is how often it finds a kernel's own parameters again, from others.
+fingerprint of facts that a family has however it is parametrised (tests/families.py); those that share one are compared
+by fitting the parameters of each to the other's results, on that layer and on a second one (stride 1, other extents,
+other free sizes). `share` is the part of the kernels that an earlier one computes as well. A fit can miss that two
+families are one; `recall` is how often it finds a kernel's own parameters again, from others.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from families import Family, fits, same
 
-import canvas
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests")]
+
+import canvas  # noqa: E402
+from families import Family, fits, same  # noqa: E402
 
 LAYERS = [canvas.Layer(16, 16, (8, 8)), canvas.Layer(16, 32, (8, 8), stride=2)]
 SMALL = (canvas.Layer(4, 8, (5, 4), stride=2), 2, 8)  # layer, free sizes, images
-SECOND = (canvas.Layer(4, 8, (7, 6)), 4, 2)
-LARGER = ((canvas.Layer(8, 16, (5, 4), stride=2), 2, 4), (canvas.Layer(8, 16, (7, 6)), 4, 1))  # where parts are small
+SECOND = (canvas.Layer(4, 12, (7, 6)), 4, 2)  # C, K, their halves and quarters all differ
+LARGER = ((canvas.Layer(8, 16, (5, 4), stride=2), 2, 4), (canvas.Layer(16, 8, (7, 6)), 4, 1))  # where parts are small
 
 
 class Comparison:
@@ -43,7 +47,7 @@ class Comparison:
         self.key = (self.places is LARGER, self.families[0].fingerprint)
 
     def same(self, other: Comparison) -> bool:
-        return all(same(a, b) for a, b in zip(self.families, other.families, strict=True))
+        return all(same(a, b) for a, b in zip(self.families[::-1], other.families[::-1], strict=True))
 
 
 def measured(kernels: list[canvas.Kernel], recalls: int) -> dict[str, Any]:

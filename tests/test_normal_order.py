@@ -47,6 +47,33 @@ SAME = {
         "a = fc(x, [C] -> [K]); b = fc(relu(x), [C] -> [K]); return subsample(add(a, b), H: s, W: s)",
         "p = subsample(x, H: s, W: s); a = fc(p, [C] -> [K]); b = fc(relu(p), [C] -> [K]); return add(a, b)",
     ),
+    "a window before or after a sum": (
+        "u = unfold(x, H: 3, W: 3); r = unfold(relu(x), H: 3, W: 3); p = subsample(sub(u, r), H: s, W: s);"
+        " return fc(p, [C, h, w] -> [K])",
+        "u = unfold(sub(x, relu(x)), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
+    ),
+    "groups that only one factor has, before or after the product": (
+        "g = sigmoid(fold(x, mean: [C])); y = mul(split(x, [C] -> [a = 2, b = C/2]), g);"
+        " z = fc(y, [b] -> [k = K/2], per: [a]); return subsample(merge(z, [k, a] -> [K]), H: s, W: s)",
+        "g = sigmoid(fold(x, mean: [C])); y = split(mul(x, g), [C] -> [a = 2, b = C/2]);"
+        " z = fc(y, [b] -> [k = K/2], per: [a]); return subsample(merge(z, [k, a] -> [K]), H: s, W: s)",
+    ),
+    "a split in two steps": (
+        "y = split(x, [C] -> [a = 2, b = 2, c = C/4]); z = relu(fc(y, [c] -> [k = K/4], per: [a, b]));"
+        " return subsample(merge(z, [k, a, b] -> [K]), H: s, W: s)",
+        "y = split(split(x, [C] -> [g = 4, c = C/4]), [g] -> [a = 2, b = 2]);"
+        " z = relu(fc(y, [c] -> [k = K/4], per: [a, b])); m = merge(z, [a, b] -> [n = 4]);"
+        " return subsample(merge(m, [k, n] -> [K]), H: s, W: s)",
+    ),
+    "an activation of what is not negative": (
+        "a = sigmoid(subsample(x, H: s, W: s)); return fc(a, [C] -> [K])",
+        "a = relu(subsample(abs(sigmoid(x)), H: s, W: s)); return fc(a, [C] -> [K])",
+    ),
+    "an activation of sums and products of what is not negative": (
+        "a = mul(fold(square(x), mean: [H, W]), add(relu(x), exp(x))); return subsample(fc(a, [C] -> [K]), H: s, W: s)",
+        "a = relu(mul(fold(square(x), mean: [H, W]), abs(add(relu(x), exp(x)))));"
+        " return subsample(fc(a, [C] -> [K]), H: s, W: s)",
+    ),
 }
 
 DIFFERENT = {
@@ -66,6 +93,14 @@ DIFFERENT = {
         "m = fold(x, max: [H, W]); g = fc(m, [C] -> [K]); y = fc(x, [C] -> [K]);"
         " return mul(subsample(y, H: s, W: s), g)",
         "g = fold(fc(x, [C] -> [K]), max: [H, W]); p = subsample(fc(x, [C] -> [K]), H: s, W: s); return mul(p, g)",
+    ),
+    "an activation of what may be negative": (
+        "a = relu(tanh(x)); return subsample(fc(a, [C] -> [K]), H: s, W: s)",
+        "a = tanh(x); return subsample(fc(a, [C] -> [K]), H: s, W: s)",
+    ),
+    "a window of one factor alone": (
+        "u = unfold(x, H: 3, W: 3); p = subsample(mul(u, relu(x)), H: s, W: s); return fc(p, [C, h, w] -> [K])",
+        "u = unfold(mul(x, relu(x)), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
     ),
     "a bias before a window with zeros around": (
         "u = unfold(bias(x, [C]), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",

@@ -63,7 +63,7 @@ class NormalOrder {
     count_uses();
     bool changed = false;
     for (const std::vector<int>& chain : chains()) changed = sort(chain) || changed;
-    return join_items() || changed || push_into_operands();
+    return join_items() || join_views() || changed || push_into_operands() || pull_out_of_operands();
   }
 
   // Through the builder, which infers the axes anew; nothing where a value on the way would have too many axes.
@@ -226,6 +226,81 @@ class NormalOrder {
       }
     }
     return false;
+  }
+
+  // A split of what a split made is one split into more parts, and a merge of what a merge made one of more.
+  bool join_views() {
+    for (const std::vector<int>& chain : chains()) {
+      for (size_t i = 1; i < chain.size(); ++i) {
+        Node &first = node(chain[i - 1]), &second = node(chain[i]);
+        if (first.primitive != second.primitive || !first.primitive->is(kBijective)) continue;
+        Attributes &a = first.attributes, &b = second.attributes;
+        if (a.from.size() == 1 && b.from.size() == 1 && a.to.size() > 1 && has_axis(a.to, b.from[0])) {
+          const auto place = a.to.begin() + find_axis(a.to, b.from[0]);
+          const auto rest = a.to.erase(place);
+          a.to.insert(rest, b.to.begin(), b.to.end());
+          b = a;
+        } else if (a.to.size() == 1 && b.to.size() == 1 && a.from.size() > 1) {
+          const auto place = std::find(b.from.begin(), b.from.end(), a.to[0].name);
+          if (place == b.from.end()) continue;
+          const auto rest = b.from.erase(place);
+          b.from.insert(rest, a.from.begin(), a.from.end());
+        } else {
+          continue;
+        }
+        second.inputs = first.inputs;
+        count_uses();
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // f(view(a), view(b)) = view(f(a, b)) for one view of both, or where b has none of the axes that it is along. What drops elements
+  // stays where it is.
+  bool pull_out_of_operands() {
+    for (int value = 1; value < static_cast<int>(nodes_.size()); ++value) {
+      const Node joint = node(value);
+      if (uses_[static_cast<size_t>(value)] == 0 || !joint.primitive->is(kPointwise) || joint.inputs.size() != 2)
+        continue;
+      for (size_t slot : {size_t{0}, size_t{1}}) {
+        const int left = joint.inputs[slot], right = joint.inputs[1 - slot];
+        if (!joint_passes(joint, left, right)) continue;
+        // The view keeps its place in the list, before whatever reads the joint, and the joint takes a new one.
+        const int inner = static_cast<int>(nodes_.size());
+        Node moved = joint;
+        moved.name.clear();
+        moved.inputs[slot] = node(left).inputs[0];
+        if (same_view(left, right)) moved.inputs[1 - slot] = node(right).inputs[0];
+        nodes_.push_back(std::move(moved));
+        origin_.push_back(origin_[static_cast<size_t>(value)]);
+        node(value) = node(left);
+        node(value).inputs = {inner};
+        origin_[static_cast<size_t>(value)] = origin_[static_cast<size_t>(left)];
+        return true;
+      }
+    }
+    return false;
+  }
+
+  bool is_view(int value) const {
+    const Node& step = nodes_[static_cast<size_t>(value)];
+    return step.primitive && step.primitive->is(kView) && !drops(step) && used_once(value);
+  }
+
+  bool same_view(int left, int right) {
+    const Node &a = node(left), &b = node(right);
+    return left != right && is_view(left) && is_view(right) && a.primitive == b.primitive &&
+           a.attributes == b.attributes;
+  }
+
+  bool joint_passes(const Node& joint, int left, int right) {
+    if (!is_view(left)) return false;
+    const bool pads = node(left).primitive->is(kPads);
+    if (same_view(left, right)) return !pads || keeps_zero(joint);
+    const std::vector<std::string> along = touched(node(left));
+    return !pads && std::none_of(along.begin(), along.end(),
+                                 [&](const std::string& name) { return has_axis(node(right).axes, name); });
   }
 
   // drop(f(a, b)) = f(drop(a), drop(b)) for a step that works along none of the axes dropped.

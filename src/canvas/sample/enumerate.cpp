@@ -124,8 +124,8 @@ class Enumerator {
   std::vector<Attributes> proposals(const Primitive& primitive, const std::vector<int>& operands) const {
     std::vector<const Axes*> axes;
     for (int operand : operands) axes.push_back(&builder_.axes(operand));
-    const Proposal proposal{axes,   builder_.signature(), channel_sizes(), group_sizes(),
-                            partners(), "a" + std::to_string(builder_.nodes().size())};
+    const Proposal proposal{axes,          builder_.signature(), channel_sizes(),
+                            group_sizes(), partners(),           "a" + std::to_string(builder_.nodes().size())};
     std::vector<Attributes> all;
     const auto add = [&](const Attributes& found) {
       if (std::find(all.begin(), all.end(), found) == all.end()) all.push_back(found);
@@ -260,7 +260,8 @@ std::vector<Sample> enumerate(const std::vector<Layer>& layers, const Budget& bu
   const Sampler checked(layers, budget, limits);
   if (limits.max_primitives > kLongestEnumerated) {
     throw ArgumentError("kernels of at most " + std::to_string(kLongestEnumerated) +
-                        " primitives are enumerated; give max_primitives, got " + std::to_string(limits.max_primitives));
+                        " primitives are enumerated; give max_primitives, got " +
+                        std::to_string(limits.max_primitives));
   }
   return Enumerator(layers, budget, limits, checked.signature()).run();
 }

@@ -48,8 +48,11 @@ std::optional<Sample> Sampler::draw(Random& random) {
 }
 
 std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
+  return consider(mutated(parent, limits_, random));
+}
+
+std::optional<Sample> Sampler::consider(const std::optional<Kernel>& child) {
   ++counts_["tried"];
-  const auto child = mutated(parent, limits_, random);
   if (child) return judge(*child);
   ++counts_["illegal"];
   return std::nullopt;

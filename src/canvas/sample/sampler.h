@@ -31,6 +31,9 @@ class Sampler {
   // One try from a parent: cuts and completes, inserts, removes or changes a primitive.
   std::optional<Sample> mutate(const Kernel& parent, Random& random);
 
+  // One try with a kernel made elsewhere, or with none where making it failed. The kernel serves the layers.
+  std::optional<Sample> consider(const std::optional<Kernel>& child);
+
   // How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.
   const std::map<std::string, int64_t>& counts() const { return counts_; }
   // Throws Infeasible: `tries` in a row gave no new kernel. Says which budget the nearest kernel so far missed, and by how much.

@@ -7,6 +7,7 @@
 #include "canvas/ir/normal_order.h"
 #include "canvas/ir/primitive.h"
 #include "canvas/prims/common.h"
+#include "canvas/sample/absorbed.h"
 
 namespace canvas {
 
@@ -147,6 +148,9 @@ class Finder {
 
 }  // namespace
 
-std::optional<std::string> superfluous(const Kernel& kernel) { return Finder(kernel).run(); }
+std::optional<std::string> superfluous(const Kernel& kernel) {
+  auto reason = Finder(kernel).run();
+  return reason ? reason : absorbed(kernel);
+}
 
 }  // namespace canvas
