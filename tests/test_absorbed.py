@@ -1,5 +1,5 @@
-"""Steps that a contraction's weights could do as well: the sampler passes them over, and the shorter kernel computes the
-same family of functions, as a fit of each one's parameters to the other's results says."""
+"""Steps that weights could do as well: the sampler passes them over, and the shorter kernel computes the same family of
+functions, as a fit of each one's parameters to the other's results says."""
 
 import pytest
 
@@ -27,8 +27,8 @@ TAKEN = {
     ),
     "a scale after a product": (
         "the scale after",
-        "  return scale(mul(fc(u, [C, h, w] -> [K]), fc(relu(p), [C] -> [K])), [K])",
-        "  return mul(fc(u, [C, h, w] -> [K]), fc(relu(p), [C] -> [K]))",
+        "  return scale(mul(fc(u, [C, h, w] -> [K]), fold(relu(p), mean: [C])), [K])",
+        "  return mul(fc(u, [C, h, w] -> [K]), fold(relu(p), mean: [C]))",
     ),
     "windows and what they are of": ("windows and what", "  return fc(add(u, p), [C, h, w] -> [K])", PLAIN),
     "windows and what they are of, activated": (
@@ -43,7 +43,7 @@ TAKEN = {
     ),
     "weights beside wider ones": (
         "the one beside it",
-        "  return sub(fc(u, [C, h, w] -> [K]), fc(p, [C] -> [K]))",
+        "  return add(fc(u, [C, h, w] -> [K]), fc(p, [C] -> [K]))",
         PLAIN,
     ),
     "a difference that could be a sum": (

@@ -17,10 +17,10 @@ MAKERS = {
 }
 
 
-@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
-def test_offspring_is_canonical_distinct_plausible_and_within_the_budget(make):
+@pytest.mark.parametrize(("make", "least"), zip(MAKERS.values(), (35, 35, 4), strict=True), ids=MAKERS.keys())
+def test_offspring_is_canonical_distinct_plausible_and_within_the_budget(make, least):
     kernels = make(40, seed=3, budget=BUDGET, max_primitives=12)
-    assert len(kernels) == len({kernel.hash for kernel in kernels}) >= 15
+    assert len(kernels) == len({kernel.hash for kernel in kernels}) >= least
     for kernel in kernels:
         assert str(kernel.canonical()) == str(kernel)
         assert canvas.implausible(kernel) is None, kernel
@@ -30,10 +30,10 @@ def test_offspring_is_canonical_distinct_plausible_and_within_the_budget(make):
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 def test_the_same_seed_gives_the_same_offspring(make):
-    first = [str(kernel) for kernel in make(12, seed=5)]
-    assert [str(kernel) for kernel in make(12, seed=5)] == first
-    assert [str(kernel) for kernel in make(6, seed=5)] == first[:6]
-    assert [str(kernel) for kernel in make(12, seed=6)] != first
+    first = [str(kernel) for kernel in make(4, seed=5)]
+    assert [str(kernel) for kernel in make(4, seed=5)] == first
+    assert [str(kernel) for kernel in make(2, seed=5)] == first[:2]
+    assert [str(kernel) for kernel in make(4, seed=6)] != first
 
 
 def calls(kernel: canvas.Kernel) -> list[str]:
@@ -63,13 +63,14 @@ def test_crossing_brings_together_what_the_parents_have_apart():
 
 def test_sizes_of_one_name_become_one():
     one, other = ZOO["low_rank"], ZOO["tucker"]
+    assert len(one.sizes.free) == 1 and len(other.sizes.free) == 2
     for child in canvas.crossover(one, other, NETWORK, 20, max_variables=1):
         assert len(child.sizes.free) <= 1
 
 
 def test_faults_are_named():
-    with pytest.raises(ValueError, match="from 0 to 4 primitives, got 5"):
-        canvas.complete(PARENT.canonical(), 5, NETWORK, 1)
+    with pytest.raises(ValueError, match="from 0 to 5 primitives, got 6"):
+        canvas.complete(PARENT, 6, NETWORK, 1)
     with pytest.raises(ValueError, match="kernel 'mobilenet' does not serve the layers"):
         canvas.mutate(PARENT, list(TOKENS), 1)
     with pytest.raises(ValueError, match="must not be negative, got -1"):

@@ -1,7 +1,7 @@
 """Writes the table of docs/sampling.md that counts kernels by length; `--check` only says whether it is up to date.
 
-Run it after a change of what primitives propose, of the canonical form or of plausibility. The tests run it with
-`--check`.
+Run it after a change of what primitives propose, of the canonical form or of plausibility. Names of kinds of layers
+(`conv2d`) have it count these rows alone and leave the others as they are; the tests run it so, with `--check`.
 """
 
 from __future__ import annotations
@@ -29,24 +29,29 @@ def counts(kind: str, limits: dict[str, object]) -> str:
     return " | ".join(f"{found[length]:,}" for length in range(1, LONGEST + 1))
 
 
-def table() -> str:
-    """A row for each kind of layer: all that is legal, then all that is plausible."""
+def table(known: str, kinds: list[str]) -> str:
+    """A row for each kind of layer: all that is legal, then all that is plausible; those not asked for as they were."""
     lengths = " | ".join(str(length) for length in range(1, LONGEST + 1))
     rows = [f"| layers | legal: {lengths} | plausible: {lengths} |", "|---" * (2 * LONGEST + 1) + "|"]
+    before = {row.split()[1]: row for row in known.splitlines() if row}
     for kind in LAYERS:
-        rows.append(f"| {kind} | {counts(kind, {**ANYTHING, 'min_primitives': 1})} | {counts(kind, {})} |")
+        if kind in kinds or kind not in before:
+            rows.append(f"| {kind} | {counts(kind, {**ANYTHING, 'min_primitives': 1})} | {counts(kind, {})} |")
+        else:
+            rows.append(before[kind])
     return "\n".join(rows) + "\n"
 
 
 def main() -> int:
     """Writes or checks the page; 1 where the page is not what is counted."""
+    kinds = [argument for argument in sys.argv[1:] if argument in LAYERS] or list(LAYERS)
     text = PAGE.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    known, end, after = rest.partition(END)
     if not begin or not end:
         print(f"docs/sampling.md: {BEGIN.strip()} and {END.strip()} must stand around the table", file=sys.stderr)
         return 1
-    wanted = before + begin + table() + end + after
+    wanted = before + begin + table(known, kinds) + end + after
     if "--check" in sys.argv and wanted != text:
         print("docs/sampling.md: the counts have changed; run python tools/enumeration_table.py", file=sys.stderr)
         return 1

@@ -63,7 +63,7 @@ class NormalOrder {
     count_uses();
     bool changed = false;
     for (const std::vector<int>& chain : chains()) changed = sort(chain) || changed;
-    return join_items() || join_views() || changed || push_into_operands() || pull_out_of_operands();
+    return join_items() || join_views() || changed || pull_out_of_operands() || push_into_operands();
   }
 
   // Through the builder, which infers the axes anew; nothing where a value on the way would have too many axes.
@@ -257,7 +257,7 @@ class NormalOrder {
   }
 
   // f(view(a), view(b)) = view(f(a, b)) for one view of both, or where b has none of the axes that it is along. What drops elements
-  // stays where it is.
+  // stays where it is, but where it hides such a view from the joint.
   bool pull_out_of_operands() {
     for (int value = 1; value < static_cast<int>(nodes_.size()); ++value) {
       const Node joint = node(value);
@@ -285,7 +285,7 @@ class NormalOrder {
 
   bool is_view(int value) const {
     const Node& step = nodes_[static_cast<size_t>(value)];
-    return step.primitive && step.primitive->is(kView) && !drops(step) && used_once(value);
+    return step.primitive && step.primitive->is(kView) && used_once(value);
   }
 
   bool same_view(int left, int right) {
@@ -296,6 +296,10 @@ class NormalOrder {
 
   bool joint_passes(const Node& joint, int left, int right) {
     if (!is_view(left)) return false;
+    if (drops(node(left))) {
+      const int a = node(left).inputs[0], b = node(right).primitive ? node(right).inputs[0] : 0;
+      return same_view(left, right) && same_view(a, b) && !drops(node(a)) && joint_passes(joint, a, b);
+    }
     const bool pads = node(left).primitive->is(kPads);
     if (same_view(left, right)) return !pads || keeps_zero(joint);
     const std::vector<std::string> along = touched(node(left));

@@ -1,9 +1,11 @@
-// crossed() of mutation.h: the beginning of one kernel put in front of the end of another.
+// crossed() of mutation.h: the beginning of one kernel put in front of the end of another, with a contraction between them where only the
+// channels differ.
 #include <algorithm>
 #include <map>
 #include <set>
 
 #include "canvas/ir/builder.h"
+#include "canvas/prims/registry.h"
 #include "canvas/sample/mutation.h"
 
 namespace canvas {
@@ -37,7 +39,13 @@ class Crossing {
     }
     for (int a = 1; a < one.output(); ++a) {
       for (int b = 1; b < other.output(); ++b) {
-        if (auto names = matched(one.node(a).axes, other.node(b).axes)) pairs_.push_back({a, b, std::move(*names)});
+        const Axes &ours = one.node(a).axes, &theirs = other.node(b).axes;
+        if (auto names = matched(ours, theirs)) {
+          pairs_.push_back({a, b, std::move(*names), false});
+        } else if (auto positions = matched(spatial(ours, true), spatial(theirs, true));
+                   positions && !spatial(ours, false).empty() && !spatial(theirs, false).empty()) {
+          pairs_.push_back({a, b, std::move(*positions), true});
+        }
       }
     }
   }
@@ -56,7 +64,16 @@ class Crossing {
   struct Pair {
     int of_one, of_other;
     std::map<std::string, std::string> names;  // of the second value's axes: those of the first's
+    bool mixed;                                // the other axes of the second are made from those of the first
   };
+
+  // Those of the axes that are, or are not, positions.
+  static Axes spatial(const Axes& axes, bool wanted) {
+    Axes found;
+    std::copy_if(axes.begin(), axes.end(), std::back_inserter(found),
+                 [&](const Axis& axis) { return (axis.role == Role::kSpatial) == wanted; });
+    return found;
+  }
 
   // Another kernel's size in the common variables.
   Size moved(const Size& size) const {
@@ -104,7 +121,17 @@ class Crossing {
       places[static_cast<size_t>(value)] = *added;
     }
     std::vector<int> theirs(other_.nodes().size(), 0);
-    theirs[static_cast<size_t>(pair.of_other)] = places[static_cast<size_t>(pair.of_one)];
+    int& meeting = theirs[static_cast<size_t>(pair.of_other)];
+    meeting = places[static_cast<size_t>(pair.of_one)];
+    if (pair.mixed) {
+      Attributes mix;
+      mix.to = spatial(other_.node(pair.of_other).axes, false);
+      mix = renamed(std::move(mix), pair.names);
+      for (const Axis& axis : spatial(one_.node(pair.of_one).axes, false)) mix.from.push_back(axis.name);
+      const auto added = builder.add(fc_primitive(), {meeting}, mix);
+      if (!added) return std::nullopt;
+      meeting = *added;
+    }
     const std::vector<bool> after = needed_by(other_, other_.output(), pair.of_other);
     for (int value = 1; value <= other_.output(); ++value) {
       if (!after[static_cast<size_t>(value)] || value == pair.of_other) continue;
