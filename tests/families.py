@@ -47,6 +47,7 @@ class Family:
         bound = fixed.bind([layer])[0]
         self.module = module_from_source(bound.source()).double()
         self.shapes = {name: tuple(stored) for name, _, stored in bound.parameters()}
+        self.axes = {name: tuple(logical) for name, logical, _ in bound.parameters()}
         kinds = {line.value: line.primitive for line in taken_apart(str(fixed)).lines}
         self.kinds = {name: kinds[name] for name in self.shapes}
         self.flops = bound.flops
@@ -138,11 +139,13 @@ def matches(one: Family, other: Family) -> bool:
     vector = one.draw(11)
     values, wanted = one.named(vector), one.results(vector)
     names = list(other.shapes)
+    sizes = {name: int(np.prod(shape)) for name, shape in other.shapes.items()}
     tried = 0
     for order in itertools.permutations(values):
-        if any(one.kinds[a] != other.kinds[b] for a, b in zip(order, names, strict=True)):
+        pairs = list(zip(order, names, strict=True))
+        if any(one.kinds[a] != other.kinds[b] or values[a].numel() != sizes[b] for a, b in pairs):
             continue
-        ways = [transposed(values[a], other.shapes[b]) for a, b in zip(order, names, strict=True)]
+        ways = [transposed(values[a].reshape(one.axes[a]), other.axes[b]) for a, b in pairs]
         for chosen in itertools.product(*ways):
             tried += 1
             if tried > MOST_MATCHES:
@@ -154,11 +157,16 @@ def matches(one: Family, other: Family) -> bool:
 
 
 def transposed(value: torch.Tensor, shape: tuple[int, ...]) -> list[torch.Tensor]:
-    """The value with its axes in every order that has this shape, axes of one element left out."""
-    core = value.squeeze()
-    wanted = tuple(extent for extent in shape if extent > 1)
-    found = [p for p in itertools.permutations(range(core.ndim)) if tuple(core.shape[i] for i in p) == wanted]
-    return [core.permute(p).reshape(shape) for p in found]
+    """The value in this shape, its own axes or those of the shape in every order."""
+    orders = itertools.permutations(range(value.ndim))
+    found = [value.permute(order).reshape(shape) for order in orders]
+    for order in itertools.permutations(range(len(shape))):
+        back = sorted(range(len(shape)), key=order.__getitem__)
+        found.append(value.reshape([shape[axis] for axis in order]).permute(back))
+    different: dict[bytes, torch.Tensor] = {}
+    for one in found:
+        different.setdefault(one.contiguous().numpy().tobytes(), one)
+    return list(different.values())
 
 
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -17,7 +17,7 @@ MAKERS = {
 }
 
 
-@pytest.mark.parametrize(("make", "least"), zip(MAKERS.values(), (35, 35, 4), strict=True), ids=MAKERS.keys())
+@pytest.mark.parametrize(("make", "least"), list(zip(MAKERS.values(), (35, 35, 4), strict=True)), ids=MAKERS.keys())
 def test_offspring_is_canonical_distinct_plausible_and_within_the_budget(make, least):
     kernels = make(40, seed=3, budget=BUDGET, max_primitives=12)
     assert len(kernels) == len({kernel.hash for kernel in kernels}) >= least

@@ -33,7 +33,7 @@ def table(known: str, kinds: list[str]) -> str:
     """A row for each kind of layer: all that is legal, then all that is plausible; those not asked for as they were."""
     lengths = " | ".join(str(length) for length in range(1, LONGEST + 1))
     rows = [f"| layers | legal: {lengths} | plausible: {lengths} |", "|---" * (2 * LONGEST + 1) + "|"]
-    before = {row.split()[1]: row for row in known.splitlines() if row}
+    before = {row.split()[1]: row for row in known.splitlines() if " " in row}
     for kind in LAYERS:
         if kind in kinds or kind not in before:
             rows.append(f"| {kind} | {counts(kind, {**ANYTHING, 'min_primitives': 1})} | {counts(kind, {})} |")

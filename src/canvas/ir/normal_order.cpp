@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 #include <tuple>
 
 #include "canvas/base/random.h"
@@ -63,7 +64,7 @@ class NormalOrder {
     count_uses();
     bool changed = false;
     for (const std::vector<int>& chain : chains()) changed = sort(chain) || changed;
-    return join_items() || join_views() || changed || pull_out_of_operands() || push_into_operands();
+    return join_items() || join_views() || absorb_views() || changed || pull_out_of_operands() || push_into_operands();
   }
 
   // Through the builder, which infers the axes anew; nothing where a value on the way would have too many axes.
@@ -256,6 +257,48 @@ class NormalOrder {
     return false;
   }
 
+  // A contraction takes an axis as one or in its parts: a view of what it sums over, or of what it makes, is but another shape of its
+  // weights. Steps between that leave the view's axes alone are no hindrance.
+  bool absorb_views() {
+    for (const std::vector<int>& chain : chains()) {
+      for (size_t i = 0; i < chain.size(); ++i) {
+        for (size_t j = i + 1; j < chain.size(); ++j) {
+          const bool before = node(chain[i]).primitive->is(kBijective);
+          const int view = chain[before ? i : j], contraction = chain[before ? j : i];
+          if (!node(view).primitive->is(kBijective) || node(contraction).primitive->initial != Initial::kNormal)
+            continue;
+          if (!reshape(node(contraction).attributes, node(view).attributes, before, {&chain[i] + 1, &chain[j]}))
+            continue;
+          for (Node& user : nodes_) std::replace(user.inputs.begin(), user.inputs.end(), view, node(view).inputs[0]);
+          if (result_ == view) result_ = node(view).inputs[0];
+          count_uses();
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  // Gives a contraction the view's other axes; false where it does not have all of them, or a step between works along one.
+  bool reshape(Attributes& contraction, const Attributes& view, bool before, std::span<const int> between) {
+    std::vector<std::string> made;
+    for (const Axis& axis : view.to) made.push_back(axis.name);
+    const std::vector<std::string>& inner = before ? made : view.from;
+    if (std::any_of(between.begin(), between.end(), [&](int step) { return touches(node(step), inner); })) return false;
+    const auto shaped = [&](const std::string& name) { return std::count(inner.begin(), inner.end(), name) > 0; };
+    if (before) {
+      if (std::count_if(contraction.from.begin(), contraction.from.end(), shaped) != std::ssize(inner)) return false;
+      std::erase_if(contraction.from, shaped);
+      contraction.from.insert(contraction.from.end(), view.from.begin(), view.from.end());
+    } else {
+      const auto made_here = [&](const Axis& axis) { return shaped(axis.name); };
+      if (std::count_if(contraction.to.begin(), contraction.to.end(), made_here) != std::ssize(inner)) return false;
+      std::erase_if(contraction.to, made_here);
+      contraction.to.insert(contraction.to.end(), view.to.begin(), view.to.end());
+    }
+    return true;
+  }
+
   // f(view(a), view(b)) = view(f(a, b)) for one view of both, or where b has none of the axes that it is along. What drops elements
   // stays where it is, but where it hides such a view from the joint.
   bool pull_out_of_operands() {
@@ -345,32 +388,6 @@ class NormalOrder {
 };
 
 }  // namespace
-
-std::vector<std::string> touched(const Node& node) {
-  const Attributes& a = node.attributes;
-  std::vector<std::string> names = a.from;
-  names.insert(names.end(), a.per.begin(), a.per.end());
-  for (const Axis& axis : a.to) names.push_back(axis.name);
-  for (const AxisItem& item : a.items) {
-    names.push_back(item.axis);
-    if (!item.made.empty()) names.push_back(item.made);
-  }
-  return names;
-}
-
-bool touches(const Node& node, const std::vector<std::string>& axes) {
-  const Attributes& a = node.attributes;
-  return std::any_of(axes.begin(), axes.end(), [&](const std::string& name) {
-    const auto named = [&](const AxisItem& item) { return item.axis == name || item.made == name; };
-    return std::find(a.from.begin(), a.from.end(), name) != a.from.end() ||
-           std::find(a.per.begin(), a.per.end(), name) != a.per.end() || has_axis(a.to, name) ||
-           std::any_of(a.items.begin(), a.items.end(), named);
-  });
-}
-
-bool linear(const Node& node) {
-  return node.primitive->is(kLinear) || (node.primitive->linear_modes >> node.attributes.mode & 1) != 0;
-}
 
 std::optional<Program> normal_order(const Program& program, const Signature& signature, const Variables& variables) {
   NormalOrder normal(program, signature);

@@ -1,0 +1,35 @@
+#include "canvas/ir/steps.h"
+
+#include <algorithm>
+
+#include "canvas/ir/primitive.h"
+
+namespace canvas {
+
+std::vector<std::string> touched(const Node& node) {
+  const Attributes& a = node.attributes;
+  std::vector<std::string> names = a.from;
+  names.insert(names.end(), a.per.begin(), a.per.end());
+  for (const Axis& axis : a.to) names.push_back(axis.name);
+  for (const AxisItem& item : a.items) {
+    names.push_back(item.axis);
+    if (!item.made.empty()) names.push_back(item.made);
+  }
+  return names;
+}
+
+bool touches(const Node& node, const std::vector<std::string>& axes) {
+  const Attributes& a = node.attributes;
+  return std::any_of(axes.begin(), axes.end(), [&](const std::string& name) {
+    const auto named = [&](const AxisItem& item) { return item.axis == name || item.made == name; };
+    return std::find(a.from.begin(), a.from.end(), name) != a.from.end() ||
+           std::find(a.per.begin(), a.per.end(), name) != a.per.end() || has_axis(a.to, name) ||
+           std::any_of(a.items.begin(), a.items.end(), named);
+  });
+}
+
+bool linear(const Node& node) {
+  return node.primitive->is(kLinear) || (node.primitive->linear_modes >> node.attributes.mode & 1) != 0;
+}
+
+}  // namespace canvas
