@@ -1,6 +1,6 @@
 """How strong the canonical form is: of kernels with different hashes, how many compute the same family. Writes JSON.
 
-    python benchmarks/canonical.py [--kernels 1000] [--limit max_primitives=6] [--seed 0] [--out FILE]
+    python benchmarks/canonical.py [--kernels 1000] [--seconds 600] [--limit max_primitives=6] [--seed 0] [--out FILE]
 
 Kernels are sampled for a convolution under the usual limits, so all hashes differ. On a small layer each gets a
 fingerprint of facts that a family has however it is parametrised (tests/families.py); those that share one are compared
@@ -50,12 +50,14 @@ class Comparison:
         return all(same(a, b) for a, b in zip(self.families[::-1], other.families[::-1], strict=True))
 
 
-def measured(kernels: list[canvas.Kernel], recalls: int) -> dict[str, Any]:
-    """The share of kernels that compute what an earlier one computes, and these pairs."""
+def measured(kernels: list[canvas.Kernel], recalls: int, seconds: float) -> dict[str, Any]:
+    """The share of kernels that compute what an earlier one computes, and these pairs; of as many as time allows."""
     start = time.process_time()
     classes: dict[Any, list[Comparison]] = defaultdict(list)
     pairs, left_out, compared = [], Counter[str](), 0
     for kernel in kernels:
+        if time.process_time() - start > seconds:
+            break
         try:
             one = Comparison(kernel)
             for other in classes[one.key]:
@@ -67,7 +69,8 @@ def measured(kernels: list[canvas.Kernel], recalls: int) -> dict[str, Any]:
                 classes[one.key].append(one)
         except (canvas.Infeasible, canvas.KernelError, torch.linalg.LinAlgError) as error:
             left_out[str(error).split(":")[0]] += 1
-    known = [one.families[0] for group in classes.values() for one in group][:: max(1, len(kernels) // recalls)]
+    known = [one.families[0] for group in classes.values() for one in group]
+    known = known[:: max(1, len(known) // recalls)]
     found = sum(fits(family, family) for family in known if family.size)
     families = sum(map(len, classes.values()))
     return {
@@ -77,7 +80,6 @@ def measured(kernels: list[canvas.Kernel], recalls: int) -> dict[str, Any]:
         "compared": compared,
         "left_out": sum(left_out.values()),
         "recall": round(found / max(1, sum(1 for family in known if family.size)), 3),
-        "lengths": dict(sorted(Counter(len(kernel) for kernel in kernels).items())),
         "cpu_seconds": round(time.process_time() - start, 1),
         "pairs": pairs,
     }
@@ -87,13 +89,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kernels", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=600.0, help="CPU time after which no other kernel is taken up")
     parser.add_argument("--recalls", type=int, default=60, help="kernels whose own parameters are fitted")
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER", help="may be repeated")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     limits = {name: int(value) for name, value in (limit.split("=") for limit in options.limit)}
     kernels = canvas.sample(LAYERS, options.kernels, seed=options.seed, **limits)
-    text = json.dumps({"limits": limits, "seed": options.seed, **measured(kernels, options.recalls)}, indent=1)
+    text = json.dumps(
+        {"limits": limits, "seed": options.seed, **measured(kernels, options.recalls, options.seconds)}, indent=1
+    )
     print(text)
     if options.out:
         options.out.write_text(text + "\n")
