@@ -7,6 +7,8 @@
 #include "bindings.h"
 #include "bound.h"
 #include "canvas/base/error.h"
+#include "canvas/sample/enumerate.h"
+#include "canvas/sample/offspring.h"
 #include "canvas/sample/plausible.h"
 #include "canvas/sample/superfluous.h"
 #include "canvas/search/search.h"
@@ -38,6 +40,7 @@ Limits limits(const nb::kwargs& given) {
   const std::map<std::string, bool*> switches = {
       {"full_flow", &limits.full_flow}, {"trainable", &limits.trainable}, {"mix_tokens", &limits.mix_tokens},
       {"concise", &limits.concise},     {"live", &limits.live},           {"numeric", &limits.numeric}};
+  double temperature = 1;
   for (auto [key, value] : given) {
     const auto name = nb::cast<std::string>(key);
     if (const auto count = counts.find(name); count != counts.end()) {
@@ -50,15 +53,36 @@ Limits limits(const nb::kwargs& given) {
       limits.rules.multiple_of = limit<int64_t>(name, value, "a whole number");
     } else if (name == "weights") {
       limits.weights = limit<std::map<std::string, double>>(name, value, "a dict from primitives to numbers");
+    } else if (name == "temperature") {
+      temperature = limit<double>(name, value, "a number");
     } else {
-      std::string known = "weights, share, multiple_of";
+      std::string known = "weights, temperature, share, multiple_of";
       for (const auto& [other, unused] : counts) known += ", " + other;
       for (const auto& [other, unused] : switches) known += ", " + other;
       throw ArgumentError("no limit is called '" + name + "'; there are " + known);
     }
   }
+  if (temperature != 1) limits.heat(temperature);
   return limits;
 }
+
+std::vector<Kernel> kernels_of(std::vector<Sample> samples) {
+  std::vector<Kernel> kernels;
+  for (Sample& found : samples) kernels.push_back(std::move(found.kernel));
+  return kernels;
+}
+
+Request order(const std::vector<Layer>& layers, int64_t count, uint64_t seed, const std::optional<Budget>& budget,
+              const nb::kwargs& given) {
+  return {layers, count, seed, budget.value_or(Budget{}), limits(given)};
+}
+
+constexpr const char* kOffspring =
+    "\n    layers, count, seed, budget, limits: as for sample().\n\n"
+    "Returns:\n    list[Kernel]: in canonical form, distinct by hash, and with all that sample() promises. Fewer than "
+    "`count`\n        where 2000 tries in a row give nothing new.\n\n"
+    "Raises:\n    Infeasible: there is none.\n    ValueError: a limit is unknown or out of range, or a kernel does not "
+    "serve the layers.\n\n";
 
 // A candidate and where it comes from, which finds its binding.
 struct Asked {
@@ -113,7 +137,7 @@ void bind_search(nb::module_& module) {
       "concise,\n"
       "        full_flow, live, trainable, numeric (docs/sampling.md explains each),\n"
       "        mix_tokens (False: kernels that take every token by itself, as causal models need),\n"
-      "        weights (a number per primitive; 0 forbids it),\n"
+      "        weights (a number per primitive; 0 forbids it), temperature (above 1: weights nearer to each other),\n"
       "        share and multiple_of (how free sizes are chosen) as for Kernel.bind.\n\n"
       "Returns:\n    list[Kernel]: in canonical form, distinct by hash.\n\n"
       "Raises:\n    Infeasible: nothing fits the budget.\n    ValueError: a limit is unknown or out of range.\n");
@@ -143,6 +167,65 @@ void bind_search(nb::module_& module) {
       .def_prop_ro(
           "reasons", [](const Samples& samples) { return samples.sampler().reasons(); },
           "How many tries were implausible for which reason.");
+  module.def(
+      "enumerate_kernels",
+      [](const std::vector<Layer>& layers, std::optional<Budget> budget, const nb::kwargs& given) {
+        return kernels_of(enumerate(layers, budget.value_or(Budget{}), limits(given)));
+      },
+      "layers"_a, "budget"_a = nb::none(), "limits"_a,
+      "All kernels that sample() can give under the limits, up to a few primitives.\n\n"
+      "Args:\n    layers, budget: as for sample().\n    limits: those of sample(). max_primitives must be given, from "
+      "3 to 6; "
+      "each primitive more takes about a\n        hundred times as long, and weights of 0, which leave primitives out, "
+      "make "
+      "it bearable.\n\n"
+      "Returns:\n    list[Kernel]: in canonical form, distinct by hash; shorter ones first, then by hash.\n\n"
+      "Raises:\n    ValueError: a limit is unknown or out of range.\n\n"
+      "Example:\n    >>> few = {p['name']: 0.0 for p in canvas.primitives() if p['name'] not in ('fc', 'subsample', "
+      "'shift')}\n"
+      "    >>> len(canvas.enumerate_kernels([canvas.Layer(8, 16)], max_primitives=3, weights=few, min_reach=1))\n"
+      "    0\n");
+  static const std::string complete_text =
+      std::string(
+          "Kernels that begin as this one does.\n\nArgs:\n    kernel: whose first primitives are kept; its "
+          "canonical form is not asked for.\n    length: how many of them.") +
+      kOffspring +
+      "Example:\n    >>> kernel = canvas.zoo()['depthwise_separable']\n"
+      "    >>> len(canvas.complete(kernel, 2, [canvas.Layer(16, 32)], 5))\n    5\n";
+  module.def(
+      "complete",
+      [](const Kernel& kernel, int length, const std::vector<Layer>& layers, int64_t count, uint64_t seed,
+         std::optional<Budget> budget, const nb::kwargs& given) {
+        return kernels_of(complete(kernel, length, order(layers, count, seed, budget, given)));
+      },
+      "kernel"_a, "length"_a, "layers"_a, "count"_a, "seed"_a = 0, "budget"_a = nb::none(), "limits"_a,
+      complete_text.c_str());
+  static const std::string mutate_text =
+      std::string(
+          "Kernels that differ little from this one: a part cut out and completed again, or a primitive added, "
+          "removed or changed.\n\nArgs:\n    kernel: the parent.") +
+      kOffspring + "Example:\n    >>> len(canvas.mutate(canvas.zoo()['low_rank'], [canvas.Layer(16, 32)], 5))\n    5\n";
+  module.def(
+      "mutate",
+      [](const Kernel& kernel, const std::vector<Layer>& layers, int64_t count, uint64_t seed,
+         std::optional<Budget> budget,
+         const nb::kwargs& given) { return kernels_of(mutate(kernel, order(layers, count, seed, budget, given))); },
+      "kernel"_a, "layers"_a, "count"_a, "seed"_a = 0, "budget"_a = nb::none(), "limits"_a, mutate_text.c_str());
+  static const std::string crossover_text =
+      std::string(
+          "Kernels that begin as one parent does and end as the other: a value of the one takes the place of a "
+          "value of the same\nsizes in the other.\n\nArgs:\n    one, other: the parents.") +
+      kOffspring +
+      "Example:\n    >>> zoo = canvas.zoo()\n"
+      "    >>> bool(canvas.crossover(zoo['low_rank'], zoo['mobilenet'], [canvas.Layer(16, 32)], 3))\n    True\n";
+  module.def(
+      "crossover",
+      [](const Kernel& one, const Kernel& other, const std::vector<Layer>& layers, int64_t count, uint64_t seed,
+         std::optional<Budget> budget, const nb::kwargs& given) {
+        return kernels_of(crossover(one, other, order(layers, count, seed, budget, given)));
+      },
+      "one"_a, "other"_a, "layers"_a, "count"_a, "seed"_a = 0, "budget"_a = nb::none(), "limits"_a,
+      crossover_text.c_str());
   module.def(
       "implausible",
       [](const Kernel& kernel, const nb::kwargs& given) {

@@ -5,6 +5,7 @@ import pytest
 
 import canvas
 from canvas import _core
+from families import Family, same
 from test_laws import parameter_axes
 
 HEAD = "kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n"
@@ -47,6 +48,33 @@ SAME = {
         "a = fc(x, [C] -> [K]); b = fc(relu(x), [C] -> [K]); return subsample(add(a, b), H: s, W: s)",
         "p = subsample(x, H: s, W: s); a = fc(p, [C] -> [K]); b = fc(relu(p), [C] -> [K]); return add(a, b)",
     ),
+    "a window before or after a sum": (
+        "u = unfold(x, H: 3, W: 3); r = unfold(relu(x), H: 3, W: 3); p = subsample(sub(u, r), H: s, W: s);"
+        " return fc(p, [C, h, w] -> [K])",
+        "u = unfold(sub(x, relu(x)), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
+    ),
+    "groups that only one factor has, before or after the product": (
+        "g = sigmoid(fold(x, mean: [C])); y = mul(split(x, [C] -> [a = 2, b = C/2]), g);"
+        " z = fc(y, [b] -> [k = K/2], per: [a]); return subsample(merge(z, [k, a] -> [K]), H: s, W: s)",
+        "g = sigmoid(fold(x, mean: [C])); y = split(mul(x, g), [C] -> [a = 2, b = C/2]);"
+        " z = fc(y, [b] -> [k = K/2], per: [a]); return subsample(merge(z, [k, a] -> [K]), H: s, W: s)",
+    ),
+    "a split in two steps": (
+        "y = split(x, [C] -> [a = 2, b = 2, c = C/4]); z = relu(fc(y, [c] -> [k = K/4], per: [a, b]));"
+        " return subsample(merge(z, [k, a, b] -> [K]), H: s, W: s)",
+        "y = split(split(x, [C] -> [g = 4, c = C/4]), [g] -> [a = 2, b = 2]);"
+        " z = relu(fc(y, [c] -> [k = K/4], per: [a, b])); m = merge(z, [a, b] -> [n = 4]);"
+        " return subsample(merge(m, [k, n] -> [K]), H: s, W: s)",
+    ),
+    "an activation of what is not negative": (
+        "a = sigmoid(subsample(x, H: s, W: s)); return fc(a, [C] -> [K])",
+        "a = relu(subsample(abs(sigmoid(x)), H: s, W: s)); return fc(a, [C] -> [K])",
+    ),
+    "an activation of sums and products of what is not negative": (
+        "a = mul(fold(square(x), mean: [H, W]), add(relu(x), exp(x))); return subsample(fc(a, [C] -> [K]), H: s, W: s)",
+        "a = relu(mul(fold(square(x), mean: [H, W]), abs(add(relu(x), exp(x)))));"
+        " return subsample(fc(a, [C] -> [K]), H: s, W: s)",
+    ),
 }
 
 DIFFERENT = {
@@ -66,6 +94,14 @@ DIFFERENT = {
         "m = fold(x, max: [H, W]); g = fc(m, [C] -> [K]); y = fc(x, [C] -> [K]);"
         " return mul(subsample(y, H: s, W: s), g)",
         "g = fold(fc(x, [C] -> [K]), max: [H, W]); p = subsample(fc(x, [C] -> [K]), H: s, W: s); return mul(p, g)",
+    ),
+    "an activation of what may be negative": (
+        "a = relu(tanh(x)); return subsample(fc(a, [C] -> [K]), H: s, W: s)",
+        "a = tanh(x); return subsample(fc(a, [C] -> [K]), H: s, W: s)",
+    ),
+    "a window of one factor alone": (
+        "u = unfold(x, H: 3, W: 3); p = subsample(mul(u, relu(x)), H: s, W: s); return fc(p, [C, h, w] -> [K])",
+        "u = unfold(mul(x, relu(x)), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
     ),
     "a bias before a window with zeros around": (
         "u = unfold(bias(x, [C]), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
@@ -107,3 +143,60 @@ def check_values(original: canvas.Kernel) -> None:
     np.testing.assert_allclose(
         form.interpret(layer, x, theirs), original.interpret(layer, x, mine), rtol=1e-9, atol=1e-9
     )
+
+
+VIEWS = {
+    "of what is summed over, in parts": (
+        "y = split(subsample(x, H: s, W: s), [C] -> [a = 2, b = C/2]); return fc(relu(y), [a, b] -> [K])",
+        "return fc(relu(subsample(x, H: s, W: s)), [C] -> [K])",
+    ),
+    "of what is summed over, as one": (
+        "u = unfold(subsample(x, H: s, W: s), H: 3, W: 3); return fc(merge(u, [h, w, C] -> [n = 9*C]), [n] -> [K])",
+        "u = unfold(subsample(x, H: s, W: s), H: 3, W: 3); return fc(u, [C, h, w] -> [K])",
+    ),
+    "of what is made, as one": (
+        "y = relu(fc(subsample(x, H: s, W: s), [C] -> [a = 2, b = K/2])); return merge(y, [b, a] -> [K])",
+        "return relu(fc(subsample(x, H: s, W: s), [C] -> [K]))",
+    ),
+    "of what is made, in parts": (
+        "y = split(fc(subsample(x, H: s, W: s), [C] -> [m = 2*C]), [m] -> [a = 2, b = C]);"
+        " return fc(mul(y, sigmoid(select(y, a: 1))), [a, b] -> [K])",
+        "y = fc(subsample(x, H: s, W: s), [C] -> [a = 2, b = C]);"
+        " return fc(mul(y, sigmoid(select(y, a: 1))), [a, b] -> [K])",
+    ),
+}
+NOT_TAKEN_IN = {
+    "parts of which one is summed over": (
+        "y = split(subsample(x, H: s, W: s), [C] -> [a = 2, b = C/2]);"
+        " return merge(fc(y, [b] -> [k = K/2]), [a, k] -> [K])",
+        "return fc(subsample(x, H: s, W: s), [C] -> [K])",
+    ),
+    "parts that a step between works along": (
+        "y = split(subsample(x, H: s, W: s), [C] -> [a = 2, b = C/2]); return fc(softmax(y, [a]), [a, b] -> [K])",
+        "return fc(softmax(subsample(x, H: s, W: s), [C]), [C] -> [K])",
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", VIEWS.values(), ids=VIEWS.keys())
+def test_weights_take_views_in(pair):
+    """One form, and the parameters are the same numbers in another shape: so each text's family is its form's."""
+    one, other = map(kernel, pair)
+    assert str(one.canonical()) == str(other.canonical())
+    layer = _core.Layer(4, 6, (4, 5), stride=2)
+    families = [Family(text, layer, 2, 8) for text in (one, other, one.canonical())]
+    assert len({family.size for family in families}) == 1
+    assert same(families[0], families[1]) and same(families[0], families[2])
+
+
+@pytest.mark.parametrize("pair", NOT_TAKEN_IN.values(), ids=NOT_TAKEN_IN.keys())
+def test_weights_do_not_take_in_what_others_see(pair):
+    one, other = map(kernel, pair)
+    assert one.hash != other.hash
+
+
+def test_the_zoo_has_different_forms_and_none_with_a_view_that_weights_take_in():
+    forms = {name: text.canonical() for name, text in canvas.zoo().items()}
+    assert len({form.hash for form in forms.values()}) == len(forms)
+    for name in ("involution", "partial_convolution"):
+        assert "taken apart" not in str(canvas.implausible(forms[name]))

@@ -31,8 +31,20 @@ Attributes sorted_attributes(const Node& node) {
   return attributes;
 }
 
+// Whether no element of each value is negative, whatever the input and the parameters.
+std::vector<bool> not_negative(const std::vector<Node>& nodes) {
+  std::vector<bool> known(nodes.size(), false);
+  for (size_t i = 1; i < nodes.size(); ++i) {
+    const Node& node = nodes[i];
+    const auto is_known = [&](int input) { return known[static_cast<size_t>(input)]; };
+    known[i] = node.primitive->is(kNotNegative) || ((node.primitive->is(kKeepsSign) || node.primitive->is(kView)) &&
+                                                    std::all_of(node.inputs.begin(), node.inputs.end(), is_known));
+  }
+  return known;
+}
+
 // Replacement of each value by an equal one, by the identities that properties declare: f(f(x)) = f(x), f(f(x)) = x, f(x, x) = x,
-// and one value for two parameterless nodes that are the same.
+// relu(x) = |x| = x where x cannot be negative, and one value for two parameterless nodes that are the same.
 std::vector<int> simplified(const std::vector<Node>& nodes) {
   std::vector<int> same(nodes.size());
   std::iota(same.begin(), same.end(), 0);
@@ -42,6 +54,7 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
     if (commutes(node)) std::sort(inputs.begin(), inputs.end());
     return inputs;
   };
+  const std::vector<bool> positive = not_negative(nodes);
   for (size_t i = 1; i < nodes.size(); ++i) {
     const Node& node = nodes[i];
     const int first = same[static_cast<size_t>(node.inputs[0])];
@@ -49,6 +62,9 @@ std::vector<int> simplified(const std::vector<Node>& nodes) {
     if (node.inputs.size() > 1) {
       const std::vector<int> inputs = operands(node);
       if (node.primitive->is(kIdempotent) && inputs[0] == inputs[1]) same[i] = first;
+    } else if (node.primitive->is(kIdempotent) && node.primitive->is(kNotNegative) &&
+               positive[static_cast<size_t>(node.inputs[0])]) {
+      same[i] = first;
     } else if (node.primitive == before.primitive) {
       if (node.primitive->is(kIdempotent)) same[i] = first;
       if (node.primitive->is(kInvolution)) same[i] = same[static_cast<size_t>(before.inputs[0])];

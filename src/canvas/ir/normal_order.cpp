@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <string_view>
+#include <span>
 #include <tuple>
 
 #include "canvas/base/random.h"
@@ -63,7 +64,7 @@ class NormalOrder {
     count_uses();
     bool changed = false;
     for (const std::vector<int>& chain : chains()) changed = sort(chain) || changed;
-    return join_items() || changed || push_into_operands();
+    return join_items() || join_views() || absorb_views() || changed || pull_out_of_operands() || push_into_operands();
   }
 
   // Through the builder, which infers the axes anew; nothing where a value on the way would have too many axes.
@@ -234,6 +235,127 @@ class NormalOrder {
     return false;
   }
 
+  // A split of what a split made is one split into more parts, and a merge of what a merge made one of more.
+  bool join_views() {
+    for (const std::vector<int>& chain : chains()) {
+      for (size_t i = 1; i < chain.size(); ++i) {
+        Node &first = node(chain[i - 1]), &second = node(chain[i]);
+        if (first.primitive != second.primitive || !first.primitive->is(kBijective)) continue;
+        Attributes &a = first.attributes, &b = second.attributes;
+        if (a.from.size() == 1 && b.from.size() == 1 && a.to.size() > 1 && has_axis(a.to, b.from[0])) {
+          const auto place = a.to.begin() + find_axis(a.to, b.from[0]);
+          const auto rest = a.to.erase(place);
+          a.to.insert(rest, b.to.begin(), b.to.end());
+          b = a;
+        } else if (a.to.size() == 1 && b.to.size() == 1 && a.from.size() > 1) {
+          const auto place = std::find(b.from.begin(), b.from.end(), a.to[0].name);
+          if (place == b.from.end()) continue;
+          const auto rest = b.from.erase(place);
+          b.from.insert(rest, a.from.begin(), a.from.end());
+        } else {
+          continue;
+        }
+        second.inputs = first.inputs;
+        count_uses();
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // A contraction takes an axis as one or in its parts: a view of what it sums over, or of what it makes, is but another shape of its
+  // weights. Steps between that leave the view's axes alone are no hindrance.
+  bool absorb_views() {
+    for (const std::vector<int>& chain : chains()) {
+      for (size_t i = 0; i < chain.size(); ++i) {
+        for (size_t j = i + 1; j < chain.size(); ++j) {
+          const bool before = node(chain[i]).primitive->is(kBijective);
+          const int view = chain[before ? i : j], contraction = chain[before ? j : i];
+          if (!node(view).primitive->is(kBijective) || node(contraction).primitive->initial != Initial::kNormal)
+            continue;
+          if (!reshape(node(contraction).attributes, node(view).attributes, before, {&chain[i] + 1, &chain[j]}))
+            continue;
+          for (Node& user : nodes_) std::replace(user.inputs.begin(), user.inputs.end(), view, node(view).inputs[0]);
+          if (result_ == view) result_ = node(view).inputs[0];
+          count_uses();
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
+  // Gives a contraction the view's other axes; false where it does not have all of them, or a step between works along one.
+  bool reshape(Attributes& contraction, const Attributes& view, bool before, std::span<const int> between) {
+    std::vector<std::string> made;
+    for (const Axis& axis : view.to) made.push_back(axis.name);
+    const std::vector<std::string>& inner = before ? made : view.from;
+    if (std::any_of(between.begin(), between.end(), [&](int step) { return touches(node(step), inner); })) return false;
+    const auto shaped = [&](const std::string& name) { return std::count(inner.begin(), inner.end(), name) > 0; };
+    if (before) {
+      if (std::count_if(contraction.from.begin(), contraction.from.end(), shaped) != std::ssize(inner)) return false;
+      std::erase_if(contraction.from, shaped);
+      contraction.from.insert(contraction.from.end(), view.from.begin(), view.from.end());
+    } else {
+      const auto made_here = [&](const Axis& axis) { return shaped(axis.name); };
+      if (std::count_if(contraction.to.begin(), contraction.to.end(), made_here) != std::ssize(inner)) return false;
+      std::erase_if(contraction.to, made_here);
+      contraction.to.insert(contraction.to.end(), view.to.begin(), view.to.end());
+    }
+    return true;
+  }
+
+  // f(view(a), view(b)) = view(f(a, b)) for one view of both, or where b has none of the axes that it is along. What drops elements
+  // stays where it is, but where it hides such a view from the joint.
+  bool pull_out_of_operands() {
+    for (int value = 1; value < static_cast<int>(nodes_.size()); ++value) {
+      const Node joint = node(value);
+      if (uses_[static_cast<size_t>(value)] == 0 || !joint.primitive->is(kPointwise) || joint.inputs.size() != 2)
+        continue;
+      for (size_t slot : {size_t{0}, size_t{1}}) {
+        const int left = joint.inputs[slot], right = joint.inputs[1 - slot];
+        if (!joint_passes(joint, left, right)) continue;
+        // The view keeps its place in the list, before whatever reads the joint, and the joint takes a new one.
+        const int inner = static_cast<int>(nodes_.size());
+        Node moved = joint;
+        moved.name.clear();
+        moved.inputs[slot] = node(left).inputs[0];
+        if (same_view(left, right)) moved.inputs[1 - slot] = node(right).inputs[0];
+        nodes_.push_back(std::move(moved));
+        origin_.push_back(origin_[static_cast<size_t>(value)]);
+        node(value) = node(left);
+        node(value).inputs = {inner};
+        origin_[static_cast<size_t>(value)] = origin_[static_cast<size_t>(left)];
+        return true;
+      }
+    }
+    return false;
+  }
+
+  bool is_view(int value) const {
+    const Node& step = nodes_[static_cast<size_t>(value)];
+    return step.primitive && step.primitive->is(kView) && used_once(value);
+  }
+
+  bool same_view(int left, int right) {
+    const Node &a = node(left), &b = node(right);
+    return left != right && is_view(left) && is_view(right) && a.primitive == b.primitive &&
+           a.attributes == b.attributes;
+  }
+
+  bool joint_passes(const Node& joint, int left, int right) {
+    if (!is_view(left)) return false;
+    if (drops(node(left))) {
+      const int a = node(left).inputs[0], b = node(right).primitive ? node(right).inputs[0] : 0;
+      return same_view(left, right) && same_view(a, b) && !drops(node(a)) && joint_passes(joint, a, b);
+    }
+    const bool pads = node(left).primitive->is(kPads);
+    if (same_view(left, right)) return !pads || keeps_zero(joint);
+    const std::vector<std::string> along = touched(node(left));
+    return !pads && std::none_of(along.begin(), along.end(),
+                                 [&](const std::string& name) { return has_axis(node(right).axes, name); });
+  }
+
   // drop(f(a, b)) = f(drop(a), drop(b)) for a step that works along none of the axes dropped.
   bool push_into_operands() {
     for (const std::vector<int>& chain : chains()) {
@@ -272,34 +394,6 @@ class NormalOrder {
 };
 
 }  // namespace
-
-std::vector<std::string> touched(const Node& node) {
-  const Attributes& a = node.attributes;
-  std::vector<std::string> names = a.from;
-  names.insert(names.end(), a.per.begin(), a.per.end());
-  for (const Axis& axis : a.to) names.push_back(axis.name);
-  for (const AxisItem& item : a.items) {
-    names.push_back(item.axis);
-    if (!item.made.empty()) names.push_back(item.made);
-  }
-  return names;
-}
-
-bool touches(const Node& node, const std::string& axis) {
-  const Attributes& a = node.attributes;
-  return std::find(a.from.begin(), a.from.end(), axis) != a.from.end() ||
-         std::find(a.per.begin(), a.per.end(), axis) != a.per.end() || has_axis(a.to, axis) ||
-         std::any_of(a.items.begin(), a.items.end(),
-                     [&](const AxisItem& item) { return item.axis == axis || item.made == axis; });
-}
-
-bool touches(const Node& node, const std::vector<std::string>& axes) {
-  return std::any_of(axes.begin(), axes.end(), [&](const std::string& axis) { return touches(node, axis); });
-}
-
-bool linear(const Node& node) {
-  return node.primitive->is(kLinear) || (node.primitive->linear_modes >> node.attributes.mode & 1) != 0;
-}
 
 std::optional<Program> normal_order(const Program& program, const Signature& signature, const Variables& variables) {
   NormalOrder normal(program, signature);

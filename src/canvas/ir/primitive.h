@@ -47,14 +47,26 @@ enum Property : unsigned {
   kIdempotent = 32,  // f(f(x)) = f(x); of two operands: f(x, x) = x
   kInvolution = 64,  // f(f(x)) = x
   kOrdered = 128,    // the order of its lists carries meaning
-  kKeepsZero = 256,  // f(0) = 0
+  kKeepsZero = 256,  // f(0) = 0; of two operands: f(0, 0) = 0
   kPads = 512,       // a view that fills up with zeros
+  kNotNegative =
+      1024,           // no element of the result is negative; an idempotent one then leaves alone what is not negative
+  kKeepsSign = 2048,  // the same where no element of an operand is
 };
 
 inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
-    {kLinear, "linear"},        {kPointwise, "pointwise"},   {kCommutative, "commutative"}, {kView, "view"},
-    {kBijective, "bijective"},  {kIdempotent, "idempotent"}, {kInvolution, "involution"},   {kOrdered, "ordered lists"},
-    {kKeepsZero, "keeps zero"}, {kPads, "pads with zeros"},
+    {kLinear, "linear"},
+    {kPointwise, "pointwise"},
+    {kCommutative, "commutative"},
+    {kView, "view"},
+    {kBijective, "bijective"},
+    {kIdempotent, "idempotent"},
+    {kInvolution, "involution"},
+    {kOrdered, "ordered lists"},
+    {kKeepsZero, "keeps zero"},
+    {kPads, "pads with zeros"},
+    {kNotNegative, "never negative"},
+    {kKeepsSign, "keeps what is not negative"},
 };
 
 // Where the normal order puts a step among those that it commutes with: smaller is nearer to the input.

@@ -72,7 +72,7 @@ const Primitive& contract_primitive() {
       .formula = "z[..] = sum over i of x[.., i, ..] * y[.., i, ..]",
       .arity = 2,
       .grammar = kFrom,
-      .properties = kLinear | kCommutative,
+      .properties = kLinear | kCommutative | kKeepsSign,
       .constraints = {{"contract C1", "at least one axis, each of both operands and named once"},
                       {"contract C2", "axes of the same name have the same size"}},
       .example = "contract(u, softmax(u, [h, w]), [h, w])",

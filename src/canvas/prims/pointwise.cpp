@@ -65,17 +65,17 @@ Primitive pointwise(const char* name, const char* formula, const char* example, 
     return primitive;                                                                                 \
   }
 
-CANVAS_POINTWISE(relu, relu, "y = max(x, 0)", 1.0, "F.relu({0})", kKeepsZero | kIdempotent)
-CANVAS_POINTWISE(gelu, gelu, "y = x * (1 + erf(x / sqrt(2))) / 2", 0.2, "F.gelu({0})", kKeepsZero)
-CANVAS_POINTWISE(silu, silu, "y = x / (1 + exp(-x))", 0.3, "F.silu({0})", kKeepsZero)
-CANVAS_POINTWISE(sigmoid, sigmoid, "y = 1 / (1 + exp(-x))", 0.4, "torch.sigmoid({0})")
-CANVAS_POINTWISE(tanh, std::tanh, "y = tanh(x)", 0.1, "torch.tanh({0})", kKeepsZero)
-CANVAS_POINTWISE(abs, std::fabs, "y = |x|", 0.1, "{0}.abs()", kKeepsZero | kIdempotent)
-CANVAS_POINTWISE(exp, safe::exp, safe::kExp.formula, 0.02, safe::kExp.torch)
+CANVAS_POINTWISE(relu, relu, "y = max(x, 0)", 1.0, "F.relu({0})", kKeepsZero | kIdempotent | kNotNegative)
+CANVAS_POINTWISE(gelu, gelu, "y = x * (1 + erf(x / sqrt(2))) / 2", 0.2, "F.gelu({0})", kKeepsZero | kKeepsSign)
+CANVAS_POINTWISE(silu, silu, "y = x / (1 + exp(-x))", 0.3, "F.silu({0})", kKeepsZero | kKeepsSign)
+CANVAS_POINTWISE(sigmoid, sigmoid, "y = 1 / (1 + exp(-x))", 0.4, "torch.sigmoid({0})", kNotNegative)
+CANVAS_POINTWISE(tanh, std::tanh, "y = tanh(x)", 0.1, "torch.tanh({0})", kKeepsZero | kKeepsSign)
+CANVAS_POINTWISE(abs, std::fabs, "y = |x|", 0.1, "{0}.abs()", kKeepsZero | kIdempotent | kNotNegative)
+CANVAS_POINTWISE(exp, safe::exp, safe::kExp.formula, 0.02, safe::kExp.torch, kNotNegative)
 CANVAS_POINTWISE(neg, negate, "y = -x", 0.02, "-{0}", kKeepsZero | kLinear | kInvolution)
 CANVAS_POINTWISE(sin, std::sin, "y = sin(x)", 0.03, "{0}.sin()", kKeepsZero)
-CANVAS_POINTWISE(sqrt, safe::sqrt, safe::kSqrt.formula, 0.02, safe::kSqrt.torch)
-CANVAS_POINTWISE(square, square, "y = x * x", 0.05, "{0}.square()", kKeepsZero)
+CANVAS_POINTWISE(sqrt, safe::sqrt, safe::kSqrt.formula, 0.02, safe::kSqrt.torch, kNotNegative)
+CANVAS_POINTWISE(square, square, "y = x * x", 0.05, "{0}.square()", kKeepsZero | kNotNegative)
 
 #undef CANVAS_POINTWISE
 

@@ -80,7 +80,7 @@ const Primitive& stack_primitive() {
       .arity = 2,
       .most = 8,
       .grammar = kNew,
-      .properties = kLinear,
+      .properties = kLinear | kKeepsSign,
       .constraints = {{"stack C1", "the operands have the same axes, of the same sizes"},
                       {"stack C2", "one axis is made, as long as there are operands"}},
       .example = "stack(x, relu(x), [g])",

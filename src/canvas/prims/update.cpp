@@ -79,7 +79,7 @@ const Primitive& update_primitive() {
       .formula = "z[.., i, ..] = y[.., ..] where i = n, else x[.., i, ..]",
       .arity = 2,
       .grammar = kItems | kIndices,
-      .properties = kLinear,
+      .properties = kLinear | kKeepsSign,
       .constraints = {{"update C1", "one axis of the first operand is named"},
                       {"update C2", "the position is at least 0 and below the axis's size"},
                       {"update C3", "the second operand has the first one's other axes, of the same sizes"}},

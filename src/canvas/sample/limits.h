@@ -36,6 +36,9 @@ struct Limits {
   void check() const;
   // The same for those that implausible() reads.
   void check_plausibility() const;
+  // Brings the weights nearer to each other (above 1) or further apart (below 1): each is raised to 1 / temperature. What is forbidden
+  // stays forbidden. Throws ArgumentError for a temperature that is not a positive number.
+  void heat(double temperature);
 };
 
 }  // namespace canvas

@@ -132,12 +132,8 @@ std::optional<Kernel> with_exchange(const Kernel& parent, Random& random) {
 
 std::optional<Kernel> cut_and_completed(const Kernel& parent, const Limits& limits, Random& random) {
   const int kept = static_cast<int>(random.below(static_cast<size_t>(parent.length())));
-  Builder builder(parent, kept);
-  const int least = kept + Closing(builder, limits.weights).least();
-  if (least > limits.max_primitives) return std::nullopt;
-  const int length =
-      std::max(least, std::min(limits.max_primitives, parent.length() + static_cast<int>(random.below(4)) - 1));
-  return Growth(std::move(builder), limits, random).grow(length, parent.name());
+  const int length = parent.length() + static_cast<int>(random.below(4)) - 1;
+  return completed(parent, kept, length, limits, random);
 }
 
 }  // namespace
@@ -152,6 +148,14 @@ std::optional<Kernel> mutated(const Kernel& parent, const Limits& limits, Random
   }
   if (child && child->length() > limits.max_primitives) return std::nullopt;
   return child;
+}
+
+std::optional<Kernel> completed(const Kernel& parent, int kept, int length, const Limits& limits, Random& random) {
+  Builder builder(parent, kept);
+  const int least = kept + Closing(builder, limits.weights).least();
+  if (least > limits.max_primitives) return std::nullopt;
+  const int most = std::max(least, std::min(limits.max_primitives, length));
+  return Growth(std::move(builder), limits, random).grow(most, parent.name());
 }
 
 }  // namespace canvas

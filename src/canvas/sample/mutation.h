@@ -1,5 +1,5 @@
 // Small changes to a kernel: a primitive inserted, removed or exchanged, the rest rebuilt on top where that is legal; or the end cut off
-// and grown again.
+// and grown again. And kernels made of two, or of the beginning of one.
 #pragma once
 
 #include <optional>
@@ -12,5 +12,12 @@ namespace canvas {
 
 // A changed kernel, or nothing where this draw led to none that is legal.
 std::optional<Kernel> mutated(const Kernel& parent, const Limits& limits, Random& random);
+
+// The first `kept` primitives of a kernel and others grown on them, about `length` in all; nothing where the limits leave no room.
+std::optional<Kernel> completed(const Kernel& parent, int kept, int length, const Limits& limits, Random& random);
+
+// One parent's result computed from a value of the other: what stands before a value of `one`, and in `other` after a value of the same
+// sizes, wherever the two have such. Dynamic variables of one name become one.
+std::optional<Kernel> crossed(const Kernel& one, const Kernel& other, const Limits& limits, Random& random);
 
 }  // namespace canvas

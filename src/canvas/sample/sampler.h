@@ -59,6 +59,8 @@ class Sampler {
   [[noreturn]] void give_up(int tries) const;
   // The binding of a kernel that draw() or mutate() gave.
   Binding bound(const Kernel& kernel) const;
+  // That of the kernels.
+  const Signature& signature() const { return signature_; }
 
  private:
   Judged judge(const Kernel& kernel, Spending& spending) const;

@@ -4,8 +4,9 @@
 #include <array>
 
 #include "canvas/base/error.h"
-#include "canvas/ir/normal_order.h"
 #include "canvas/ir/primitive.h"
+#include "canvas/ir/steps.h"
+#include "canvas/sample/absorbed.h"
 
 namespace canvas {
 
@@ -194,7 +195,7 @@ class Finder {
 
 std::optional<std::string> superfluous(const Kernel& kernel) {
   const char* reason = Finder(kernel.nodes()).everywhere();
-  return reason ? std::optional<std::string>(reason) : std::nullopt;
+  return reason ? std::optional<std::string>(reason) : absorbed(kernel);
 }
 
 const char* superfluous_at_end(const std::vector<Node>& nodes) { return Finder(nodes).at_end(); }

@@ -1,0 +1,37 @@
+#include "canvas/ir/steps.h"
+
+#include <algorithm>
+
+#include "canvas/ir/primitive.h"
+
+namespace canvas {
+
+std::vector<std::string> touched(const Node& node) {
+  const Attributes& a = node.attributes;
+  std::vector<std::string> names = a.from;
+  names.insert(names.end(), a.per.begin(), a.per.end());
+  for (const Axis& axis : a.to) names.push_back(axis.name);
+  for (const AxisItem& item : a.items) {
+    names.push_back(item.axis);
+    if (!item.made.empty()) names.push_back(item.made);
+  }
+  return names;
+}
+
+bool touches(const Node& node, const std::string& axis) {
+  const Attributes& a = node.attributes;
+  return std::find(a.from.begin(), a.from.end(), axis) != a.from.end() ||
+         std::find(a.per.begin(), a.per.end(), axis) != a.per.end() || has_axis(a.to, axis) ||
+         std::any_of(a.items.begin(), a.items.end(),
+                     [&](const AxisItem& item) { return item.axis == axis || item.made == axis; });
+}
+
+bool touches(const Node& node, const std::vector<std::string>& axes) {
+  return std::any_of(axes.begin(), axes.end(), [&](const std::string& axis) { return touches(node, axis); });
+}
+
+bool linear(const Node& node) {
+  return node.primitive->is(kLinear) || (node.primitive->linear_modes >> node.attributes.mode & 1) != 0;
+}
+
+}  // namespace canvas
