@@ -10,20 +10,20 @@ constexpr int kFruitlessTries = 2000;
 
 // make(random) gives a kernel or nothing.
 template <class Make>
-std::vector<Sample> offspring(const std::vector<const Kernel*>& parents, const Request& order, Make make) {
-  if (order.count < 0)
-    throw ArgumentError("the number of kernels must not be negative, got " + std::to_string(order.count));
-  Sampler sampler(order.layers, order.budget, order.limits);
+std::vector<Sample> offspring(const std::vector<const Kernel*>& parents, const Request& request, Make make) {
+  if (request.count < 0)
+    throw ArgumentError("the number of kernels must not be negative, got " + std::to_string(request.count));
+  Sampler sampler(request.layers, request.budget, request.limits);
   for (const Kernel* parent : parents) {
-    for (const Layer& layer : order.layers) {
+    for (const Layer& layer : request.layers) {
       if (const auto fault = misfit(parent->signature(), layer))
         throw ArgumentError("kernel '" + parent->name() + "' does not serve the layers: " + fault->str());
     }
   }
   std::vector<Sample> found;
   int fruitless = 0;
-  for (uint64_t attempt = 0; static_cast<int64_t>(found.size()) < order.count; ++attempt) {
-    Random random = Random(order.seed).split(attempt);
+  for (uint64_t attempt = 0; static_cast<int64_t>(found.size()) < request.count; ++attempt) {
+    Random random = Random(request.seed).split(attempt);
     if (auto kept = sampler.consider(make(random))) {
       found.push_back(std::move(*kept));
       fruitless = 0;
@@ -37,26 +37,26 @@ std::vector<Sample> offspring(const std::vector<const Kernel*>& parents, const R
 
 }  // namespace
 
-std::vector<Sample> complete(const Kernel& kernel, int kept, const Request& order) {
+std::vector<Sample> complete(const Kernel& kernel, int kept, const Request& request) {
   if (kept < 0 || kept > kernel.length())
     throw ArgumentError("a beginning of the kernel has from 0 to " + std::to_string(kernel.length()) +
                         " primitives, got " + std::to_string(kept));
-  const int least = std::max(kept, order.limits.min_primitives);
-  return offspring({&kernel}, order, [&](Random& random) {
+  const int least = std::max(kept, request.limits.min_primitives);
+  return offspring({&kernel}, request, [&](Random& random) {
     const int length =
         least +
-        static_cast<int>(random.below(static_cast<size_t>(std::max(1, order.limits.max_primitives - least + 1))));
-    return completed(kernel, kept, length, order.limits, random);
+        static_cast<int>(random.below(static_cast<size_t>(std::max(1, request.limits.max_primitives - least + 1))));
+    return completed(kernel, kept, length, request.limits, random);
   });
 }
 
-std::vector<Sample> mutate(const Kernel& parent, const Request& order) {
-  return offspring({&parent}, order, [&](Random& random) { return mutated(parent, order.limits, random); });
+std::vector<Sample> mutate(const Kernel& parent, const Request& request) {
+  return offspring({&parent}, request, [&](Random& random) { return mutated(parent, request.limits, random); });
 }
 
-std::vector<Sample> crossover(const Kernel& one, const Kernel& other, const Request& order) {
-  return offspring({&one, &other}, order, [&](Random& random) {
-    return random.chance(0.5) ? crossed(one, other, order.limits, random) : crossed(other, one, order.limits, random);
+std::vector<Sample> crossover(const Kernel& one, const Kernel& other, const Request& request) {
+  return offspring({&one, &other}, request, [&](Random& random) {
+    return random.chance(0.5) ? crossed(one, other, request.limits, random) : crossed(other, one, request.limits, random);
   });
 }
 

@@ -16,13 +16,13 @@ struct Request {
   Limits limits = {};
 };
 
-// Each gives up to order.count kernels: fewer where 2000 tries in a row give none that is new, and throws Infeasible where they give none
+// Each gives up to request.count kernels: fewer where 2000 tries in a row give none that is new, and throws Infeasible where they give none
 // at all. Throws ArgumentError as Sampler does, and for a parent that does not serve the layers.
 // The beginning of a kernel, its first `kept` primitives, completed; throws ArgumentError where it has not so many.
-std::vector<Sample> complete(const Kernel& kernel, int kept, const Request& order);
+std::vector<Sample> complete(const Kernel& kernel, int kept, const Request& request);
 // A part cut out and completed again, or one primitive more, less or changed.
-std::vector<Sample> mutate(const Kernel& parent, const Request& order);
+std::vector<Sample> mutate(const Kernel& parent, const Request& request);
 // The beginning of one parent before the end of the other, either way round.
-std::vector<Sample> crossover(const Kernel& one, const Kernel& other, const Request& order);
+std::vector<Sample> crossover(const Kernel& one, const Kernel& other, const Request& request);
 
 }  // namespace canvas
