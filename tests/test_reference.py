@@ -48,7 +48,7 @@ def test_the_guide_quotes_the_files_that_it_names(file, block):
 
 def test_adding_a_primitive_touches_one_file_and_one_line():
     """No file outside prims/ names one, but for the sampler's closing steps, the search for shorter ones, mutation's
-    cheap insertions, the contraction that a crossover puts between its parents, what weights absorb, and the products that
+    cheap insertions, the contraction that a crossover puts between its parents, what weights absorb, and products that
     lowering takes out of sums.
     """
     names = {primitive["name"] for primitive in _core.primitives()}

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <map>
-#include <string_view>
 #include <span>
+#include <string_view>
 #include <tuple>
 
 #include "canvas/base/random.h"

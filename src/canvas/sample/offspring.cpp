@@ -56,7 +56,8 @@ std::vector<Sample> mutate(const Kernel& parent, const Request& request) {
 
 std::vector<Sample> crossover(const Kernel& one, const Kernel& other, const Request& request) {
   return offspring({&one, &other}, request, [&](Random& random) {
-    return random.chance(0.5) ? crossed(one, other, request.limits, random) : crossed(other, one, request.limits, random);
+    return random.chance(0.5) ? crossed(one, other, request.limits, random)
+                              : crossed(other, one, request.limits, random);
   });
 }
 
