@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from pathlib import Path
 
 import canvas
 from canvas.rediscovery import LAYERS
+from page_table import update
 
-PAGE = Path(__file__).parents[1] / "docs" / "sampling.md"
-BEGIN, END = "<!-- table: tools/enumeration_table.py -->\n", "<!-- end of table -->\n"
 NAMES = ("fc", "merge", "add", "mul", "subsample", "unfold", "relu")
 LONGEST = 4
 ANYTHING = {"min_reach": 1, "min_weighted": 0, "concise": False, "full_flow": False, "live": False, "trainable": False}
@@ -45,18 +43,7 @@ def table(known: str, kinds: list[str]) -> str:
 def main() -> int:
     """Writes or checks the page; 1 where the page is not what is counted."""
     kinds = [argument for argument in sys.argv[1:] if argument in LAYERS] or list(LAYERS)
-    text = PAGE.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    known, end, after = rest.partition(END)
-    if not begin or not end:
-        print(f"docs/sampling.md: {BEGIN.strip()} and {END.strip()} must stand around the table", file=sys.stderr)
-        return 1
-    wanted = before + begin + table(known, kinds) + end + after
-    if "--check" in sys.argv and wanted != text:
-        print("docs/sampling.md: the counts have changed; run python tools/enumeration_table.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(wanted, encoding="utf-8") if wanted != text else None
-    return 0
+    return update("sampling.md", "enumeration_table.py", lambda known: table(known, kinds), "the counts have changed")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ Run it after adding a kernel: `python tools/zoo_table.py`. The tests run it with
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from canvas.hand_designed import entries
-
-PAGE = Path(__file__).parents[1] / "docs" / "zoo.md"
-BEGIN, END = "<!-- table: tools/zoo_table.py -->\n", "<!-- end of table -->\n"
+from page_table import update
 
 
 def table() -> str:
@@ -25,18 +22,7 @@ def table() -> str:
 
 def main() -> int:
     """Writes or checks the page; 1 where the page is not what the files say."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        print(f"docs/zoo.md: the lines {BEGIN.strip()} and {END.strip()} must stand around the table", file=sys.stderr)
-        return 1
-    wanted = before + begin + table() + end + after
-    if "--check" in sys.argv and wanted != text:
-        print("docs/zoo.md: the table is not what the zoo's files say; run python tools/zoo_table.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(wanted, encoding="utf-8") if wanted != text else None
-    return 0
+    return update("zoo.md", "zoo_table.py", lambda _: table(), "the table is not what the zoo's files say")
 
 
 if __name__ == "__main__":
