@@ -155,7 +155,7 @@ def _openvino_model(model: nn.Module, arguments: tuple[Any, ...]) -> Any:
 
     if importlib.util.find_spec("onnx") and all(isinstance(value, Tensor) for value in arguments):
         try:
-            return openvino.Core().read_model(write_onnx(copy.deepcopy(model).eval(), arguments).SerializeToString())
+            return openvino.Core().read_model(write_onnx(model, arguments))
         except Unsupported:
             pass
     with torch.no_grad():
