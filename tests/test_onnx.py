@@ -88,6 +88,22 @@ def test_usual_layers_are_in_the_table():
         torch.testing.assert_close(torch.from_numpy(run(write_onnx(network, [x]), x)), network(x), rtol=1e-4, atol=1e-5)
 
 
+class InPlace(nn.Module):
+    def forward(self, x):
+        y = x * 2
+        nn.functional.relu(y, inplace=True)
+        z = y.sum((2, 3), keepdim=True)
+        y.add_(z)
+        y.sigmoid_()
+        return y.mean(1) + z.sum(1)
+
+
+@needs_onnx
+def test_what_is_changed_in_place_stays_changed():
+    x = torch.randn(2, 3, 4, 4)
+    np.testing.assert_allclose(run(write_onnx(InPlace(), [x]), x), InPlace()(x).numpy(), rtol=1e-5)
+
+
 class Odd(nn.Module):
     def forward(self, x):
         return x.cumsum(1)
