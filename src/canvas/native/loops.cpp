@@ -37,7 +37,8 @@ Loops loops_of(const Nest& nest, const Buffers& buffers) {
   for (size_t i = 0; i < accesses.size(); ++i) {
     const bool packed = i > 0 && i <= made.factors && !nest.once && !nest.maximum &&
                         buffers[accesses[i]->buffer].place == Place::kConstant;
-    made.operands.push_back({accesses[i]->buffer, buffers.start(*accesses[i]), packed});
+    made.operands.push_back(
+        {accesses[i]->buffer, buffers.start(*accesses[i]) - buffers[accesses[i]->buffer].start, packed});
   }
   for (const bool reduced : {false, true}) {
     for (const auto& [name, extent] : reduced ? nest.reduced : nest.loops) {

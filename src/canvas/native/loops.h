@@ -18,7 +18,7 @@ struct Loop {
 
 struct Operand {
   int buffer;
-  int64_t start;
+  int64_t start;        // of its first element, from that of the buffer
   bool packed = false;  // a constant factor: stored anew in the order in which it is read; its steps are those before
 };
 
@@ -27,8 +27,6 @@ struct Loops {
   std::vector<Operand> operands;
   size_t factors = 0;     // operands 1 to `factors`
   Expression expression;  // its loads are numbered by `function`: "2" is operand 2
-
-  size_t loads() const { return operands.size() - 1 - factors; }
 };
 
 Loops loops_of(const Nest& nest, const Buffers& buffers);

@@ -1,17 +1,12 @@
-// Writes a plan as C++ source with all sizes fixed. See write_native.
+// Writes a plan as C++ source with all sizes fixed.
 #pragma once
 
 #include <string>
 
 #include "canvas/native/plan.h"
+#include "canvas/native/tiled.h"
 
 namespace canvas::native {
-
-// What the processor has: floats in a vector, and vectors.
-struct Target {
-  int width = 16;
-  int registers = 32;
-};
 
 struct Source {
   std::string text;
