@@ -9,7 +9,6 @@
 #include "canvas/emit/python.h"
 #include "canvas/emit/torch.h"
 #include "canvas/eval/interpreter.h"
-#include "canvas/native/native.h"
 
 namespace nb = nanobind;
 
@@ -61,13 +60,6 @@ BoundLayer bind_layer_alone(const Kernel& kernel, const Layer& layer) {
 std::string source(const BoundLayer& bound, const std::optional<std::vector<std::string>>& rules) {
   Lowering lowering = rules ? Lowering(*rules) : Lowering();
   return emit_torch(*bound.kernel, bound.values, lowering).text;
-}
-
-nb::tuple native_source(const BoundLayer& bound, int width, int registers) {
-  const NativeKernel made = emit_native(*bound.kernel, bound.values, {width, registers});
-  nb::list parameters;
-  for (const std::string& name : made.parameters) parameters.append(name);
-  return nb::make_tuple(made.source.text, parameters, made.source.constants, made.source.scratch);
 }
 
 std::map<std::string, int> lowering_counts(const BoundLayer& bound,

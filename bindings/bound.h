@@ -27,8 +27,6 @@ BoundLayer bind_layer_alone(const Kernel& kernel, const Layer& layer);
 
 // With the lowering rules named alone; all of them where none are given.
 std::string source(const BoundLayer& bound, const std::optional<std::vector<std::string>>& rules);
-// (C++ source, names of its parameters, elements of constants, elements of scratch for each thread)
-nanobind::tuple native_source(const BoundLayer& bound, int width, int registers);
 // How often each of these rules is applied.
 std::map<std::string, int> lowering_counts(const BoundLayer& bound,
                                            const std::optional<std::vector<std::string>>& rules);

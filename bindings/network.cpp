@@ -223,11 +223,6 @@ void bind_network(nb::module_& module) {
            "one "
            "operation after the other.\n\n"
            "Raises:\n    ValueError: there is no such rule.\n")
-      .def("native_source", &native_source, "width"_a, "registers"_a,
-           "C++ source of the kernel with these sizes, for vectors of ``width`` floats; what compiles it is "
-           "canvas.native.\n\n"
-           "Returns:\n    (source, names of the parameters that `prepare` takes, elements of constants, elements of "
-           "scratch for each thread).")
       .def("lowering_counts", &lowering_counts, "rules"_a = nb::none(),
            "How often each lowering rule (of those named; by default of all) is applied while the source is written: "
            "{name: count}.")

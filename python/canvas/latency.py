@@ -197,7 +197,7 @@ def quickest(model: nn.Module, example: Example, threads: int) -> str:
     if key in _QUICKEST:
         return _QUICKEST[key]
     device, times, faults = device_of(model, example), {}, []
-    for name in ("eager", "inductor") if device.type == "cuda" else ("eager", "onnxruntime", "openvino"):
+    for name in ("eager", "inductor") if device.type == "cuda" else ("eager", "native", "onnxruntime", "openvino"):
         try:
             run = backends.find(name).prepare(model, example)
             with fixed_threads(threads), machine_lock():

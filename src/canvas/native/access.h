@@ -23,6 +23,7 @@ struct BufferAxis {
 enum class Place {
   kInput,      // one image
   kOutput,     // one image
+  kAddend,     // what is added to the output; of one image
   kParameter,  // a trained tensor, as the module stores it
   kConstant,   // made of parameters alone, once
   kScratch,    // of a thread, or shared by those that work on one image

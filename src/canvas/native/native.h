@@ -14,7 +14,15 @@ struct NativeKernel {
   std::vector<std::string> parameters;  // in the order in which `prepare` takes them; named as in the module
 };
 
+// What follows the kernel in a network and is computed with it: relu(y * scale + shift + addend).
+struct Ending {
+  bool scale = false;  // and shift: of each output channel, the last two parameters
+  bool addend = false;
+  bool relu = false;
+};
+
 // Throws ArgumentError where a size is no positive integer for `values`, or a function is not known.
-NativeKernel emit_native(const Kernel& kernel, const Values& values, const native::Target& target);
+NativeKernel emit_native(const Kernel& kernel, const Values& values, const native::Target& target,
+                         const Ending& ending = {});
 
 }  // namespace canvas

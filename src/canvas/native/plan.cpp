@@ -58,6 +58,7 @@ class Planner {
     }
     input_ = outside(Place::kInput, signature.from);
     output_ = outside(Place::kOutput, signature.to);
+    addend_ = outside(Place::kAddend, signature.to);
   }
 
   Plan run() {
@@ -119,7 +120,7 @@ class Planner {
     std::optional<Access>& known = known_[static_cast<size_t>(id)];
     if (known) return *known;
     const CoreOp& of = op(id);
-    if (of.kind == CoreKind::kInput) return *(known = plan_.buffers.all(input_));
+    if (of.kind == CoreKind::kInput) return *(known = plan_.buffers.all(of.name == kAddendName ? addend_ : input_));
     if (of.kind == CoreKind::kParameter) return *(known = copied(parameter(of), of.axes, true));
     const bool view =
         of.kind == CoreKind::kView || of.kind == CoreKind::kPick || (of.kind == CoreKind::kIndex && of.over.empty());
@@ -317,7 +318,7 @@ class Planner {
   std::vector<bool> constant_;
   std::vector<std::optional<Access>> known_;
   std::map<int, std::optional<Access>> own_;
-  int input_ = 0, output_ = 0;
+  int input_ = 0, output_ = 0, addend_ = 0;
   Plan plan_;
 };
 

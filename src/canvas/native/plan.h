@@ -36,6 +36,9 @@ struct Plan {
   std::vector<std::string> parameters;  // names, by number
 };
 
+// An input of this name is what is added to the output.
+inline const std::string kAddendName = "the addend";
+
 // Throws ArgumentError where a core form is not known.
 Plan make_plan(const CoreProgram& program, const Signature& signature, const Values& values);
 

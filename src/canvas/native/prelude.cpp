@@ -118,11 +118,11 @@ std::string function_name(const std::string& function) {
 
 std::string entry(int64_t input, int64_t output, int64_t scratch) {
   return R"(extern "C" int omp_get_thread_num(void);
-extern "C" void run(const float* x, float* y, const float* c, float* s, long images, int threads) {
+extern "C" void run(const float* x, const float* z, float* y, const float* c, float* s, long images, int threads) {
   const long in = )" +
          std::to_string(input) + ", out = " + std::to_string(output) + ", own = " + std::to_string(scratch) + R"(;
   if (threads < 2) {
-    for (long i = 0; i < images; i++) image(x + i * in, y + i * out, c, s, 0, 1);
+    for (long i = 0; i < images; i++) image(x + i * in, z + i * out, y + i * out, c, s, 0, 1);
     return;
   }
 #pragma omp parallel num_threads(threads)
@@ -130,9 +130,9 @@ extern "C" void run(const float* x, float* y, const float* c, float* s, long ima
     const long t = omp_get_thread_num();
     if (images >= threads) {
       for (long i = images * t / threads; i < images * (t + 1) / threads; i++)
-        image(x + i * in, y + i * out, c, s + t * own, 0, 1);
+        image(x + i * in, z + i * out, y + i * out, c, s + t * own, 0, 1);
     } else {
-      for (long i = 0; i < images; i++) image(x + i * in, y + i * out, c, s, t, threads);
+      for (long i = 0; i < images; i++) image(x + i * in, z + i * out, y + i * out, c, s, t, threads);
     }
   }
 }

@@ -52,6 +52,7 @@ class NestWriter {
     switch (buffer.place) {
       case Place::kInput: return "x" + start;
       case Place::kOutput: return "y" + start;
+      case Place::kAddend: return "z" + start;
       case Place::kParameter: return "p[" + to_string(buffer.parameter) + "]" + start;
       case Place::kConstant: return "c" + start;
       default: return "s" + start;
@@ -183,11 +184,12 @@ Source write(Plan plan, const Target& target) {
     (plan.nests[i].once ? once : image) += writers[i].statements;
     if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
   }
-  source.text = prelude(target.width) + functions + "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
-                "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
-                "static void image(const float* x, float* y, const float* c, float* s, long t, long n) {\n" +
-                "  (void)x, (void)c, (void)s, (void)t, (void)n;\n" + image + "}\n" +
-                entry(plan.buffers[0].elements(), plan.buffers[1].elements(), source.scratch);
+  source.text =
+      prelude(target.width) + functions + "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
+      "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
+      "static void image(const float* x, const float* z, float* y, const float* c, float* s, long t, long n) {\n" +
+      "  (void)x, (void)z, (void)c, (void)s, (void)t, (void)n;\n" + image + "}\n" +
+      entry(plan.buffers[0].elements(), plan.buffers[1].elements(), source.scratch);
   return source;
 }
 
