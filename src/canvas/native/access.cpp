@@ -33,13 +33,40 @@ Access Buffers::all(int id) const {
   return access;
 }
 
-std::pair<int64_t, int64_t> Buffers::arrange() {
-  int64_t constants = 0, scratch = 0;
+std::pair<int64_t, int64_t> Buffers::arrange(const std::vector<std::pair<int, int>>& lives) {
+  const auto room = [](const Buffer& buffer) {  // in lines of the cache, and one more that a wide load may touch
+    return (buffer.elements() + 31) / 16 * 16;
+  };
+  const auto has_margins = [](const Buffer& buffer) {
+    return std::any_of(buffer.axes.begin(), buffer.axes.end(),
+                       [](const BufferAxis& axis) { return axis.low + axis.high > 0; });
+  };
+  int64_t constants = 0, kept = 0;
   for (Buffer& buffer : list_) {
-    if (!buffer.can_have_margins()) continue;
-    int64_t& end = buffer.place == Place::kConstant ? constants : scratch;
+    if (!buffer.can_have_margins() || (buffer.place == Place::kScratch && !has_margins(buffer))) continue;
+    int64_t& end = buffer.place == Place::kConstant ? constants : kept;
     buffer.start = end;
-    end += (buffer.elements() + 31) / 16 * 16;  // lines of the cache, and one more that a wide load may touch
+    end += room(buffer);
+  }
+  int64_t scratch = kept;
+  std::vector<size_t> placed;
+  for (size_t id = 0; id < list_.size(); ++id) {
+    Buffer& buffer = list_[id];
+    if (buffer.place != Place::kScratch || has_margins(buffer)) continue;
+    buffer.start = kept;
+    for (bool moved = true; moved;) {  // to the first place that none in use at the same time overlaps
+      moved = false;
+      for (size_t other : placed) {
+        const Buffer& there = list_[other];
+        const bool together = lives[id].first <= lives[other].second && lives[other].first <= lives[id].second;
+        if (!together || buffer.start >= there.start + room(there) || there.start >= buffer.start + room(buffer))
+          continue;
+        buffer.start = there.start + room(there);
+        moved = true;
+      }
+    }
+    placed.push_back(id);
+    scratch = std::max(scratch, buffer.start + room(buffer));
   }
   return {constants, scratch};
 }

@@ -61,12 +61,14 @@ class Buffers {
     list_.push_back(std::move(buffer));
     return static_cast<int>(list_.size()) - 1;
   }
+  size_t size() const { return list_.size(); }
   Buffer& operator[](int id) { return list_[static_cast<size_t>(id)]; }
   const Buffer& operator[](int id) const { return list_[static_cast<size_t>(id)]; }
   // All elements as they lie.
   Access all(int id) const;
-  // Gives constants and scratch their places; returns the elements of both regions.
-  std::pair<int64_t, int64_t> arrange();
+  // Gives constants and scratch their places; returns the elements of both regions. `lives` says from which nest to which each buffer of
+  // scratch is in use: those without margins share places, since nothing in them must stay zero.
+  std::pair<int64_t, int64_t> arrange(const std::vector<std::pair<int, int>>& lives);
 
   // The steps in elements for one step of an axis, 0 where the access lacks it; and where its first element lies.
   int64_t stride(const Access& access, const std::string& axis) const;

@@ -1,5 +1,6 @@
 #include "canvas/native/loops.h"
 
+#include <algorithm>
 #include <functional>
 
 namespace canvas::native {
@@ -38,11 +39,13 @@ Loops loops_of(const Nest& nest, const Buffers& buffers) {
     const bool packed = i > 0 && i <= made.factors && !nest.once && !nest.maximum &&
                         buffers[accesses[i]->buffer].place == Place::kConstant;
     made.operands.push_back(
-        {accesses[i]->buffer, buffers.start(*accesses[i]) - buffers[accesses[i]->buffer].start, packed});
+        {accesses[i]->buffer, buffers.start(*accesses[i]) - buffers[accesses[i]->buffer].start, {}, packed});
+    for (const std::string& name : nest.around)
+      made.operands.back().around.push_back(buffers.stride(*accesses[i], name));
   }
   for (const bool reduced : {false, true}) {
     for (const auto& [name, extent] : reduced ? nest.reduced : nest.loops) {
-      if (extent == 1) continue;
+      if (extent == 1 || std::find(nest.around.begin(), nest.around.end(), name) != nest.around.end()) continue;
       Loop loop{extent, reduced, {}, {}};
       for (const Access* access : accesses) loop.step.push_back(buffers.stride(*access, name));
       loop.parts = {{extent, loop.step}};

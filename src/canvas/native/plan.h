@@ -27,13 +27,21 @@ struct Nest {
   std::vector<Access> factors;  // none: the expression alone
   bool maximum = false;         // of one factor
   Expression expression;
-  bool once = false;  // depends on parameters alone
+  bool once = false;                // depends on parameters alone
+  std::vector<std::string> around;  // loops that its block has around all of its nests, outermost first
+};
+
+// Neighbouring nests within common loops: what one makes for the next is made for one step of these loops at a time.
+struct Block {
+  size_t first, last;            // nests
+  std::vector<int64_t> extents;  // of the loops around
 };
 
 struct Plan {
   Buffers buffers;
   std::vector<Nest> nests;
   std::vector<std::string> parameters;  // names, by number
+  std::vector<Block> blocks;
 };
 
 // An input of this name is what is added to the output.

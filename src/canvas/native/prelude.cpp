@@ -19,6 +19,18 @@ template <class V> INLINE V gather(const float* p, long step) {
   for (unsigned i = 0; i < sizeof v / 4; i++) v[i] = p[i * step];
   return v;
 }
+template <class V> INLINE V partial(const float* p, unsigned count) {
+  V v = {};
+  for (unsigned i = 0; i < count; i++) v[i] = p[i];
+  return v;
+}
+template <class V> INLINE float total(V v) {
+  float sums[sizeof v / 4];
+  __builtin_memcpy(sums, &v, sizeof v);
+  for (unsigned half = sizeof v / 8; half > 0; half /= 2)
+    for (unsigned i = 0; i < half; i++) sums[i] += sums[i + half];
+  return sums[0];
+}
 template <class V> INLINE void scatter(float* p, long step, V v) {
   for (unsigned i = 0; i < sizeof v / 4; i++) p[i * step] = v[i];
 }

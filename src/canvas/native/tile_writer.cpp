@@ -36,7 +36,14 @@ class TileWriter {
       for (int row = 0; row < rows_.rows; ++row)
         for (int vector = 0; vector < panel_.vectors; ++vector)
           line("V " + sum(row, vector) + (nest_.nest.maximum ? " = splat<V>(-3.4e38f);" : " = {};"));
-      sums();
+      const int64_t whole = nest_.across ? nest_.at(nest_.lanes).extent / panel_.width : 1;
+      sums(0, whole, false);
+      if (nest_.across) {
+        if (whole * panel_.width < nest_.at(nest_.lanes).extent) sums(whole * panel_.width, 1, true);
+        for (int row = 0; row < rows_.rows; ++row)
+          line("const v1 t" + to_string(row) + " = {total<V>(" + sum(row, 0) + ")};");
+        type_ = "v1";
+      }
       for (int row = 0; row < rows_.rows; ++row) store(row);
     } else if (nest_.has_rows()) {
       open(loop_text("q", nest_.at(nest_.rows).extent));
@@ -78,27 +85,27 @@ class TileWriter {
   void store(int row) {
     const int64_t lane = nest_.lane_step(0);
     for (int vector = 0; vector < panel_.vectors; ++vector) {
-      line((lane == 1 ? "store<V>(f0 + " : "scatter<V>(f0 + ") + to_string(offset(0, row, vector)) +
+      line((lane == 1 ? "store<" : "scatter<") + type_ + ">(f0 + " + to_string(offset(0, row, vector)) +
            (lane == 1 ? "" : ", " + to_string(lane)) + ", " + value(nest_.it.expression, row, vector) + ");");
     }
   }
 
   std::string value(const Expression& expression, int row, int vector) const {
     switch (expression.kind) {
-      case Expression::kCore: return sum(row, vector);
+      case Expression::kCore: return nest_.across ? "t" + to_string(row) : sum(row, vector);
       case Expression::kScale:
         return "(" + value(expression.of[0], row, vector) + " * " + "float(" + number(expression.factor) + "))";
       case Expression::kLoad: {
         const size_t operand = static_cast<size_t>(std::stoi(expression.function));
         const std::string text =
             element(operand, "f" + expression.function + " + " + to_string(offset(operand, row, vector)));
-        return nest_.lane_step(operand) == 0 ? "splat<V>(" + text + ")" : text;
+        return nest_.lane_step(operand) == 0 ? "splat<" + type_ + ">(" + text + ")" : text;
       }
       default: break;
     }
     std::vector<std::string> operands;
     for (const Expression& child : expression.of) operands.push_back(value(child, row, vector));
-    return function_name(expression.function) + "<V>(" + join(operands) + ")";
+    return function_name(expression.function) + "<" + type_ + ">(" + join(operands) + ")";
   }
 
   // One product: of a row and a vector, at a step of the loops that are written straight.
@@ -107,10 +114,15 @@ class TileWriter {
     std::vector<int64_t> at;  // of each factor
   };
 
-  void sums() {
+  // Adds the products of all steps; across vectors those of `chunks` vectors from element `first` on, the last one of which may be `partial`.
+  void sums(int64_t first, int64_t chunks, bool partial) {
     const size_t factors = nest_.it.factors;
     std::vector<std::string> base(factors + 1);
-    for (size_t operand = 1; operand <= factors; ++operand) base[operand] = "f" + to_string(operand);
+    for (size_t operand = 1; operand <= factors; ++operand) {
+      base[operand] = "f" + to_string(operand);
+      if (first > 0) base[operand] += " + " + to_string(first * nest_.lane_step(operand));
+    }
+    if (nest_.across) line("{");
     int64_t straight = int64_t{rows_.rows} * panel_.vectors;
     size_t loops = nest_.reduced.size();
     while (loops > 0 && straight * nest_.at(nest_.reduced[loops - 1]).extent <= kStraight)
@@ -120,6 +132,11 @@ class TileWriter {
       open(loop_text(index, nest_.at(nest_.reduced[i]).extent));
       for (size_t operand = 1; operand <= factors; ++operand)
         base[operand] += step_text(index, nest_.reduced_step(nest_.reduced[i], operand, panel_));
+    }
+    if (nest_.across) {
+      open(loop_text("l", chunks));
+      for (size_t operand = 1; operand <= factors; ++operand)
+        base[operand] += step_text("l", panel_.width * nest_.lane_step(operand));
     }
     for (size_t operand = 1; operand <= factors; ++operand)
       line("const float* g" + to_string(operand) + " = " + base[operand] + ";");
@@ -136,15 +153,19 @@ class TileWriter {
       std::vector<std::string> names;
       for (size_t operand = 1; operand <= factors; ++operand) {
         names.push_back("e" + to_string(operand) + "_" + to_string(product.at[operand]));
-        if (loaded.insert(names.back()).second)
-          line("const auto " + names.back() + " = " +
-               element(operand, "g" + to_string(operand) + " + " + to_string(product.at[operand])) + ";");
+        if (!loaded.insert(names.back()).second) continue;
+        const std::string at = "g" + to_string(operand) + " + " + to_string(product.at[operand]);
+        const int64_t left = nest_.at(nest_.lanes).extent - first;
+        const bool part = partial && nest_.lane_step(operand) == 1;
+        line("const auto " + names.back() + " = " +
+             (part ? "partial<V>(" + at + ", " + to_string(left) + ")" : element(operand, at)) + ";");
       }
       const std::string to = sum(product.row, product.vector);
       line(nest_.nest.maximum ? to + " = larger<V>(" + to + ", splat<V>(" + names[0] + "));"
                               : to + " += " + join(names, " * ") + ";");
     }
-    for (size_t i = 0; i < loops; ++i) close();
+    for (size_t i = 0; i < loops + nest_.across; ++i) close();
+    if (nest_.across) line("}");
   }
 
   // All products of the loops from `first` on, in order, for all rows and vectors.
@@ -179,6 +200,7 @@ class TileWriter {
   const Panel& panel_;
   const Rows& rows_;
   std::string text_, indent_ = "  ";
+  std::string type_ = "V";  // of what is stored
 };
 
 }  // namespace

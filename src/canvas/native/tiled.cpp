@@ -12,6 +12,7 @@ constexpr int kMostVectors = 6;
 constexpr double kLatency = 9;  // sums in flight that keep two multiply-add units busy, and one to spare
 constexpr double kLoad = 0.25;  // what a load costs beside the arithmetic, in multiply-adds
 constexpr int kMapVectors = 4;
+constexpr double kSumUp = 8;  // adding up a vector's elements, in multiply-adds
 
 // `extent` elements in panels of `vectors` vectors, then of single ones, then of narrower ones. Where elements may be computed twice, the
 // last panel overlaps the one before instead.
@@ -68,10 +69,31 @@ void TiledNest::choose_lanes() {
     best = value;
     lanes = i;
   }
-  if (best >= 0) return;
+  choose_summed_lanes(best);
+  if (best >= 0 || across) return;
   lanes = it.loops.size();  // one element alone
   const std::vector<int64_t> steps(it.operands.size(), 1);
   it.loops.push_back({1, false, steps, {{1, steps}}});
+}
+
+// A loop that is summed and along which all factors are neighbours, where that is better than `least`.
+void TiledNest::choose_summed_lanes(double least) {
+  for (size_t i = 0; sums() && !nest.maximum && i < it.loops.size(); ++i) {
+    if (!it.loops[i].reduced || it.loops[i].extent < target_.width) continue;
+    bool near = true;
+    double count = 1;
+    for (size_t operand = 1; operand <= it.factors; ++operand)
+      near = near && !it.operands[operand].packed && (step(i, operand) == 0 || step(i, operand) == 1);
+    for (const Loop& loop : it.loops) count *= loop.reduced ? static_cast<double>(loop.extent) : 1;
+    const double vectors = std::ceil(static_cast<double>(it.loops[i].extent) / target_.width);
+    const double products = count / static_cast<double>(it.loops[i].extent) * vectors;
+    const double used = static_cast<double>(it.loops[i].extent) / (vectors * target_.width);
+    const double value = used * products / (products + kSumUp);
+    if (!near || value <= least) continue;
+    least = value;
+    lanes = i;
+    across = true;
+  }
 }
 
 // The loop of which several steps share what is loaded of the factors; without factors the longest, which then runs within a tile.
@@ -141,7 +163,7 @@ double TiledNest::cost(int64_t row_extent, int tile_rows, int64_t wide, int vect
 // How many rows and vectors are kept in registers. Rows are shared out evenly.
 void TiledNest::tile() {
   const int64_t row_extent = has_rows() ? at(rows).extent : 1;
-  const int64_t wide = std::max<int64_t>(1, at(lanes).extent / target_.width);
+  const int64_t wide = across ? 1 : std::max<int64_t>(1, at(lanes).extent / target_.width);
   int best_rows = 1, best_vectors = static_cast<int>(std::min<int64_t>(wide, kMapVectors));
   double best = HUGE_VAL;
   for (int vectors = 1; sums() && vectors <= kMostVectors && vectors <= wide; ++vectors) {
@@ -154,7 +176,8 @@ void TiledNest::tile() {
       best_vectors = vectors;
     }
   }
-  panels = panels_of(at(lanes).extent, best_vectors, target_.width, !sums());
+  panels = across ? std::vector<Panel>{{0, 1, 1, target_.width}}
+                  : panels_of(at(lanes).extent, best_vectors, target_.width, !sums());
   const int64_t tiles = (row_extent + best_rows - 1) / best_rows, most = (row_extent + tiles - 1) / tiles;
   const int64_t of_most = row_extent - tiles * (most - 1);
   row_tiles = {{0, of_most, static_cast<int>(most)}};

@@ -47,6 +47,7 @@ class TiledNest {
   const Nest& nest;
   Loops it;
   size_t lanes = 0;           // the loop along vectors
+  bool across = false;        // which is summed: the elements of each vector are added up in the end
   size_t rows;                // the loop of rows; no loop where there are none
   std::vector<size_t> outer;  // the other loops, outermost first
   std::vector<size_t> reduced;
@@ -69,6 +70,7 @@ class TiledNest {
  private:
   int64_t step(size_t loop, size_t operand) const { return at(loop).step[operand]; }
   void choose_lanes();
+  void choose_summed_lanes(double least);
   void choose_rows();
   void order();
   void tile();

@@ -1,9 +1,11 @@
 #include "canvas/native/writer.h"
 
+#include <algorithm>
 #include <functional>
 #include <tuple>
 
 #include "canvas/emit/python.h"
+#include "canvas/native/blocks.h"
 #include "canvas/native/prelude.h"
 #include "canvas/native/tile_writer.h"
 
@@ -48,7 +50,8 @@ class NestWriter {
     const Operand& of = nest_.it.operands[operand];
     if (of.packed) return "c + " + to_string(buffers_[nest_.packed[operand].buffer].start);
     const Buffer& buffer = buffers_[of.buffer];
-    const std::string start = " + " + to_string(of.start + buffer.start);
+    std::string start = " + " + to_string(of.start + buffer.start);
+    for (size_t i = 0; i < of.around.size(); ++i) start += step_text("b" + to_string(i), of.around[i]);
     switch (buffer.place) {
       case Place::kInput: return "x" + start;
       case Place::kOutput: return "y" + start;
@@ -167,22 +170,52 @@ class NestWriter {
   size_t split_ = 0;
 };
 
+// The first and the last nest that uses each buffer.
+std::vector<std::pair<int, int>> lives_of(const Plan& plan) {
+  std::vector<std::pair<int, int>> lives(plan.buffers.size(), {static_cast<int>(plan.nests.size()), -1});
+  for (int i = 0; i < static_cast<int>(plan.nests.size()); ++i) {
+    for_each_access(plan.nests[static_cast<size_t>(i)], [&](const Access& access) {
+      auto& [first, last] = lives[static_cast<size_t>(access.buffer)];
+      first = std::min(first, i);
+      last = i;
+    });
+  }
+  for (auto& [first, last] :
+       lives) {  // what comes from outside of a block, or is used behind it, is in use for all of it
+    for (const Block& block : plan.blocks) {
+      const int begin = static_cast<int>(block.first), end = static_cast<int>(block.last);
+      if (last < begin || end < first || (begin <= first && last <= end)) continue;
+      first = std::min(first, begin);
+      last = std::max(last, end);
+    }
+  }
+  return lives;
+}
+
 }  // namespace
 
 Source write(Plan plan, const Target& target) {
   Source source;
   std::vector<NestWriter> writers;
   writers.reserve(plan.nests.size());
+  make_blocks(plan);
   for (const Nest& nest : plan.nests)
     writers.emplace_back(nest, plan.buffers, target, static_cast<int>(writers.size()));
-  std::tie(source.constants, source.scratch) = plan.buffers.arrange();
+  std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));
   std::string functions, once, packing, image;
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     writers[i].write();
+    for (const Block& block : plan.blocks) {
+      for (size_t j = 0; block.first == i && j < block.extents.size(); ++j)
+        image += "  " + loop_text("b" + to_string(j), block.extents[j]) + "{\n";
+    }
     functions += writers[i].functions;
     packing += writers[i].packing;
     (plan.nests[i].once ? once : image) += writers[i].statements;
     if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
+    for (const Block& block : plan.blocks) {
+      for (size_t j = 0; block.last == i && j < block.extents.size(); ++j) image += "  }\n";
+    }
   }
   source.text =
       prelude(target.width) + functions + "extern \"C\" void prepare(const float* const* p, float* c) {\n" +

@@ -1,0 +1,240 @@
+#include "canvas/native/blocks.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <set>
+
+namespace canvas::native {
+
+namespace {
+
+constexpr int64_t kCache = 96 * 1024;  // elements of scratch that may stay as they are: most of a core's second cache
+constexpr size_t kMostLoops = 3;
+
+using LoopOf = std::pair<size_t, std::string>;  // a nest's loop
+
+// Loops of different nests that step through the same axis of a buffer together, as classes.
+class Classes {
+ public:
+  void join(const LoopOf& a, const LoopOf& b) { parent_[root(a)] = root(b); }
+  LoopOf root(const LoopOf& loop) {
+    const auto found = parent_.find(loop);
+    if (found == parent_.end() || found->second == loop) return loop;
+    return parent_[loop] = root(found->second);
+  }
+
+ private:
+  std::map<LoopOf, LoopOf> parent_;
+};
+
+class Blocker {
+ public:
+  explicit Blocker(Plan& plan) : plan_(plan), nests_(plan.nests) {
+    uses_.resize(plan.buffers.size());
+    for (size_t i = 0; i < nests_.size(); ++i) {
+      for_each_access(nests_[i],
+                      [&](Access& access) { uses_[static_cast<size_t>(access.buffer)].push_back({i, &access}); });
+    }
+    for (size_t id = 0; id < uses_.size(); ++id) find_shared(static_cast<int>(id));
+  }
+
+  void run() {
+    for (;;) {
+      Choice best;
+      for (const auto& [root, loops] : classes()) look(loops, best);
+      if (best.saved == 0) return;
+      take(best);
+    }
+  }
+
+ private:
+  struct Use {
+    size_t nest;
+    Access* access;
+  };
+  struct Choice {
+    size_t first = 0, last = 0;
+    std::map<size_t, std::string> loops;  // by nest
+    int64_t saved = 0;
+    std::optional<size_t> block;  // that it goes into
+  };
+
+  Buffer& buffer(int id) { return plan_.buffers[id]; }
+
+  // The name of the one axis of an access that steps through all of a buffer's axis, alone; empty where there is none.
+  std::string sole(const Use& use, int axis, int64_t extent) const {
+    std::string name;
+    for (const auto& [own, how] : use.access->axes) {
+      if (how.axis != axis) continue;
+      if (!name.empty() || how.times != 1 || how.extent != extent) return "";
+      name = own;
+    }
+    if (use.access->offset[static_cast<size_t>(axis)] != 0) return "";
+    for (const auto& [loop, size] : nests_[use.nest].loops)
+      if (loop == name && size == extent) return name;
+    return "";
+  }
+
+  // The axes of a buffer along which each that uses it runs alike.
+  void find_shared(int id) {
+    const Buffer& own = buffer(id);
+    if (own.place != Place::kScratch || uses_[static_cast<size_t>(id)].empty()) return;
+    for (const BufferAxis& axis : own.axes)
+      if (axis.low + axis.high > 0) return;
+    for (size_t axis = 0; axis < own.axes.size(); ++axis) {
+      if (own.axes[axis].extent == 1 || own.axes[axis].rigid) continue;
+      std::vector<LoopOf> loops;
+      for (const Use& use : uses_[static_cast<size_t>(id)])
+        loops.emplace_back(use.nest, sole(use, static_cast<int>(axis), own.axes[axis].extent));
+      if (std::any_of(loops.begin(), loops.end(), [](const LoopOf& loop) { return loop.second.empty(); })) continue;
+      if (axis + 1 < own.axes.size() && own.axes[axis + 1].rigid) continue;
+      for (const LoopOf& loop : loops) joined_.join(loop, loops[0]);
+      shared_.insert(loops.begin(), loops.end());
+      droppable_.push_back({id, static_cast<int>(axis), loops[0]});
+    }
+  }
+
+  // All classes: their loops.
+  std::map<LoopOf, std::set<LoopOf>> classes() {
+    std::map<LoopOf, std::set<LoopOf>> result;
+    for (const LoopOf& loop : shared_) result[joined_.root(loop)].insert(loop);
+    return result;
+  }
+
+  // Whether a nest can have the loop around it.
+  bool can_leave(const LoopOf& loop) const {
+    const Nest& nest = nests_[loop.first];
+    if (std::find(nest.around.begin(), nest.around.end(), loop.second) != nest.around.end()) return false;
+    for (const Access& factor : nest.factors) {  // constant factors are packed for the loops within
+      if (plan_.buffers[factor.buffer].place == Place::kConstant && factor.axes.count(loop.second) > 0) return false;
+    }
+    return true;
+  }
+
+  // Runs of neighbouring nests that all have one loop of a class.
+  void look(const std::set<LoopOf>& loops, Choice& best) {
+    std::map<size_t, std::string> by_nest;
+    std::set<size_t> twice;
+    for (const LoopOf& loop : loops) {
+      if (!can_leave(loop) || !by_nest.emplace(loop.first, loop.second).second) twice.insert(loop.first);
+    }
+    for (size_t nest : twice) by_nest.erase(nest);
+    for (auto from = by_nest.begin(); from != by_nest.end();) {
+      auto to = from;
+      Choice choice;
+      size_t last = from->first;
+      while (to != by_nest.end() && to->first <= last + 1 && block_of(to->first) == block_of(from->first) &&
+             in_step(to->first, from->first, joined_.root(LoopOf(*from)))) {
+        choice.loops.insert(*to);
+        last = (to++)->first;
+      }
+      choice.first = from->first;
+      choice.last = last;
+      choice.block = block_of(choice.first);
+      from = to;
+      if (choice.block) {  // another loop around all of a block, or none
+        const Block& block = plan_.blocks[*choice.block];
+        if (block.first != choice.first || block.last != choice.last || block.extents.size() >= kMostLoops) continue;
+      }
+      if (choice.first == choice.last || footprint(choice) <= kCache) continue;
+      for (const auto& [id, axis] : dropped(choice)) {
+        const int64_t all = buffer(id).elements();
+        choice.saved += all - all / buffer(id).axes[static_cast<size_t>(axis)].extent;
+      }
+      if (choice.saved > best.saved) best = choice;
+    }
+  }
+
+  // Whether all that a nest reads of what nests from `first` on write is written in the same step of the loop.
+  bool in_step(size_t nest, size_t first, const LoopOf& root) {
+    for (size_t id = 0; id < uses_.size(); ++id) {
+      const bool used =
+          std::any_of(uses_[id].begin(), uses_[id].end(), [&](const Use& use) { return use.nest == nest; });
+      if (buffer(static_cast<int>(id)).place != Place::kScratch || !used) continue;
+      const bool written = std::any_of(nests_.begin() + static_cast<std::ptrdiff_t>(first),
+                                       nests_.begin() + static_cast<std::ptrdiff_t>(nest),
+                                       [&](const Nest& other) { return other.to.buffer == static_cast<int>(id); });
+      const bool together = std::any_of(droppable_.begin(), droppable_.end(), [&](const Droppable& one) {
+        return one.buffer == static_cast<int>(id) && joined_.root(one.loop) == root;
+      });
+      if (written && !together) return false;
+    }
+    return true;
+  }
+
+  std::optional<size_t> block_of(size_t nest) const {
+    for (size_t i = 0; i < plan_.blocks.size(); ++i)
+      if (plan_.blocks[i].first <= nest && nest <= plan_.blocks[i].last) return i;
+    return std::nullopt;
+  }
+
+  // Elements of scratch that nests of a run pass on within it.
+  int64_t footprint(const Choice& choice) {
+    int64_t sum = 0;
+    for (size_t id = 0; id < uses_.size(); ++id)
+      if (buffer(static_cast<int>(id)).place == Place::kScratch && within(id, choice))
+        sum += buffer(static_cast<int>(id)).elements();
+    return sum;
+  }
+
+  bool within(size_t id, const Choice& choice) const {
+    return !uses_[id].empty() && std::all_of(uses_[id].begin(), uses_[id].end(), [&](const Use& use) {
+      return choice.first <= use.nest && use.nest <= choice.last;
+    });
+  }
+
+  // Buffers that need no axis for the run's loop, and these axes.
+  std::vector<std::pair<int, int>> dropped(const Choice& choice) {
+    std::vector<std::pair<int, int>> result;
+    const LoopOf root = joined_.root({choice.first, choice.loops.at(choice.first)});
+    for (const auto& [id, axis, loop] : droppable_) {
+      const bool own = joined_.root(loop) == root && within(static_cast<size_t>(id), choice);
+      if (own && outermost(id) == axis) result.emplace_back(id, axis);
+    }
+    return result;
+  }
+
+  // The buffer's first axis of more than one element: a loop over a later one would cut what lies together.
+  int outermost(int id) {
+    const std::vector<BufferAxis>& axes = buffer(id).axes;
+    const auto found = std::find_if(axes.begin(), axes.end(), [](const BufferAxis& axis) { return axis.extent > 1; });
+    return found == axes.end() || found + 1 == axes.end() ? -1 : static_cast<int>(found - axes.begin());
+  }
+
+  void take(const Choice& choice) {
+    int64_t extent = 0;
+    for (const auto& [name, size] : nests_[choice.first].loops)
+      if (name == choice.loops.at(choice.first)) extent = size;
+    if (!choice.block) plan_.blocks.push_back({choice.first, choice.last, {}});
+    plan_.blocks[choice.block.value_or(plan_.blocks.size() - 1)].extents.push_back(extent);
+    for (const auto& [id, axis] : dropped(choice)) {
+      buffer(id).axes[static_cast<size_t>(axis)].extent = 1;
+      for (const Use& use : uses_[static_cast<size_t>(id)]) use.access->axes.erase(choice.loops.at(use.nest));
+    }
+    for (const auto& [nest, name] : choice.loops) nests_[nest].around.push_back(name);
+  }
+
+  struct Droppable {
+    int buffer, axis;
+    LoopOf loop;
+  };
+
+  Plan& plan_;
+  std::vector<Nest>& nests_;
+  std::vector<std::vector<Use>> uses_;
+  Classes joined_;
+  std::set<LoopOf> shared_;
+  std::vector<Droppable> droppable_;
+};
+
+}  // namespace
+
+void make_blocks(Plan& plan) {
+  // Nests of parameters alone first: they are not part of an image.
+  std::stable_partition(plan.nests.begin(), plan.nests.end(), [](const Nest& nest) { return nest.once; });
+  Blocker(plan).run();
+}
+
+}  // namespace canvas::native
