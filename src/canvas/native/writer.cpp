@@ -8,6 +8,7 @@
 #include "canvas/native/blocks.h"
 #include "canvas/native/prelude.h"
 #include "canvas/native/tile_writer.h"
+#include "canvas/native/transposes.h"
 
 namespace canvas::native {
 
@@ -197,8 +198,9 @@ std::vector<std::pair<int, int>> lives_of(const Plan& plan) {
 Source write(Plan plan, const Target& target) {
   Source source;
   std::vector<NestWriter> writers;
-  writers.reserve(plan.nests.size());
+  add_transposes(plan);
   make_blocks(plan);
+  writers.reserve(plan.nests.size());
   for (const Nest& nest : plan.nests)
     writers.emplace_back(nest, plan.buffers, target, static_cast<int>(writers.size()));
   std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));

@@ -1,0 +1,11 @@
+// Copies of factors whose elements lie apart where a contraction wants neighbours. Between plan and blocks.
+#pragma once
+
+#include "canvas/native/plan.h"
+
+namespace canvas::native {
+
+// Where each element is used often enough to pay for the copy.
+void add_transposes(Plan& plan);
+
+}  // namespace canvas::native
