@@ -52,6 +52,7 @@ enum Property : unsigned {
   kNotNegative =
       1024,           // no element of the result is negative; an idempotent one then leaves alone what is not negative
   kKeepsSign = 2048,  // the same where no element of an operand is
+  kKeepsAxes = 4096,  // the result has its only operand's axes
 };
 
 inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
@@ -67,6 +68,7 @@ inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
     {kPads, "pads with zeros"},
     {kNotNegative, "never negative"},
     {kKeepsSign, "keeps what is not negative"},
+    {kKeepsAxes, "keeps its axes"},
 };
 
 // Where the normal order puts a step among those that it commutes with: smaller is nearer to the input.

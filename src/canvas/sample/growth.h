@@ -30,11 +30,12 @@ class Growth {
     int weighted = 0;
     size_t partners = 0;
   };
-  bool complete() const;
   int count() const { return static_cast<int>(builder_.nodes().size()); }
-  // Adds a node, and takes the last one back.
+  // Adds a node, and takes the last one back, whether it was learned of or not.
   bool put(const Primitive& primitive, std::vector<int> operands, Attributes attributes);
   void take_back();
+  void outline(size_t place);
+  // Notes what is new with the nodes after those known.
   void learn();
   // Takes the last few steps back for another way; false where there is none.
   bool rewind();
@@ -45,6 +46,8 @@ class Growth {
   // One of those found, which it takes out.
   Attributes taken() { return std::move(found_[random_.below(found_.size())]); }
   bool keep_if_closable(int remaining);
+  // Whether the room is too small for a step that leaves a value's axes alone, or only adds some. Others have to be made to be judged.
+  bool hopeless(const Primitive& primitive, int value, int remaining) const;
   bool affordable(int slack);
   unsigned missing() const;
   // Whether closing at once would make a step superfluous.
@@ -63,6 +66,7 @@ class Growth {
   Proposal proposal(const std::vector<int>& operands);
 
   Builder builder_;
+  Outline outline_;
   const Limits& limits_;
   Random& random_;
   Spending* spending_;
@@ -72,10 +76,11 @@ class Growth {
   unsigned wanted_ = 0;         // positions along which something must look around
   bool urgent_ = false;         // a step that looks around has to come now
   bool tight_ = false;          // every step must bring the end nearer
+  bool searches_ = false;       // for a way shorter than the bound's
   std::vector<Known> known_;    // by node
   std::vector<unsigned> seen_;  // by node: along which of the input's axes it looks around
   std::vector<Spending::Step> spent_, ahead_;
-  std::vector<int> loose_;
+  std::vector<int> partners_of_;  // values that a step may join
   std::vector<Attributes> found_;
   // What proposals refer to.
   std::vector<Size> channel_sizes_, group_sizes_;

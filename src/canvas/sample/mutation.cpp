@@ -152,7 +152,7 @@ std::optional<Kernel> mutated(const Kernel& parent, const Limits& limits, Random
 
 std::optional<Kernel> completed(const Kernel& parent, int kept, int length, const Limits& limits, Random& random) {
   Builder builder(parent, kept);
-  const int least = kept + Closing(builder, limits.weights).least();
+  const int least = kept + Closing(Outline(builder), limits.weights).least();
   if (least > limits.max_primitives) return std::nullopt;
   const int most = std::max(least, std::min(limits.max_primitives, length));
   return Growth(std::move(builder), limits, random).grow(most, parent.name());
