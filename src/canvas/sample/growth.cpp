@@ -22,20 +22,34 @@ constexpr double kSearched = 1.0 / 128;
 
 }  // namespace
 
-Growth::Growth(Builder builder, const Limits& limits, Random& random, Spending* spending)
-    : builder_(std::move(builder)), outline_(builder_.signature()), limits_(limits), random_(random), spending_(spending) {
-  double windows = 0;
+Chances::Chances(const Limits& limits) {
+  double sum = 0, window_sum = 0;
   for (const Primitive* primitive : primitives()) {
-    weights_.push_back(weight_of(*primitive, limits.weights));
-    window_weights_.push_back(primitive->is(kPads) ? weights_.back() : 0);
-    windows += window_weights_.back();
+    const double weight = weight_of(*primitive, limits.weights);
+    sums_.push_back(sum += weight);
+    window_sums_.push_back(window_sum += primitive->is(kPads) ? weight : 0);
   }
+}
+
+const Primitive& Chances::drawn(const std::vector<double>& sums, Random& random) {
+  auto found = std::upper_bound(sums.begin(), sums.end(), random.uniform() * sums.back());
+  if (found == sums.end()) found = std::lower_bound(sums.begin(), sums.end(), sums.back());  // rounding
+  return *primitives()[static_cast<size_t>(found - sums.begin())];
+}
+
+Growth::Growth(Builder builder, const Limits& limits, const Chances& chances, Random& random, Spending* spending)
+    : builder_(std::move(builder)),
+      outline_(builder_.signature()),
+      limits_(limits),
+      chances_(chances),
+      random_(random),
+      spending_(spending) {
   while (builder_.variables().count() < kFirstDynamic + limits.max_variables) {
     std::string name = "r";
     while (builder_.variables().find(name) >= 0) name += "r";
     builder_.variables().add(name);
   }
-  if (windows > 0) wanted_ = axes_to_look_along(limits, builder_.signature());
+  if (chances.windows()) wanted_ = axes_to_look_along(limits, builder_.signature());
   for (base_ = 0; base_ < count(); ++base_) outline(static_cast<size_t>(base_));
   learn();
 }
@@ -78,8 +92,11 @@ unsigned Growth::missing() const {
   return wanted_ & ~seen;
 }
 
+// What has been grown from nothing has these names alone; otherwise the builder finds one that is free.
+std::string Growth::next_name() const { return base_ > 1 ? "" : "v" + std::to_string(count() + 1); }
+
 bool Growth::put(const Primitive& primitive, std::vector<int> operands, Attributes attributes) {
-  if (!builder_.add(primitive, std::move(operands), std::move(attributes))) return false;
+  if (!builder_.add(primitive, std::move(operands), std::move(attributes), next_name())) return false;
   outline(builder_.nodes().size() - 1);
   return true;
 }
@@ -132,7 +149,7 @@ Kernel Growth::grow(int length, const std::string& name) {
 bool Growth::try_action(int remaining) {
   searches_ = random_.chance(kSearched);
   const bool look_around = missing() && (urgent_ || random_.chance(0.15));
-  const Primitive& primitive = *primitives()[random_.weighted(look_around ? window_weights_ : weights_)];
+  const Primitive& primitive = look_around ? chances_.window(random_) : chances_.any(random_);
   // One weighted primitive is kept back for the closing contraction.
   if (primitive.weighted() && known_.back().weighted + 1 >= limits_.max_weighted) return false;
   if (primitive.arity > 1) return try_join(primitive, remaining);
@@ -176,17 +193,22 @@ bool Growth::blocked() {
   if (!limits_.concise || outline_.loose().size() != 1) return false;
   const int last = outline_.loose()[0];
   if (outline_.value(last).others() == 0 || outline_.is_mixed(outline_.value(last))) return false;
-  if (!builder_.add(fc_primitive(), {last}, mixing(last))) return false;
-  const bool superfluous = superfluous_at_end(builder_.nodes()) != nullptr;
-  builder_.pop();
-  return superfluous;
+  const Node mix{&fc_primitive(), {last}, mixing(last), {}, ""};
+  return superfluous_at_end(builder_.nodes(), &mix) != nullptr;
 }
 
-bool Growth::hopeless(const Primitive& primitive, int value, int remaining) const {
-  if (searches_ || !(primitive.is(kKeepsAxes) || primitive.takes(kMade))) return false;
+bool Growth::hopeless(const Primitive& primitive, int value, int remaining, const Attributes* attributes) const {
+  if (searches_) return false;
   const Outline::Value& before = outline_.value(value);
+  Outline::Value made = before;
+  if (primitive.takes(kMade)) {
+    made = outline_.widened(before);
+  } else if (!primitive.is(kKeepsAxes)) {
+    if (!attributes || !(primitive.takes(kArrow) || primitive.takes(kFrom))) return false;
+    made = outline_.changed(before, builder_.axes(value), attributes->from, attributes->to);
+  }
   const int room = remaining - 1 - (!primitive.is(kPads) && missing());
-  return outline_.bound_after(value, primitive.is(kKeepsAxes) ? before : outline_.widened(before)) > room;
+  return outline_.bound_after(value, made) > room;
 }
 
 bool Growth::keep_if_closable(int remaining) {
@@ -219,8 +241,10 @@ bool Growth::try_unary(const Primitive& primitive, int remaining) {
   if (hopeless(primitive, value, remaining)) return false;
   found_.clear();
   primitive.propose(proposal({value}), random_, found_);
-  if (found_.empty() || !put(primitive, {value}, taken())) return false;
-  return keep_if_closable(remaining);
+  if (found_.empty()) return false;
+  Attributes attributes = taken();
+  if (hopeless(primitive, value, remaining, &attributes)) return false;
+  return put(primitive, {value}, std::move(attributes)) && keep_if_closable(remaining);
 }
 
 bool Growth::try_join(const Primitive& primitive, int remaining) {

@@ -12,10 +12,25 @@
 
 namespace canvas {
 
+// How often growth draws each primitive under given limits.
+class Chances {
+ public:
+  explicit Chances(const Limits& limits);
+  const Primitive& any(Random& random) const { return drawn(sums_, random); }
+  // One that looks around; where there is none, any.
+  const Primitive& window(Random& random) const { return drawn(windows() ? window_sums_ : sums_, random); }
+  bool windows() const { return window_sums_.back() > 0; }
+
+ private:
+  static const Primitive& drawn(const std::vector<double>& sums, Random& random);
+  std::vector<double> sums_, window_sums_;  // of the weights up to each primitive
+};
+
 class Growth {
  public:
   // Continues `builder`, which may already hold a part of a kernel. With `spending`, steps are left out after which the budget cannot hold.
-  Growth(Builder builder, const Limits& limits, Random& random, Spending* spending = nullptr);
+  // All but the builder must outlive it.
+  Growth(Builder builder, const Limits& limits, const Chances& chances, Random& random, Spending* spending);
 
   // Whether at most `limits.max_primitives` primitives can close what is there.
   bool can_close() const;
@@ -31,6 +46,7 @@ class Growth {
     size_t partners = 0;
   };
   int count() const { return static_cast<int>(builder_.nodes().size()); }
+  std::string next_name() const;
   // Adds a node, and takes the last one back, whether it was learned of or not.
   bool put(const Primitive& primitive, std::vector<int> operands, Attributes attributes);
   void take_back();
@@ -46,8 +62,9 @@ class Growth {
   // One of those found, which it takes out.
   Attributes taken() { return std::move(found_[random_.below(found_.size())]); }
   bool keep_if_closable(int remaining);
-  // Whether the room is too small for a step that leaves a value's axes alone, or only adds some. Others have to be made to be judged.
-  bool hopeless(const Primitive& primitive, int value, int remaining) const;
+  // Whether the room is too small for a step that leaves a value's axes alone, or only adds some; with attributes, that makes some of others
+  // or takes some away. What else there is has to be made to be judged.
+  bool hopeless(const Primitive& primitive, int value, int remaining, const Attributes* attributes = nullptr) const;
   bool affordable(int slack);
   unsigned missing() const;
   // Whether closing at once would make a step superfluous.
@@ -68,11 +85,11 @@ class Growth {
   Builder builder_;
   Outline outline_;
   const Limits& limits_;
+  const Chances& chances_;
   Random& random_;
   Spending* spending_;
   int base_;  // nodes that were there from the beginning
   int rewinds_ = 0;
-  std::vector<double> weights_, window_weights_;
   unsigned wanted_ = 0;         // positions along which something must look around
   bool urgent_ = false;         // a step that looks around has to come now
   bool tight_ = false;          // every step must bring the end nearer

@@ -155,7 +155,7 @@ std::optional<Kernel> completed(const Kernel& parent, int kept, int length, cons
   const int least = kept + Closing(Outline(builder), limits.weights).least();
   if (least > limits.max_primitives) return std::nullopt;
   const int most = std::max(least, std::min(limits.max_primitives, length));
-  return Growth(std::move(builder), limits, random).grow(most, parent.name());
+  return Growth(std::move(builder), limits, Chances(limits), random, nullptr).grow(most, parent.name());
 }
 
 }  // namespace canvas

@@ -19,10 +19,34 @@ Outline::Outline(const Builder& builder) : Outline(builder.signature()) {
   for (const Node& node : builder.nodes()) add(node);
 }
 
-Outline::Set Outline::bit(const Axis& axis) {
+size_t Outline::place(const Axis& axis) const {
+  const std::string& name = axis.name;
   for (size_t i = 0; i < axes_.size(); ++i) {
-    if (axes_[i].size == axis.size && axes_[i].name == axis.name) return Set{1} << i;
+    const std::string& other = axes_[i].name;  // most are told apart without a call
+    if (other.size() != name.size() || other[0] != name[0]) continue;
+    if ((name.size() == 1 || other == name) && axes_[i].size == axis.size) return i;
   }
+  return kUnknown;
+}
+
+Outline::Value Outline::changed(Value value, const Axes& axes, const std::vector<std::string>& without,
+                                const Axes& with) const {
+  for (const std::string& name : without) {
+    const int found = find_axis(axes, name);
+    if (found < 0) continue;
+    const Set gone = Set{1} << place(axes[static_cast<size_t>(found)]);
+    value.axes &= ~gone;
+    value.places &= ~gone;
+  }
+  for (const Axis& axis : with) {
+    const size_t known = place(axis);
+    value.axes |= known == kUnknown ? kFresh : Set{1} << known;
+  }
+  return value;
+}
+
+Outline::Set Outline::bit(const Axis& axis) {
+  if (const size_t known = place(axis); known != kUnknown) return Set{1} << known;
   if (axes_.size() >= kMostAxes) {
     lost_ = true;
     return 0;

@@ -45,6 +45,9 @@ class Outline {
   // These axes and another one, of a name that is new.
   Value widened(const Value& value) const { return {value.axes | kFresh, value.places}; }
 
+  // What a value of these axes has left without some of them, but with others.
+  Value changed(Value value, const Axes& axes, const std::vector<std::string>& without, const Axes& with) const;
+
   // Whether a value has an axis other than positions, and these are the result's channels alone.
   bool is_mixed(const Value& value) const { return value.others() == channel_; }
 
@@ -66,6 +69,8 @@ class Outline {
  private:
   static constexpr Set kFresh = Set{1} << 63;
 
+  static constexpr size_t kUnknown = SIZE_MAX;
+  size_t place(const Axis& axis) const;
   int conversions(const Value& value) const;
   // Whether values that have all these axes between them can become the result.
   bool covers(Set all) const;

@@ -6,9 +6,7 @@
 #include <mutex>
 #include <thread>
 
-#include "canvas/sample/growth.h"
 #include "canvas/sample/mutation.h"
-#include "canvas/sample/plausible.h"
 #include "canvas/sample/superfluous.h"
 
 namespace canvas {
@@ -49,6 +47,7 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
   limits_.check_plausibility();
   for (int length = std::max(3, limits_.min_primitives); length <= limits_.max_primitives; ++length)
     lengths_.push_back(length_weight(length));
+  chances_.emplace(limits_);
   workspace_.emplace(workspace());
   for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
 }
@@ -70,7 +69,7 @@ Sampler::Workspace Sampler::workspace() const {
 Sampler::Judged Sampler::attempt(Random& random, Workspace& workspace) const {
   workspace.spending.tidy();
   const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.weighted(lengths_));
-  return judge(Growth(Builder(signature_), limits_, random, &workspace.spending).grow(length, "kernel"), workspace);
+  return judge(Growth(Builder(signature_), limits_, *chances_, random, &workspace.spending).grow(length, "kernel"), workspace);
 }
 
 Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const {

@@ -13,6 +13,7 @@
 
 #include "canvas/base/random.h"
 #include "canvas/ir/canonical.h"
+#include "canvas/sample/growth.h"
 #include "canvas/sample/limits.h"
 #include "canvas/sample/plausible.h"
 #include "canvas/sample/spending.h"
@@ -79,6 +80,7 @@ class Sampler {
   Limits limits_;
   Signature signature_;
   std::vector<double> lengths_;  // weights of the lengths that a try may aim at, from the shortest
+  std::optional<Chances> chances_;
   std::optional<Workspace> workspace_;
   std::unordered_set<Digest, Hash> seen_;
   std::map<std::string, int64_t> counts_, reasons_;

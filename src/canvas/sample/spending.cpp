@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace canvas {
 
@@ -57,6 +58,10 @@ int Spending::place(const Size& count) {
       entry.values.push_back(value);
     }
   }
+  for (size_t point = 0; point < entry.points; ++point) {
+    const auto first = entry.values.begin() + static_cast<std::ptrdiff_t>(point * layers_.size());
+    entry.totals.push_back(std::accumulate(first, first + static_cast<std::ptrdiff_t>(layers_.size()), 0.0));
+  }
   held_ += entry.values.size();
   counts_known_[place] = std::move(entry);
   return static_cast<int>(place);
@@ -98,6 +103,15 @@ const std::vector<double>& Spending::sums(const std::vector<int>& places, size_t
   return sums_;
 }
 
+double Spending::at_point(const std::vector<int>& places, size_t point) const {
+  double total = 0;
+  for (int place : places) {
+    const Entry& entry = counts_known_[static_cast<size_t>(place)];
+    if (entry.points > 0) total += entry.totals[point % entry.points];
+  }
+  return total;
+}
+
 double Spending::least(const std::vector<int>& places) {
   const size_t points = points_of(places), layers = layers_.size();
   const std::vector<double>& all = sums(places, points);
@@ -119,7 +133,8 @@ bool Spending::affordable(const std::vector<Step>& steps, const std::vector<Step
         if (step.*of != kFree) places_.push_back(step.*of);
       }
     }
-    return least(places_) <= range->high * (points_of(places_) > 1 ? kRoom : kRounding);
+    const double most = range->high * (points_of(places_) > 1 ? kRoom : kRounding);
+    return at_point(places_, kUsualPoint) <= most || least(places_) <= most;
   };
   return fits(&Step::params, params_) && fits(&Step::flops, flops_);
 }
@@ -198,15 +213,13 @@ bool Spending::fits(const Kernel& kernel) {
   if (kernel.variables().count() > kFirstDynamic + 2) return false;
   const int variables = kernel.variables().count() - kFirstDynamic;
   const size_t points = variables == 0 ? 1 : variables == 1 ? kChoices : kPoints;
-  const std::vector<double> all_flops = sums(flops, points), all_params = sums(params, points);  // copies: sums() has one place
-  const auto keeps = [&](const std::optional<Range>& range, const std::vector<double>& sums, size_t point) {
+  const auto keeps = [&](const std::optional<Range>& range, const std::vector<int>& places, size_t point) {
     if (!range) return true;
-    double total = 0;
-    for (size_t i = 0; i < layers_.size(); ++i) total += sums[point * layers_.size() + i];
+    const double total = at_point(places, point);
     return total <= range->high / kRounding && total >= range->low * kRounding;
   };
   for (size_t point = 0; point < points; ++point) {
-    if ((legal >> point & 1) && keeps(params_, all_params, point) && keeps(flops_, all_flops, point))
+    if ((legal >> point & 1) && keeps(params_, params, point) && keeps(flops_, flops, point))
       return has_positions(kernel, point);
   }
   return false;

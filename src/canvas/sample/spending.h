@@ -42,10 +42,12 @@ class Spending {
  private:
   // Of each of the first two free sizes that many are tried; a third one's effect is not counted.
   static constexpr size_t kChoices = 8, kPoints = kChoices * kChoices;
+  static constexpr size_t kUsualPoint = 3 + 3 * kChoices;  // where most that can be afforded is: free sizes of 8
 
   struct Entry {
     size_t points = 1;                // the first 1, kChoices or kPoints points tell its values apart
     std::vector<double> values = {};  // by point, then by layer; for all layers of the kind
+    std::vector<double> totals = {};  // by point
   };
   struct Wholeness {
     uint64_t points = 0;  // at which it is whole on all layers
@@ -55,7 +57,8 @@ class Spending {
   size_t points_of(const std::vector<int>& places) const;
   // By point, then by layer.
   const std::vector<double>& sums(const std::vector<int>& places, size_t points);
-  // All layers' sums, at each layer's least point.
+  // All layers' sums at one point, and at each layer's least.
+  double at_point(const std::vector<int>& places, size_t point) const;
   double least(const std::vector<int>& places);
   const Wholeness& whole_at(const Size& size);
   Values values_at(size_t layer, size_t point) const;

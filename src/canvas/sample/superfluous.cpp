@@ -75,25 +75,27 @@ bool full_rank(const Node& contraction) {
 
 class Finder {
  public:
-  explicit Finder(const std::vector<Node>& nodes) : nodes_(nodes), user_(nodes.size(), kNone) {
-    for (size_t value = 1; value < nodes.size(); ++value) {
-      for (int input : nodes[value].inputs) {
+  explicit Finder(const std::vector<Node>& nodes, const Node* next = nullptr)
+      : nodes_(nodes), next_(next), count_(static_cast<int>(nodes.size()) + (next != nullptr)) {
+    user_.assign(static_cast<size_t>(count_), kNone);
+    for (int value = 1; value < count_; ++value) {
+      for (int input : node(value).inputs) {
         int& user = user_[static_cast<size_t>(input)];
-        user = user == kNone ? static_cast<int>(value) : kSeveral;
+        user = user == kNone ? value : kSeveral;
       }
     }
   }
 
   const char* everywhere() const {
-    for (size_t value = 1; value < nodes_.size(); ++value) {
-      if (const char* reason = at(static_cast<int>(value))) return reason;
+    for (int value = 1; value < count_; ++value) {
+      if (const char* reason = at(value)) return reason;
     }
     return nullptr;
   }
 
   // Of the last step and of those whose results reach it alone.
   const char* at_end() const {
-    const int last = static_cast<int>(nodes_.size()) - 1;
+    const int last = count_ - 1;
     if (const char* reason = at(last)) return reason;
     for (int value = last; node(value).inputs.size() == 1;) {
       value = node(value).inputs[0];
@@ -106,7 +108,9 @@ class Finder {
  private:
   static constexpr int kNone = -1, kSeveral = -2;
 
-  const Node& node(int value) const { return nodes_[static_cast<size_t>(value)]; }
+  const Node& node(int value) const {
+    return value < static_cast<int>(nodes_.size()) ? nodes_[static_cast<size_t>(value)] : *next_;
+  }
   int user(int value) const { return user_[static_cast<size_t>(value)]; }
 
   // What is superfluous because of the step that makes this value.
@@ -188,6 +192,8 @@ class Finder {
   }
 
   const std::vector<Node>& nodes_;
+  const Node* next_;
+  int count_;
   std::vector<int> user_;
 };
 
@@ -198,6 +204,8 @@ std::optional<std::string> superfluous(const Kernel& kernel) {
   return reason ? std::optional<std::string>(reason) : absorbed(kernel);
 }
 
-const char* superfluous_at_end(const std::vector<Node>& nodes) { return Finder(nodes).at_end(); }
+const char* superfluous_at_end(const std::vector<Node>& nodes, const Node* next) {
+  return Finder(nodes, next).at_end();
+}
 
 }  // namespace canvas
