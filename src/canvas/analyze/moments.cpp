@@ -17,7 +17,8 @@ Moments KnownMoments::of(const Node& node, const std::vector<Moments>& operands,
   Key key{reinterpret_cast<uintptr_t>(node.primitive), node.inputs.front() == node.inputs.back()};
   size_t next = 2;
   for (const Moments& operand : operands) {
-    for (double of : {operand.mean, operand.square, operand.low, operand.high}) key[next++] = std::bit_cast<uint64_t>(of);
+    for (double of : {operand.mean, operand.square, operand.low, operand.high})
+      key[next++] = std::bit_cast<uint64_t>(of);
   }
   if (known_.size() > kMostKnown) known_.clear();
   const auto [at, fresh] = known_.try_emplace(key);

@@ -10,7 +10,7 @@ namespace canvas {
 
 namespace {
 
-constexpr int kNever = 1 << 20;   // steps
+constexpr int kNever = 1 << 20;    // steps
 constexpr int kMostAxesOfOne = 7;  // as the sampler's joins have
 
 // Looks for a way of so many steps, from values as sets of axes: only which axes a value has decides what can become of it. A step that

@@ -123,8 +123,7 @@ Kernel Growth::grow(int length, const std::string& name) {
   while (true) {
     const int remaining = length - (count() - 1);
     const bool done = outline_.complete();
-    const bool lacks =
-        done && (missing() || count() - 1 < limits_.min_primitives || (spending_ && !spending_->enough(spent_)));
+    const bool lacks = done && (missing() || count() - 1 < limits_.min_primitives || !fits());
     if (done && !lacks && (remaining <= 0 || random_.chance(0.3))) break;
     tight_ = !done && remaining <= outline_.bound();
     const int attempts = tight_ && !missing() ? kTightAttempts : kAttempts;
@@ -154,6 +153,11 @@ bool Growth::try_action(int remaining) {
   if (primitive.weighted() && known_.back().weighted + 1 >= limits_.max_weighted) return false;
   if (primitive.arity > 1) return try_join(primitive, remaining);
   return !(tight_ && primitive.is(kPointwise)) && try_unary(primitive, remaining);
+}
+
+// The complete kernel, nearly always: other free sizes may do where simple ones do not.
+bool Growth::fits() {
+  return !spending_ || (spending_->enough(spent_) && (spending_->fits(spent_) || random_.chance(kBroken)));
 }
 
 // With the closing ahead: the mixes of loose values that no other one takes in, and the joins. With room for a step more, windows go
@@ -263,7 +267,8 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
     const Outline::Set both = own | outline_.value(value).axes;
     const bool fits = primitive.is(kPointwise) ? both == own || both == outline_.value(value).axes
                                                : !choosy || offers({left, value}) || offers({value, left});
-    if (fits) partners_of_.insert(partners_of_.end(), outline_.is_loose(value) ? 3 : 1, value);  // joining is worth more
+    if (fits)
+      partners_of_.insert(partners_of_.end(), outline_.is_loose(value) ? 3 : 1, value);  // joining is worth more
   }
   if (partners_of_.empty()) return false;
   std::vector<int> operands = {left, random_.pick(partners_of_)};

@@ -66,6 +66,7 @@ class Growth {
   // or takes some away. What else there is has to be made to be judged.
   bool hopeless(const Primitive& primitive, int value, int remaining, const Attributes* attributes = nullptr) const;
   bool affordable(int slack);
+  bool fits();
   unsigned missing() const;
   // Whether closing at once would make a step superfluous.
   bool blocked();

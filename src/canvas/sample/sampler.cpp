@@ -69,7 +69,8 @@ Sampler::Workspace Sampler::workspace() const {
 Sampler::Judged Sampler::attempt(Random& random, Workspace& workspace) const {
   workspace.spending.tidy();
   const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.weighted(lengths_));
-  return judge(Growth(Builder(signature_), limits_, *chances_, random, &workspace.spending).grow(length, "kernel"), workspace);
+  return judge(Growth(Builder(signature_), limits_, *chances_, random, &workspace.spending).grow(length, "kernel"),
+               workspace);
 }
 
 Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const {

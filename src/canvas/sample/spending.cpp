@@ -1,6 +1,7 @@
 #include "canvas/sample/spending.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 
@@ -200,29 +201,39 @@ bool Spending::has_positions(const Kernel& kernel, size_t point) const {
   return true;
 }
 
+uint64_t Spending::within(const std::vector<Step>& steps) {
+  uint64_t points = ~uint64_t{0};
+  for (const auto& [of, range] : {std::pair(&Step::params, &params_), std::pair(&Step::flops, &flops_)}) {
+    if (!*range) continue;
+    places_.clear();
+    for (const Step& step : steps) {
+      if (step.*of != kFree) places_.push_back(step.*of);
+    }
+    const size_t apart = points_of(places_);
+    uint64_t kept = 0;
+    for (size_t point = 0; point < apart; ++point) {
+      const double total = at_point(places_, point);
+      kept |= uint64_t{total <= (*range)->high / kRounding && total >= (*range)->low * kRounding} << point;
+    }
+    if (apart == 1) kept *= ~uint64_t{0};
+    if (apart == kChoices) kept *= 0x0101010101010101ull;  // alike for every choice of the second size
+    points &= kept;
+  }
+  return points;
+}
+
+bool Spending::fits(const std::vector<Step>& steps) { return !simple_ || within(steps) != 0; }
+
 bool Spending::fits(const Kernel& kernel) {
-  if (!simple_) return false;
+  if (!simple_ || kernel.variables().count() > kFirstDynamic + 2) return false;
   const uint64_t legal = legal_points(kernel);
-  std::vector<int> flops, params;
+  if (legal == 0) return false;
+  std::vector<Step> steps;
   for (const Node& node : kernel.nodes()) {
-    if (!node.primitive || legal == 0) continue;
-    const Step spent = step(node, kernel.operands(node));
-    if (spent.flops != kFree) flops.push_back(spent.flops);
-    if (spent.params != kFree) params.push_back(spent.params);
+    if (node.primitive) steps.push_back(step(node, kernel.operands(node)));
   }
-  if (kernel.variables().count() > kFirstDynamic + 2) return false;
-  const int variables = kernel.variables().count() - kFirstDynamic;
-  const size_t points = variables == 0 ? 1 : variables == 1 ? kChoices : kPoints;
-  const auto keeps = [&](const std::optional<Range>& range, const std::vector<int>& places, size_t point) {
-    if (!range) return true;
-    const double total = at_point(places, point);
-    return total <= range->high / kRounding && total >= range->low * kRounding;
-  };
-  for (size_t point = 0; point < points; ++point) {
-    if ((legal >> point & 1) && keeps(params_, params, point) && keeps(flops_, flops, point))
-      return has_positions(kernel, point);
-  }
-  return false;
+  const uint64_t points = legal & within(steps);
+  return points != 0 && has_positions(kernel, static_cast<size_t>(std::countr_zero(points)));
 }
 
 void Spending::tidy() {

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "canvas/ir/primitive.h"
+#include "canvas/size/size_table.h"
 #include "canvas/solve/binding.h"
 #include "canvas/solve/network.h"
-#include "canvas/size/size_table.h"
 
 namespace canvas {
 
@@ -33,7 +33,9 @@ class Spending {
   // Whether they can reach the budget's floors.
   bool enough(const std::vector<Step>& steps);
 
-  // Whether free sizes of 1, 2, 4, ..., the same on all layers, are legal and keep the budget. If not, others may.
+  // Whether free sizes of 1, 2, 4, ..., the same on all layers, keep the budget, as far as such sizes tell; and whether they are legal as
+  // well. If not, others may.
+  bool fits(const std::vector<Step>& steps);
   bool fits(const Kernel& kernel);
 
   // Forgets counts where there are many; the places of steps mean nothing any more.
@@ -60,6 +62,8 @@ class Spending {
   // All layers' sums at one point, and at each layer's least.
   double at_point(const std::vector<int>& places, size_t point) const;
   double least(const std::vector<int>& places);
+  // The points at which they keep the budget.
+  uint64_t within(const std::vector<Step>& steps);
   const Wholeness& whole_at(const Size& size);
   Values values_at(size_t layer, size_t point) const;
   // The points at which the kernel's sizes are whole and its values fit 64 bits on all layers.
