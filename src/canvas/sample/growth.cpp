@@ -37,19 +37,19 @@ const Primitive& Chances::drawn(const std::vector<double>& sums, Random& random)
   return *primitives()[static_cast<size_t>(found - sums.begin())];
 }
 
-Growth::Growth(Builder builder, const Limits& limits, const Chances& chances, Random& random, Spending* spending)
+Growth::Growth(Builder builder, const Growing& under, Random& random)
     : builder_(std::move(builder)),
       outline_(builder_.signature()),
-      limits_(limits),
-      chances_(chances),
+      limits_(under.limits),
+      chances_(under.chances),
       random_(random),
-      spending_(spending) {
-  while (builder_.variables().count() < kFirstDynamic + limits.max_variables) {
+      spending_(under.spending) {
+  while (builder_.variables().count() < kFirstDynamic + limits_.max_variables) {
     std::string name = "r";
     while (builder_.variables().find(name) >= 0) name += "r";
     builder_.variables().add(name);
   }
-  if (chances.windows()) wanted_ = axes_to_look_along(limits, builder_.signature());
+  if (chances_.windows()) wanted_ = axes_to_look_along(limits_, builder_.signature());
   for (base_ = 0; base_ < count(); ++base_) outline(static_cast<size_t>(base_));
   learn();
 }
@@ -93,7 +93,7 @@ unsigned Growth::missing() const {
 }
 
 // What has been grown from nothing has these names alone; otherwise the builder finds one that is free.
-std::string Growth::next_name() const { return base_ > 1 ? "" : "v" + std::to_string(count() + 1); }
+std::string Growth::next_name() const { return base_ > 1 ? "" : "v" + std::to_string(count()); }
 
 bool Growth::put(const Primitive& primitive, std::vector<int> operands, Attributes attributes) {
   if (!builder_.add(primitive, std::move(operands), std::move(attributes), next_name())) return false;
@@ -155,7 +155,7 @@ bool Growth::try_action(int remaining) {
   return !(tight_ && primitive.is(kPointwise)) && try_unary(primitive, remaining);
 }
 
-// The complete kernel, nearly always: other free sizes may do where simple ones do not.
+// Nearly always: other free sizes may do where simple ones do not.
 bool Growth::fits() {
   return !spending_ || (spending_->enough(spent_) && (spending_->fits(spent_) || random_.chance(kBroken)));
 }
@@ -164,10 +164,11 @@ bool Growth::fits() {
 // before a mix.
 bool Growth::affordable(int slack) {
   const Signature& signature = builder_.signature();
-  const Size places = volume(signature.to) / signature.channel().size, result = signature.channel().size;
+  const Size result = signature.channel().size, whole = volume(signature.to);
+  const Size twice_places = Size::constant(2) * whole / result;
   ahead_.clear();
   const auto spend = [&](const Size& weights) {
-    if (weights.valid()) ahead_.push_back(spending_->step(Size::constant(2) * weights * places, weights));
+    if (weights.valid()) ahead_.push_back(spending_->step(weights * twice_places, weights));
     return weights.valid();
   };
   for (int index : outline_.loose()) {
@@ -188,8 +189,7 @@ bool Growth::affordable(int slack) {
     const Size mixed = narrow ? channels : channels * windows;
     if (mixed != result && !spend(mixed * result)) return false;
   }
-  for (size_t i = 1; i < outline_.loose().size(); ++i)
-    ahead_.push_back(spending_->step(volume(signature.to), std::nullopt));
+  for (size_t i = 1; i < outline_.loose().size(); ++i) ahead_.push_back(spending_->step(whole, std::nullopt));
   return spending_->affordable(spent_, ahead_);
 }
 
@@ -312,106 +312,6 @@ Proposal Growth::proposal(const std::vector<int>& operands) {
   for (int operand : operands) axes.push_back(&builder_.axes(operand));
   return {std::move(axes), builder_.signature(),         channel_sizes_, group_sizes_,
           partners_,       "a" + std::to_string(count())};
-}
-
-void Growth::add_closing(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes) {
-  require(put(primitive, std::move(operands), attributes), "a closing step is not legal");
-  learn();
-}
-
-void Growth::add_first_proposal(const Primitive& primitive, std::vector<int> operands) {
-  found_.clear();
-  primitive.propose(proposal(operands), random_, found_);
-  add_closing(primitive, std::move(operands), found_.at(0));
-}
-
-// All axes but the spatial ones become the result's channel axis.
-Attributes Growth::mixing(int value) const {
-  Attributes attributes;
-  for (const Axis& axis : builder_.axes(value)) {
-    if (axis.role != Role::kSpatial) attributes.from.push_back(axis.name);
-  }
-  attributes.to = {builder_.signature().channel()};
-  return attributes;
-}
-
-void Growth::mix(int value) {
-  const Attributes attributes = mixing(value);
-  Size product;
-  for (const Axis& axis : builder_.axes(value)) product = axis.role == Role::kSpatial ? product : product * axis.size;
-  const bool merge = attributes.from.size() > 1 && product == attributes.to[0].size && random_.chance(0.7);
-  add_closing(merge ? merge_primitive() : fc_primitive(), {value}, attributes);
-}
-
-// One filter a channel takes the windows away; false where there is nothing to do so.
-bool Growth::mix_windows(int value) {
-  if (known_.back().weighted + 1 >= limits_.max_weighted) return false;
-  Attributes attributes;
-  for (const Axis& axis : builder_.axes(value)) {
-    if (axis.role == Role::kWindow) attributes.from.push_back(axis.name);
-    if (axis.role == Role::kChannel) attributes.per.push_back(axis.name);
-  }
-  if (attributes.from.empty() || attributes.per.empty()) return false;
-  add_closing(fc_primitive(), {value}, attributes);
-  return true;
-}
-
-void Growth::fold_mean(int value, std::vector<std::string> axes) {
-  Attributes attributes;
-  attributes.from = std::move(axes);
-  attributes.mode = 1;
-  add_closing(fold_primitive(), {value}, attributes);
-}
-
-// A value that lacks axes gates the other one; equals are added.
-void Growth::join(int a, int b) {
-  const bool same = builder_.axes(a).size() == builder_.axes(b).size() && joinable(builder_.axes(a), builder_.axes(b));
-  add_closing(same ? add_primitive() : mul_primitive(), {a, b}, {});
-}
-
-void Growth::close_shortest(const ClosingStep& step) {
-  const int value = step.values[0];
-  Attributes attributes;
-  attributes.from = step.axes;
-  switch (step.kind) {
-    case ClosingStep::kMix: return mix(value);
-    case ClosingStep::kSubsample: return add_first_proposal(subsample_primitive(), {value});
-    case ClosingStep::kUpsample: return add_first_proposal(upsample_primitive(), {value});
-    case ClosingStep::kFold: return fold_mean(value, step.axes);
-    case ClosingStep::kJoin: return join(value, step.values[1]);
-    case ClosingStep::kContract: return add_closing(contract_primitive(), step.values, attributes);
-    case ClosingStep::kStack: return add_first_proposal(stack_primitive(), step.values);
-  }
-}
-
-void Growth::close_step(int room) {
-  const int bound = outline_.bound();
-  if (bound > room) {
-    if (const auto step = Closing(outline_, limits_.weights).first_step(room)) return close_shortest(*step);
-  }
-  const std::vector<int> values = outline_.open_values();
-  for (int a : values) {
-    for (int b : values) {
-      if (a < b && joinable(builder_.axes(a), builder_.axes(b))) return join(a, b);
-    }
-  }
-  for (int value : values) {
-    const Open state = open(builder_.axes(value), builder_.signature());
-    if (state.subsample) return add_first_proposal(subsample_primitive(), {value});
-    if (state.upsample) return add_first_proposal(upsample_primitive(), {value});
-    if (state.channels && !state.is_result) {
-      const bool narrow = room > bound && spending_ && (!affordable(0) || random_.chance(0.3));
-      return narrow && mix_windows(value) ? void() : mix(value);
-    }
-    if (!state.foreign.empty()) return fold_mean(value, state.foreign);
-  }
-  // All are converted, and each lacks an axis that another has: [K, H] and [K, W].
-  for (int a : values) {
-    for (int b : values) {
-      if (a < b && compatible(builder_.axes(a), builder_.axes(b))) return join(a, b);
-    }
-  }
-  require(false, "no closing step is left for an incomplete kernel");
 }
 
 }  // namespace canvas

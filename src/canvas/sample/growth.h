@@ -26,11 +26,17 @@ class Chances {
   std::vector<double> sums_, window_sums_;  // of the weights up to each primitive
 };
 
+// What kernels are grown under.
+struct Growing {
+  const Limits& limits;
+  const Chances& chances;
+  Spending* spending;  // steps are left out after which the budget cannot hold
+};
+
 class Growth {
  public:
-  // Continues `builder`, which may already hold a part of a kernel. With `spending`, steps are left out after which the budget cannot hold.
-  // All but the builder must outlive it.
-  Growth(Builder builder, const Limits& limits, const Chances& chances, Random& random, Spending* spending);
+  // Continues `builder`, which may already hold a part of a kernel. All but that must outlive the growth.
+  Growth(Builder builder, const Growing& under, Random& random);
 
   // Whether at most `limits.max_primitives` primitives can close what is there.
   bool can_close() const;
@@ -66,6 +72,7 @@ class Growth {
   // or takes some away. What else there is has to be made to be judged.
   bool hopeless(const Primitive& primitive, int value, int remaining, const Attributes* attributes = nullptr) const;
   bool affordable(int slack);
+  // Whether the complete kernel keeps the budget.
   bool fits();
   unsigned missing() const;
   // Whether closing at once would make a step superfluous.

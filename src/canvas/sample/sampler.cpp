@@ -55,11 +55,16 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
 std::optional<Sample> Sampler::draw(Random& random) { return accept(attempt(random, *workspace_)); }
 
 std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
-  return consider(mutated(parent, limits_, random));
+  return consider(mutated(parent, growing(), random));
 }
 
 std::optional<Sample> Sampler::consider(const std::optional<Kernel>& child) {
   return accept(child ? judge(*child, *workspace_) : Judged{"illegal"});
+}
+
+Growing Sampler::growing() {
+  workspace_->spending.tidy();
+  return {limits_, *chances_, &workspace_->spending};
 }
 
 Sampler::Workspace Sampler::workspace() const {
@@ -69,7 +74,7 @@ Sampler::Workspace Sampler::workspace() const {
 Sampler::Judged Sampler::attempt(Random& random, Workspace& workspace) const {
   workspace.spending.tidy();
   const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.weighted(lengths_));
-  return judge(Growth(Builder(signature_), limits_, *chances_, random, &workspace.spending).grow(length, "kernel"),
+  return judge(Growth(Builder(signature_), {limits_, *chances_, &workspace.spending}, random).grow(length, "kernel"),
                workspace);
 }
 

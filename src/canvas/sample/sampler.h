@@ -51,6 +51,8 @@ class Sampler {
     Plausibility plausibility;
   };
   Workspace workspace() const;
+  // What a kernel made elsewhere is best grown under; until the next call.
+  Growing growing();
   // draw() in two steps. The first may run on several threads at once, each with a workspace of its own; the second goes by the order of
   // the tries.
   Judged attempt(Random& random, Workspace& workspace) const;

@@ -75,6 +75,14 @@ Spending::Step Spending::step(const Node& node, const std::vector<const Axes*>& 
   return step;
 }
 
+std::vector<Spending::Step> Spending::steps(const Kernel& kernel) {
+  std::vector<Step> steps;
+  for (const Node& node : kernel.nodes()) {
+    if (node.primitive) steps.push_back(step(node, kernel.operands(node)));
+  }
+  return steps;
+}
+
 Spending::Step Spending::step(const Size& flops, const std::optional<Size>& params) {
   return {place(times_ * flops), params ? place(*params) : kFree};
 }
@@ -228,11 +236,7 @@ bool Spending::fits(const Kernel& kernel) {
   if (!simple_ || kernel.variables().count() > kFirstDynamic + 2) return false;
   const uint64_t legal = legal_points(kernel);
   if (legal == 0) return false;
-  std::vector<Step> steps;
-  for (const Node& node : kernel.nodes()) {
-    if (node.primitive) steps.push_back(step(node, kernel.operands(node)));
-  }
-  const uint64_t points = legal & within(steps);
+  const uint64_t points = legal & within(steps(kernel));
   return points != 0 && has_positions(kernel, static_cast<size_t>(std::countr_zero(points)));
 }
 
