@@ -31,7 +31,11 @@ Result<Axes> infer(Inference& in) {
     if (contains(attributes.from, operand[i].name) && operand[i].role != Role::kWindow) place = i;
   }
   for (size_t i = place; i-- > 0;) place -= contains(attributes.from, operand[i].name);
-  Axes result = without(operand, attributes.from);
+  Axes result;
+  result.reserve(operand.size() + attributes.to.size());
+  for (const Axis& axis : operand) {
+    if (!contains(attributes.from, axis.name)) result.push_back(axis);
+  }
   for (Axis& axis : attributes.to) axis.role = Role::kChannel;
   result.insert(result.begin() + static_cast<std::ptrdiff_t>(place), attributes.to.begin(), attributes.to.end());
   return result;
@@ -81,6 +85,7 @@ Moments moments(const std::vector<Moments>&, const std::vector<const Axes*>&, co
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
   std::vector<std::string> channels, windows;
+  found.reserve(8);
   for (const Axis& axis : proposal.operand()) {
     if (axis.role == Role::kChannel) channels.push_back(axis.name);
     if (axis.role == Role::kWindow) windows.push_back(axis.name);

@@ -11,6 +11,7 @@ namespace canvas {
 
 namespace {
 
+constexpr size_t kUsual = 16;      // nodes, steps, proposals: room for so many is made at once
 constexpr int kAttempts = 16;      // draws before a closing step is taken instead
 constexpr int kTightAttempts = 4;  // where every step must bring the end nearer, which few do
 constexpr int kRewinds = 6;        // times that a dead end is left by taking steps back
@@ -43,7 +44,14 @@ Growth::Growth(Builder builder, const Growing& under, Random& random)
       limits_(under.limits),
       chances_(under.chances),
       random_(random),
-      spending_(under.spending) {
+      spending_(under.spending),
+      proposal_{{}, builder_.signature(), channel_sizes_, group_sizes_, partners_, ""} {
+  known_.reserve(kUsual);
+  seen_.reserve(kUsual);
+  spent_.reserve(kUsual);
+  ahead_.reserve(kUsual);
+  found_.reserve(kUsual);
+  partners_.reserve(kUsual);
   while (builder_.variables().count() < kFirstDynamic + limits_.max_variables) {
     std::string name = "r";
     while (builder_.variables().find(name) >= 0) name += "r";
@@ -243,8 +251,7 @@ bool Growth::try_unary(const Primitive& primitive, int remaining) {
   if (before && primitive.is(kPointwise) && before->is(kPointwise) && before->arity == 1) return false;
   if (before && primitive.initial == Initial::kOne && before->is(kLinear) && before->weighted()) return false;
   if (hopeless(primitive, value, remaining)) return false;
-  found_.clear();
-  primitive.propose(proposal({value}), random_, found_);
+  propose(primitive, {value});
   if (found_.empty()) return false;
   Attributes attributes = taken();
   if (hopeless(primitive, value, remaining, &attributes)) return false;
@@ -253,9 +260,8 @@ bool Growth::try_unary(const Primitive& primitive, int remaining) {
 
 bool Growth::try_join(const Primitive& primitive, int remaining) {
   const int left = random_.pick(outline_.loose());
-  const auto offers = [&](const std::vector<int>& operands) {
-    found_.clear();
-    primitive.propose(proposal(operands), random_, found_);
+  const auto offers = [&](int one, int other) {
+    propose(primitive, {one, other});
     return !found_.empty();
   };
   // Of what stacks or updates few pairs fit, so those are looked for.
@@ -266,7 +272,7 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
     if (value == left) continue;
     const Outline::Set both = own | outline_.value(value).axes;
     const bool fits = primitive.is(kPointwise) ? both == own || both == outline_.value(value).axes
-                                               : !choosy || offers({left, value}) || offers({value, left});
+                                               : !choosy || offers(left, value) || offers(value, left);
     if (fits)
       partners_of_.insert(partners_of_.end(), outline_.is_loose(value) ? 3 : 1, value);  // joining is worth more
   }
@@ -275,11 +281,12 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
   if (random_.chance(0.5)) std::swap(operands[0], operands[1]);
   while (static_cast<int>(operands.size()) < primitive.most && random_.chance(0.3))
     operands.push_back(random_.pick(partners_of_));
-  if (!offers(operands)) {
-    if (!choosy) return false;
+  propose(primitive, operands.data(), operands.data() + operands.size());
+  if (found_.empty() && choosy) {
     std::swap(operands[0], operands[1]);
-    if (!offers(operands)) return false;
+    propose(primitive, operands.data(), operands.data() + operands.size());
   }
+  if (found_.empty()) return false;
   if (!put(primitive, operands, taken())) return false;
   if (builder_.nodes().back().axes.size() > 7) {
     take_back();
@@ -288,7 +295,21 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
   return keep_if_closable(remaining);
 }
 
-Proposal Growth::proposal(const std::vector<int>& operands) {
+void Growth::propose(const Primitive& primitive, std::initializer_list<int> operands) {
+  propose(primitive, operands.begin(), operands.end());
+}
+
+void Growth::propose(const Primitive& primitive, const int* first, const int* last) {
+  offer_sizes();
+  proposal_.operands.clear();
+  for (; first != last; ++first) proposal_.operands.push_back(&builder_.axes(*first));
+  proposal_.fresh_prefix = "a" + std::to_string(count());
+  found_.clear();
+  primitive.propose(proposal_, random_, found_);
+}
+
+// The sizes that proposals may make.
+void Growth::offer_sizes() {
   const Size c = Size::variable(kC), k = Size::variable(kK);
   if (channel_sizes_.empty()) {
     const auto over = [](const Size& size, int64_t divisor) { return size / Size::constant(divisor); };
@@ -308,10 +329,6 @@ Proposal Growth::proposal(const std::vector<int>& operands) {
     channel_sizes_.push_back(k / variable);
     group_sizes_.push_back(variable);
   }
-  std::vector<const Axes*> axes;
-  for (int operand : operands) axes.push_back(&builder_.axes(operand));
-  return {std::move(axes), builder_.signature(),         channel_sizes_, group_sizes_,
-          partners_,       "a" + std::to_string(count())};
 }
 
 }  // namespace canvas

@@ -2,6 +2,7 @@
 // would then close the kernel still fit. So every try ends in a kernel that verifies.
 #pragma once
 
+#include <initializer_list>
 #include <vector>
 
 #include "canvas/base/random.h"
@@ -88,7 +89,10 @@ class Growth {
   void mix(int value);
   void fold_mean(int value, std::vector<std::string> axes);
   void join(int a, int b);
-  Proposal proposal(const std::vector<int>& operands);
+  // What the primitive proposes on these operands, into found_.
+  void propose(const Primitive& primitive, std::initializer_list<int> operands);
+  void propose(const Primitive& primitive, const int* first, const int* last);
+  void offer_sizes();
 
   Builder builder_;
   Outline outline_;
@@ -110,6 +114,7 @@ class Growth {
   // What proposals refer to.
   std::vector<Size> channel_sizes_, group_sizes_;
   Axes partners_;
+  Proposal proposal_;
 };
 
 }  // namespace canvas

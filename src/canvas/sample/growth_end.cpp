@@ -10,8 +10,7 @@ void Growth::add_closing(const Primitive& primitive, std::vector<int> operands, 
 }
 
 void Growth::add_first_proposal(const Primitive& primitive, std::vector<int> operands) {
-  found_.clear();
-  primitive.propose(proposal(operands), random_, found_);
+  propose(primitive, operands.data(), operands.data() + operands.size());
   add_closing(primitive, std::move(operands), found_.at(0));
 }
 

@@ -6,6 +6,12 @@
 namespace canvas {
 
 Outline::Outline(const Signature& signature) : signature_(signature) {
+  constexpr size_t kUsual = 16;  // values; room for so many is made at once
+  values_.reserve(kUsual);
+  marks_.reserve(kUsual);
+  uses_.reserve(kUsual);
+  loose_.reserve(kUsual);
+  axes_.reserve(2 * kUsual);
   for (const Axis& axis : signature.to) {
     result_ |= bit(axis);
     if (axis.role != Role::kSpatial) channel_ |= bit(axis);
