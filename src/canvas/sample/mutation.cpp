@@ -149,12 +149,14 @@ std::optional<Kernel> changed(const Kernel& parent, const Growing& under, Random
 }  // namespace
 
 std::optional<Kernel> mutated(const Kernel& parent, const Growing& under, Random& random) {
-  std::optional<Kernel> child;
-  for (int draw = 0; draw < kDraws && (!child || !under.spending->fits(under.spending->steps(*child))); ++draw) {
-    child = changed(parent, under, random);
-    if (!child || child->length() > under.limits.max_primitives) return std::nullopt;
+  std::optional<Kernel> found;
+  for (int draw = 0; draw < kDraws; ++draw) {
+    auto child = changed(parent, under, random);
+    if (!child || child->length() > under.limits.max_primitives) continue;
+    found = std::move(child);
+    if (under.spending->fits(under.spending->steps(*found))) break;
   }
-  return child;
+  return found;
 }
 
 std::optional<Kernel> completed(const Kernel& parent, int kept, int length, const Growing& under, Random& random) {

@@ -10,8 +10,8 @@
 
 namespace canvas {
 
-// A changed kernel, or nothing where this draw led to none that is legal. One that no simple free sizes bring within the budget is drawn anew,
-// a few times.
+// A changed kernel, or nothing where a few draws led to none that is legal. One that no simple free sizes bring within the budget is drawn anew
+// as often.
 std::optional<Kernel> mutated(const Kernel& parent, const Growing& under, Random& random);
 
 // The first `kept` primitives of a kernel and others grown on them, about `length` in all; nothing where the limits leave no room.
