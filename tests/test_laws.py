@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import canvas
-from canvas import Budget, Layer
+from canvas import Budget, Layer, _core
 from sampled import (
     FLAT,
     SEED,
