@@ -68,7 +68,7 @@ int closing_steps(const Kernel& kernel, int length) {
                         " primitives, got " + std::to_string(length));
   const Builder beginning(kernel, length);
   const std::map<std::string, double> any;
-  return Closing(beginning, any).least();
+  return Closing(Outline(beginning), any).least();
 }
 
 nb::tuple canonical_and_origin(const Kernel& kernel) {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import canvas
-from canvas import Budget, Layer
+from canvas import Budget, Layer, _core
 from sampled import (
     FLAT,
     SEED,
@@ -195,6 +195,22 @@ def test_sampled_kernels_fit_their_budget(layers, limits):
             low, high = getattr(budget, name)
             use = getattr(binding, name) / original[name]
             assert low * (1 - 1e-9) <= use <= high * (1 + 1e-9), f"{name} {use}, seed {SEED}\n{kernel}"
+
+
+def test_what_says_that_it_keeps_its_axes_does():
+    keeping = {primitive["name"] for primitive in _core.primitives() if "keeps its axes" in primitive["properties"]}
+    seen = set()
+
+    def check(sampled: Sampled) -> None:
+        axes = axes_of_values(sampled.kernel)
+        for line in taken_apart(str(sampled.kernel)).lines[:-1]:
+            if line.primitive not in keeping or line.value not in axes:
+                continue
+            assert axes[line.value] == axes[line.operands[0]], line
+            seen.add(line.primitive)
+
+    each(population(), check)
+    assert seen == keeping
 
 
 def test_shape_operations_and_parameters_are_what_the_interpreter_counts():

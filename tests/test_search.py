@@ -152,6 +152,16 @@ def test_the_front_is_what_no_other_dominates():
         assert search.front() == [index for index, values in points.items() if not dominated(values)]
 
 
+def test_few_children_are_illegal_or_over_the_budget():
+    layers = [Layer(64, 64, (32, 32), count=4), Layer(64, 128, (32, 32), stride=2)]
+    search = Search(layers, budget=Budget(flops=(0.02, 1.0), params=1.0), seed=1, max_primitives=12)
+    for _ in range(150):
+        candidate = search.ask()
+        search.tell(candidate.index, objectives(candidate))
+    counts = search.counts
+    assert counts["illegal"] + counts["over_budget"] < 0.12 * counts["tried"], counts
+
+
 def test_the_funnels_counts_add_up():
     search = Search(LAYERS, Budget(flops=0.6), seed=5, lookahead=1, max_primitives=8)
     for _ in range(40):

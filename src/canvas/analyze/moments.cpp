@@ -1,19 +1,52 @@
 #include "canvas/analyze/moments.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace canvas {
 
-std::vector<Moments> moments(const Kernel& kernel, const Values& values) {
+namespace {
+
+constexpr size_t kMostKnown = 1 << 14;
+
+}  // namespace
+
+Moments KnownMoments::of(const Node& node, const std::vector<Moments>& operands, const std::vector<const Axes*>& axes,
+                         const Values& values) {
+  Key key{reinterpret_cast<uintptr_t>(node.primitive), node.inputs.front() == node.inputs.back()};
+  size_t next = 2;
+  for (const Moments& operand : operands) {
+    for (double of : {operand.mean, operand.square, operand.low, operand.high})
+      key[next++] = std::bit_cast<uint64_t>(of);
+  }
+  if (known_.size() > kMostKnown) known_.clear();
+  const auto [at, fresh] = known_.try_emplace(key);
+  if (fresh) at->second = node.primitive->moments(operands, axes, node, values);
+  return at->second;
+}
+
+std::vector<Moments> moments(const Kernel& kernel, const Values& values, KnownMoments& known) {
   std::vector<Moments> result = {Moments{}};
+  std::vector<Moments> operands;
+  std::vector<const Axes*> axes;
   for (size_t i = 1; i < kernel.nodes().size(); ++i) {
     const Node& node = kernel.nodes()[i];
-    std::vector<Moments> operands;
-    for (int input : node.inputs) operands.push_back(result[static_cast<size_t>(input)]);
-    result.push_back(node.primitive->moments(operands, kernel.operands(node), node, values));
+    operands.clear();
+    axes.clear();
+    for (int input : node.inputs) {
+      operands.push_back(result[static_cast<size_t>(input)]);
+      axes.push_back(&kernel.node(input).axes);
+    }
+    result.push_back(node.primitive->is(kPointwise) ? known.of(node, operands, axes, values)
+                                                    : node.primitive->moments(operands, axes, node, values));
   }
   return result;
+}
+
+std::vector<Moments> moments(const Kernel& kernel, const Values& values) {
+  KnownMoments known;
+  return moments(kernel, values, known);
 }
 
 std::vector<double> deviations(const Kernel& kernel, const Values& values) {

@@ -2,13 +2,29 @@
 // the kernel in it trains (the reasoning of He et al. 2015, arXiv 1502.01852, for any kernel).
 #pragma once
 
+#include <array>
+#include <cstdint>
+#include <map>
 #include <vector>
 
 #include "canvas/ir/primitive.h"
 
 namespace canvas {
 
+// Moments of functions that were found before: most kernels apply the same few to values of the same few moments.
+class KnownMoments {
+ public:
+  // Those of a pointwise step.
+  Moments of(const Node& node, const std::vector<Moments>& operands, const std::vector<const Axes*>& axes,
+             const Values& values);
+
+ private:
+  using Key = std::array<uint64_t, 10>;  // primitive, whether both operands are one, and what counts of each
+  std::map<Key, Moments> known_;
+};
+
 // One entry per value.
+std::vector<Moments> moments(const Kernel& kernel, const Values& values, KnownMoments& known);
 std::vector<Moments> moments(const Kernel& kernel, const Values& values);
 
 // One entry per node: the standard deviation of its kNormal parameter, 1 for the others. fc: 1 / sqrt(fan_in * mean square of operand).

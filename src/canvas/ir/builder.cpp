@@ -134,6 +134,7 @@ Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, At
     return Fault{primitive.name, "a kernel has at most " + std::to_string(kMostNodes) + " primitives", "more", ""};
   }
   std::vector<const Axes*> operands;
+  operands.reserve(inputs.size());
   for (int input : inputs) {
     require(input >= 0 && input < static_cast<int>(nodes_.size()),
             "a primitive was given an operand that is not there");
@@ -141,7 +142,7 @@ Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, At
   }
   if (auto fault = check_attributes(primitive, attributes)) return *fault;
   const size_t before = equations_.mark();
-  Inference inference{operands, attributes, variables_, equations_};
+  Inference inference{std::move(operands), attributes, variables_, equations_};
   Result<Axes> shape = primitive.infer(inference);
   if (shape) {
     if (auto fault = check_result(*shape, primitive.name, variables_)) shape = *fault;

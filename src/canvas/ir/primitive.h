@@ -50,8 +50,9 @@ enum Property : unsigned {
   kKeepsZero = 256,  // f(0) = 0; of two operands: f(0, 0) = 0
   kPads = 512,       // a view that fills up with zeros
   kNotNegative =
-      1024,           // no element of the result is negative; an idempotent one then leaves alone what is not negative
-  kKeepsSign = 2048,  // the same where no element of an operand is
+      1024,            // no element of the result is negative; an idempotent one then leaves alone what is not negative
+  kKeepsSign = 2048,   // the same where no element of an operand is
+  kKeepsAxes = 32768,  // the result has its only operand's axes
 };
 
 inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
@@ -67,6 +68,7 @@ inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
     {kPads, "pads with zeros"},
     {kNotNegative, "never negative"},
     {kKeepsSign, "keeps what is not negative"},
+    {kKeepsAxes, "keeps its axes"},
 };
 
 // Where the normal order puts a step among those that it commutes with: smaller is nearer to the input.

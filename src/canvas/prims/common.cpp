@@ -29,6 +29,7 @@ std::vector<std::string> axes_of(const std::vector<AxisItem>& items) {
 
 Axes without(const Axes& axes, const std::vector<std::string>& names) {
   Axes rest;
+  rest.reserve(axes.size());
   for (const Axis& axis : axes) {
     if (!contains(names, axis.name)) rest.push_back(axis);
   }
@@ -37,6 +38,7 @@ Axes without(const Axes& axes, const std::vector<std::string>& names) {
 
 Axes select(const Axes& axes, const std::vector<std::string>& names) {
   Axes found;
+  found.reserve(names.size());
   for (const std::string& name : names) found.push_back(axes[static_cast<size_t>(find_axis(axes, name))]);
   return found;
 }
@@ -196,11 +198,10 @@ void propose_plain(const Proposal&, Random&, std::vector<Attributes>& found) { f
 
 std::optional<Fault> check_items(const std::vector<AxisItem>& items, const Axes& axes, const char* label,
                                  const Variables& variables) {
-  std::vector<std::string> seen;
-  for (const AxisItem& item : items) {
-    if (!has_axis(axes, item.axis)) return missing_axis(label, item.axis, axes, variables);
-    if (contains(seen, item.axis)) return Fault{label, "each axis once", item.axis + " twice", ""};
-    seen.push_back(item.axis);
+  for (auto item = items.begin(); item != items.end(); ++item) {
+    if (!has_axis(axes, item->axis)) return missing_axis(label, item->axis, axes, variables);
+    const bool seen = std::any_of(items.begin(), item, [&](const AxisItem& other) { return other.axis == item->axis; });
+    if (seen) return Fault{label, "each axis once", item->axis + " twice", ""};
   }
   return std::nullopt;
 }

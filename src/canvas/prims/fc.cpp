@@ -31,28 +31,38 @@ Result<Axes> infer(Inference& in) {
     if (contains(attributes.from, operand[i].name) && operand[i].role != Role::kWindow) place = i;
   }
   for (size_t i = place; i-- > 0;) place -= contains(attributes.from, operand[i].name);
-  Axes result = without(operand, attributes.from);
+  Axes result;
+  result.reserve(operand.size() + attributes.to.size());
+  for (const Axis& axis : operand) {
+    if (!contains(attributes.from, axis.name)) result.push_back(axis);
+  }
   for (Axis& axis : attributes.to) axis.role = Role::kChannel;
   result.insert(result.begin() + static_cast<std::ptrdiff_t>(place), attributes.to.begin(), attributes.to.end());
   return result;
 }
 
-// The operand's axes under the names that the parameter knows them by: fc(x, [C] -> [C]) has both a C and a C_in.
+// The name by which the parameter knows an axis of the operand: fc(x, [C] -> [C]) has both a C and a C_in.
+std::string seen_name(const std::string& axis, const Axes& operand, const Attributes& attributes) {
+  std::string name = axis;
+  if (!contains(attributes.from, axis) || !has_axis(attributes.to, axis)) return name;
+  do name += "_in";
+  while (has_axis(operand, name) || has_axis(attributes.to, name));
+  return name;
+}
+
 Axes seen_by_parameter(const Axes& operand, const Attributes& attributes) {
   Axes axes = operand;
-  for (Axis& axis : axes) {
-    if (!contains(attributes.from, axis.name) || !has_axis(attributes.to, axis.name)) continue;
-    do axis.name += "_in";
-    while (has_axis(operand, axis.name) || has_axis(attributes.to, axis.name));
-  }
+  for (Axis& axis : axes) axis.name = seen_name(axis.name, operand, attributes);
   return axes;
 }
 
 Axes parameter(const Axes& operand, const Attributes& attributes) {
-  const Axes seen = seen_by_parameter(operand, attributes);
   Axes axes = select(operand, attributes.per);
   axes.insert(axes.end(), attributes.to.begin(), attributes.to.end());
-  for (const std::string& name : attributes.from) axes.push_back(seen[static_cast<size_t>(find_axis(operand, name))]);
+  for (const std::string& name : attributes.from) {
+    axes.push_back(operand[static_cast<size_t>(find_axis(operand, name))]);
+    axes.back().name = seen_name(name, operand, attributes);
+  }
   return axes;
 }
 
@@ -63,7 +73,10 @@ Tensor evaluate(const Evaluation& e) {
 }
 
 Size flops(const std::vector<const Axes*>& operands, const Node& node) {
-  return Size::constant(2) * volume(node.axes) * volume(select(*operands[0], node.attributes.from));
+  Size count = Size::constant(2) * volume(node.axes);
+  for (const std::string& name : node.attributes.from)
+    count = count * (*operands[0])[static_cast<size_t>(find_axis(*operands[0], name))].size;
+  return count;
 }
 
 Moments moments(const std::vector<Moments>&, const std::vector<const Axes*>&, const Node&, const Values&) {
@@ -72,6 +85,7 @@ Moments moments(const std::vector<Moments>&, const std::vector<const Axes*>&, co
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
   std::vector<std::string> channels, windows;
+  found.reserve(8);
   for (const Axis& axis : proposal.operand()) {
     if (axis.role == Role::kChannel) channels.push_back(axis.name);
     if (axis.role == Role::kWindow) windows.push_back(axis.name);

@@ -113,7 +113,7 @@ const Primitive& norm_primitive() {
           "y = x / sqrt(v + 0.000001); layer: x less its mean, v the mean of squares; rms: v the mean of squares; "
           "l1: v the squared sum of |x|; l2: v the sum of squares",
       .grammar = kFrom | kModes,
-      .properties = kKeepsZero,
+      .properties = kKeepsZero | kKeepsAxes,
       .shift_free_modes = 1u << kLayer,
       .scale_free_modes = 1u << kLayer | 1u << kRms | 1u << kL1 | 1u << kL2,
       .modes = {"layer", "rms", "l1", "l2"},

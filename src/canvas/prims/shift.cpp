@@ -107,7 +107,7 @@ const Primitive& shift_primitive() {
       .summary = "moves a value by an offset, or each part of a channel axis towards another neighbour",
       .formula = "y[.., i, ..] = x[.., i + offset, ..]; with over: offset = c*P/|c| taken apart over the P neighbours",
       .grammar = kItems | kOffsets | kPer,
-      .properties = kLinear | kView | kOrdered | kPads,
+      .properties = kLinear | kView | kOrdered | kPads | kKeepsAxes,
       .order = kMoves,
       .per_key = "over",
       .constraints = {{"shift C1", "every axis is one of the operand, named once"},

@@ -82,7 +82,7 @@ const Primitive& softmax_primitive() {
       .summary = "exponentials normalised to sum one over axes",
       .formula = "y[.., i, ..] = exp(x[.., i, ..] - m) / sum over j of exp(x[.., j, ..] - m), m the maximum",
       .grammar = kFrom,
-      .properties = kNotNegative,
+      .properties = kNotNegative | kKeepsAxes,
       .shift_free_modes = 1,
       .constraints = {{"softmax C1", "at least one axis, each of the operand and named once"}},
       .example = "softmax(u, [h, w])",

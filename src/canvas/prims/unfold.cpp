@@ -11,7 +11,9 @@ namespace {
 constexpr int kLargestReach = 1024;
 
 Result<Axes> infer(Inference& in) {
-  Axes result = in.operand();
+  Axes result;
+  result.reserve(in.operand().size() + in.attributes.items.size());
+  result = in.operand();
   if (in.attributes.items.empty())
     return Fault{"unfold C1", "at least one axis", "none", "write unfold(x, H: 3, W: 3)"};
   if (auto fault = check_items(in.attributes.items, in.operand(), "unfold C1", in.variables)) return *fault;

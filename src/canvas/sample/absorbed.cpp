@@ -35,18 +35,11 @@ Names names_of(const Axes& axes) {
 
 class Absorption {
  public:
-  explicit Absorption(const Kernel& kernel) : kernel_(kernel), user_(kernel.nodes().size(), kNone) {
-    for (int value = 1; value <= kernel.output(); ++value) {
-      for (int input : kernel.node(value).inputs) {
-        int& user = user_[static_cast<size_t>(input)];
-        user = user == kNone ? value : kSeveral;
-      }
-    }
-  }
+  explicit Absorption(const Users& users) : users_(users) {}
 
-  std::optional<std::string> run() const {
-    for (int value = 1; value <= kernel_.output(); ++value) {
-      const Node& node = kernel_.node(value);
+  const char* run() const {
+    for (int value = 1; value <= users_.last(); ++value) {
+      const Node& node = users_.node(value);
       if (is(node, neg_primitive()) && (ends_in_weights(value, {}) || comes_from_weights(value, {})))
         return "a contraction absorbs the sign";
       if (is(node, scale_primitive()) && ends_in_weights(value, node.attributes.from))
@@ -68,14 +61,12 @@ class Absorption {
           return "one contraction absorbs the one beside it";
       }
     }
-    return std::nullopt;
+    return nullptr;
   }
 
  private:
-  static constexpr int kNone = -1, kSeveral = -2;
-
-  int user(int value) const { return user_[static_cast<size_t>(value)]; }
-  const Node& node(int value) const { return kernel_.node(value); }
+  int user(int value) const { return users_.of(value); }
+  const Node& node(int value) const { return users_.node(value); }
 
   // Whether a factor along `axes` may be taken past the step: it is linear in the operand, and works along none of them.
   static bool factor_passes(const Node& step, const Names& axes) {
@@ -173,12 +164,11 @@ class Absorption {
            same_names(a.attributes.from, joined(b.attributes.from, windows));
   }
 
-  const Kernel& kernel_;
-  std::vector<int> user_;
+  const Users& users_;
 };
 
 }  // namespace
 
-std::optional<std::string> absorbed(const Kernel& kernel) { return Absorption(kernel).run(); }
+const char* absorbed(const Users& users) { return Absorption(users).run(); }
 
 }  // namespace canvas

@@ -2,14 +2,11 @@
 // shorter one computes with other weights. superfluous.h asks this last.
 #pragma once
 
-#include <optional>
-#include <string>
-
-#include "canvas/ir/kernel.h"
+#include "canvas/sample/users.h"
 
 namespace canvas {
 
-// What a contraction absorbs, or nothing.
-std::optional<std::string> absorbed(const Kernel& kernel);
+// What a contraction absorbs, or null. Of a kernel that still grows, a step that uses one of its values may change that.
+const char* absorbed(const Users& users);
 
 }  // namespace canvas

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdint>
 #include <set>
 
 #include "canvas/prims/registry.h"
@@ -11,45 +10,21 @@ namespace canvas {
 
 namespace {
 
-constexpr size_t kMostAxes = 60;   // in all values together, so that a set of axes fits one word
+constexpr int kNever = 1 << 20;    // steps
 constexpr int kMostAxesOfOne = 7;  // as the sampler's joins have
-
-int conversion_steps(const Open& state) {
-  return (state.channels && !state.is_result) + state.subsample + state.upsample + !state.foreign.empty();
-}
-
-int bound_of(const Builder& builder) {
-  const std::vector<int> values = open_values(builder);
-  const int joins = static_cast<int>(values.size()) - 1;
-  int separately = joins;
-  size_t largest = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    separately += conversion_steps(open(builder.axes(values[i]), builder.signature()));
-    if (builder.axes(values[i]).size() > builder.axes(values[largest]).size()) largest = i;
-  }
-  const Axes& all = builder.axes(values[largest]);
-  const bool nested = std::all_of(values.begin(), values.end(), [&](int v) { return subset(builder.axes(v), all); });
-  const int steps = nested ? joins + conversion_steps(open(all, builder.signature())) : separately;
-  return builder.nodes().size() == 1 ? std::max(1, steps) : steps;
-}
 
 // Looks for a way of so many steps, from values as sets of axes: only which axes a value has decides what can become of it. A step that
 // leaves something else than the result's axes, another value's, or less, is never on a shortest way, so few kinds are tried.
 class Search {
  public:
-  Search(const Builder& builder, const std::map<std::string, double>& weights) : builder_(builder) {
+  Search(Outline outline, const std::map<std::string, double>& weights)
+      : outline_(std::move(outline)), axes_(outline_.axes()), result_(outline_.result()), channel_(outline_.channel()) {
     fold_ = weight_of(fold_primitive(), weights) > 0;
     contract_ = weight_of(contract_primitive(), weights) > 0;
     stack_ = weight_of(stack_primitive(), weights) > 0;
-    for (const Axis& axis : builder.signature().to) result_ |= bit(axis);
-    channel_ = bit(builder.signature().channel());
-    const std::vector<int> loose = builder.loose();
-    for (int value = 0; value < static_cast<int>(builder.nodes().size()); ++value) {
-      Mask mask = 0;
-      for (const Axis& axis : builder.axes(value)) mask |= bit(axis);
-      (std::count(loose.begin(), loose.end(), value) ? open_ : others_).push_back({mask, value});
-    }
-    for (size_t i = 0; i < axes_.size() && axes_.size() < kMostAxes; ++i) find_conversions(i);
+    for (int value = 0; value < static_cast<int>(outline_.values().size()); ++value)
+      (outline_.is_loose(value) ? open_ : others_).push_back({outline_.value(value).axes, value});
+    for (size_t i = 0; i < axes_.size(); ++i) find_conversions(i);
     conflicts_.assign(axes_.size(), 0);
     for (size_t i = 0; i < axes_.size(); ++i) {
       const Axis& axis = axes_[i];
@@ -61,7 +36,7 @@ class Search {
   }
 
   std::optional<ClosingStep> run(int steps) {
-    if (axes_.size() >= kMostAxes) return std::nullopt;
+    if (outline_.lost() || axes_.size() >= Outline::kMostAxes) return std::nullopt;
     for (int left = 1; left <= steps; ++left) {
       deepest_ = left;
       if (close(open_, left)) return first_;
@@ -70,7 +45,7 @@ class Search {
   }
 
  private:
-  using Mask = uint64_t;
+  using Mask = Outline::Set;
   struct Value {
     Mask mask;
     int value;  // in the builder; -1: made on the way
@@ -78,31 +53,22 @@ class Search {
 
   static constexpr Mask kStacked = Mask{1} << 63;  // the axis that a stack makes
 
-  Mask bit(const Axis& axis) {
-    for (size_t i = 0; i < axes_.size(); ++i) {
-      if (axes_[i].name == axis.name && axes_[i].size == axis.size) return Mask{1} << i;
-    }
-    if (axes_.size() >= kMostAxes) return 0;
-    axes_.push_back(axis);
-    strided_.push_back(0);
-    longer_.push_back(0);
-    return Mask{1} << (axes_.size() - 1);
-  }
-
   void find_conversions(size_t i) {
+    strided_.resize(axes_.size());
+    longer_.resize(axes_.size());
+    const Mask own = Mask{1} << i;
+    if (axes_[i].role != Role::kSpatial || !((outline_.strided() | outline_.longer()) & own)) return;
+    const Axes& to = outline_.signature().to;
     Axis axis = axes_[i];
-    const int wanted = find_axis(builder_.signature().to, axis.name);
-    if (wanted < 0 || axis.role != Role::kSpatial) return;
-    const Size own = axis.size, excess = own / builder_.signature().to[static_cast<size_t>(wanted)].size;
-    if (excess.exponent(kStride) > 0) {
-      axis.size = own / Size::variable(kStride);
-      const Mask made = bit(axis);
-      strided_[i] = made;
+    const Size size = axis.size, wanted = to[static_cast<size_t>(find_axis(to, axis.name))].size;
+    const bool repeats = outline_.longer() & own;
+    if (outline_.strided() & own) {
+      axis.size = size / Size::variable(kStride);
+      strided_[i] = outline_.bit(axis);
     }
-    if (excess.denominator() > 1) {
-      axis.size = own * Size::constant(excess.denominator());
-      const Mask made = bit(axis);
-      longer_[i] = made;
+    if (repeats) {
+      axis.size = size * Size::constant((size / wanted).denominator());
+      longer_[i] = outline_.bit(axis);
     }
   }
 
@@ -254,11 +220,11 @@ class Search {
     return false;
   }
 
-  const Builder& builder_;
+  Outline outline_;
+  const std::vector<Axis>& axes_;  // of all values, each once; then what their spatial axes can become
   bool fold_, contract_, stack_;
-  std::vector<Axis> axes_;  // of all values, each once; then what their spatial axes can become
   std::vector<Mask> strided_, longer_, conflicts_;
-  Mask result_ = 0, channel_ = 0, spatial_ = 0, windows_ = 0, constants_ = 0;
+  Mask result_, channel_, spatial_ = 0, windows_ = 0, constants_ = 0;
   std::vector<Value> open_, others_;
   int deepest_ = 0;
   ClosingStep first_{ClosingStep::kMix, {}};
@@ -310,26 +276,12 @@ Open open(const Axes& axes, const Signature& signature) {
   return state;
 }
 
-std::vector<int> open_values(const Builder& builder) {
-  std::vector<int> values = builder.loose();
-  bool channels = false;
-  for (int value : values) channels = channels || open(builder.axes(value), builder.signature()).channels;
-  bool covered = channels;
-  for (const Axis& axis : builder.signature().to) {
-    if (axis.role != Role::kSpatial) continue;
-    covered = covered &&
-              std::any_of(values.begin(), values.end(), [&](int v) { return has_axis(builder.axes(v), axis.name); });
-  }
-  if (!covered && std::find(values.begin(), values.end(), 0) == values.end()) values.push_back(0);
-  return values;
-}
-
-Closing::Closing(const Builder& builder, const std::map<std::string, double>& weights)
-    : builder_(builder), weights_(weights), bound_(bound_of(builder)) {}
+Closing::Closing(const Outline& outline, const std::map<std::string, double>& weights)
+    : outline_(outline), weights_(weights), bound_(outline.lost() ? kNever : outline.bound()) {}
 
 std::optional<ClosingStep> Closing::first_step(int steps) const {
   if (steps < 1) return std::nullopt;
-  return Search(builder_, weights_).run(std::min({steps, kDeepest, bound_ - 1}));
+  return Search(outline_, weights_).run(std::min({steps, kDeepest, bound_ - 1}));
 }
 
 int Closing::least() const {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "canvas/ir/builder.h"
+#include "canvas/sample/outline.h"
 
 namespace canvas {
 
@@ -31,9 +31,6 @@ struct Open {
 };
 Open open(const Axes& axes, const Signature& signature);
 
-// The open values: those that nothing uses, and the input again where they alone could never cover the result's axes.
-std::vector<int> open_values(const Builder& builder);
-
 // One primitive of a way to close a kernel.
 struct ClosingStep {
   enum Kind { kMix, kSubsample, kUpsample, kFold, kJoin, kContract, kStack };
@@ -48,9 +45,9 @@ class Closing {
   static constexpr int kDeepest = 4;
 
   // weights: those of Limits; fold, contract and stack are used only where they are not forbidden. Both must outlive it.
-  Closing(const Builder& builder, const std::map<std::string, double>& weights);
+  Closing(const Outline& outline, const std::map<std::string, double>& weights);
 
-  // An upper bound: every open value is converted to the result's axes, and they are joined, before or after that.
+  // Outline::bound(), or a million where the values have too many axes to tell.
   int bound() const { return bound_; }
   // Whether at most `steps` primitives close the kernel: exactly, where `steps` or the least number is at most kDeepest, among all that
   // the primitives propose and the sampler joins (see joinable); otherwise true at least where bound() says so.
@@ -61,7 +58,7 @@ class Closing {
   std::optional<ClosingStep> first_step(int steps) const;
 
  private:
-  const Builder& builder_;
+  const Outline& outline_;
   const std::map<std::string, double>& weights_;
   int bound_;
 };

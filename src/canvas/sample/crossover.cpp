@@ -50,14 +50,18 @@ class Crossing {
     }
   }
 
-  std::optional<Kernel> draw(const Limits& limits, Random& random) const {
+  // The first that simple free sizes bring within the budget; if there is none, the last.
+  std::optional<Kernel> draw(const Growing& under, Random& random) const {
+    std::optional<Kernel> found;
     for (int attempt = 0; attempt < kAttempts && !pairs_.empty(); ++attempt) {
       auto child = joined(random.pick(pairs_));
-      if (child && child->length() <= limits.max_primitives &&
-          child->variables().count() - kFirstDynamic <= limits.max_variables)
-        return child;
+      if (!child || child->length() > under.limits.max_primitives ||
+          child->variables().count() - kFirstDynamic > under.limits.max_variables)
+        continue;
+      found = std::move(child);
+      if (under.spending->fits(under.spending->steps(*found))) break;
     }
-    return std::nullopt;
+    return found;
   }
 
  private:
@@ -177,8 +181,8 @@ class Crossing {
 
 }  // namespace
 
-std::optional<Kernel> crossed(const Kernel& one, const Kernel& other, const Limits& limits, Random& random) {
-  return Crossing(one, other).draw(limits, random);
+std::optional<Kernel> crossed(const Kernel& one, const Kernel& other, const Growing& under, Random& random) {
+  return Crossing(one, other).draw(under, random);
 }
 
 }  // namespace canvas

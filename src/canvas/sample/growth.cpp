@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "canvas/prims/registry.h"
-#include "canvas/sample/closing.h"
 #include "canvas/sample/connected.h"
 #include "canvas/sample/plausible.h"
 #include "canvas/sample/superfluous.h"
@@ -12,86 +11,113 @@ namespace canvas {
 
 namespace {
 
+constexpr size_t kUsual = 16;      // nodes, steps, proposals: room for so many is made at once
 constexpr int kAttempts = 16;      // draws before a closing step is taken instead
 constexpr int kTightAttempts = 4;  // where every step must bring the end nearer, which few do
 constexpr int kRewinds = 6;        // times that a dead end is left by taking steps back
 constexpr int kTakenBack = 3;      // steps, each time
 // Rules that a later step can still put right are broken now and then, so that growth reaches all that is plausible.
 constexpr double kBroken = 1.0 / 256;
-// How often a way shorter than the bound's is searched for, which is some ten times as dear.
-constexpr double kSearched = 1.0 / 32;
+// How often a way shorter than the bound's is searched for, which is as dear as growing some steps.
+constexpr double kSearched = 1.0 / 128;
 
 }  // namespace
 
-Growth::Growth(Builder builder, const Limits& limits, Random& random, Spending* spending)
-    : builder_(std::move(builder)), limits_(limits), random_(random), spending_(spending) {
-  double windows = 0;
+Chances::Chances(const Limits& limits) {
+  double sum = 0, window_sum = 0;
   for (const Primitive* primitive : primitives()) {
-    weights_.push_back(weight_of(*primitive, limits.weights));
-    window_weights_.push_back(primitive->is(kPads) ? weights_.back() : 0);
-    windows += window_weights_.back();
+    const double weight = weight_of(*primitive, limits.weights);
+    sums_.push_back(sum += weight);
+    window_sums_.push_back(window_sum += primitive->is(kPads) ? weight : 0);
   }
-  while (builder_.variables().count() < kFirstDynamic + limits.max_variables) {
+}
+
+const Primitive& Chances::drawn(const std::vector<double>& sums, Random& random) {
+  auto found = std::upper_bound(sums.begin(), sums.end(), random.uniform() * sums.back());
+  if (found == sums.end()) found = std::lower_bound(sums.begin(), sums.end(), sums.back());  // rounding
+  return *primitives()[static_cast<size_t>(found - sums.begin())];
+}
+
+Growth::Growth(Builder builder, const Growing& under, Random& random)
+    : builder_(std::move(builder)),
+      outline_(builder_.signature()),
+      limits_(under.limits),
+      chances_(under.chances),
+      random_(random),
+      spending_(under.spending),
+      proposal_{{}, builder_.signature(), channel_sizes_, group_sizes_, partners_, ""} {
+  known_.reserve(kUsual);
+  seen_.reserve(kUsual);
+  spent_.reserve(kUsual);
+  ahead_.reserve(kUsual);
+  found_.reserve(kUsual);
+  partners_.reserve(kUsual);
+  while (builder_.variables().count() < kFirstDynamic + limits_.max_variables) {
     std::string name = "r";
     while (builder_.variables().find(name) >= 0) name += "r";
     builder_.variables().add(name);
   }
-  if (windows > 0) wanted_ = axes_to_look_along(limits, builder_.signature());
-  for (base_ = 0; base_ < count(); ++base_) learn();
+  if (chances_.windows()) wanted_ = axes_to_look_along(limits_, builder_.signature());
+  for (base_ = 0; base_ < count(); ++base_) outline(static_cast<size_t>(base_));
+  learn();
 }
 
 bool Growth::can_close() const {
-  return Closing(builder_, limits_.weights).within(limits_.max_primitives - count() + 1);
+  return Closing(outline_, limits_.weights).within(limits_.max_primitives - count() + 1);
 }
 
-bool Growth::complete() const {
-  if (loose_.size() != 1) return false;
-  const Axes& axes = builder_.axes(loose_[0]);
-  return axes.size() == builder_.signature().to.size() && subset(axes, builder_.signature().to);
-}
-
-// Notes what is new with the node after those known.
-void Growth::learn() {
-  const size_t place = known_.size();
+void Growth::outline(size_t place) {
   const Node& node = builder_.nodes()[place];
-  Known next = place > 0 ? known_.back() : Known{};
-  next.partners = partners_.size();
-  next.weighted += node.primitive && node.primitive->weighted();
-  std::vector<const Axes*> operands;
-  for (int input : node.inputs) {
-    std::erase(loose_, input);
-    operands.push_back(&builder_.axes(input));
-  }
-  for (const Axis& axis : node.axes) {
-    for (int v = kFirstDynamic; v < builder_.variables().count(); ++v)
-      next.variables |= axis.size.exponent(v) != 0 ? 1u << v : 0;
-    if (axis.role != Role::kSpatial && !has_axis(partners_, axis.name)) partners_.push_back(axis);
-  }
-  known_.push_back(next);
+  outline_.add(node);
   seen_.push_back(node.primitive ? looks_around(node, seen_, builder_.signature()) : 0);
-  loose_.push_back(static_cast<int>(place));
-  spent_.push_back(spending_ && node.primitive ? spending_->step(node, operands) : Spending::Step{});
+}
+
+void Growth::learn() {
+  for (size_t place = known_.size(); place < builder_.nodes().size(); ++place) {
+    const Node& node = builder_.nodes()[place];
+    Known next = place > 0 ? known_.back() : Known{};
+    next.partners = partners_.size();
+    next.weighted += node.primitive && node.primitive->weighted();
+    for (const Axis& axis : node.axes) {
+      for (int v = kFirstDynamic; v < builder_.variables().count(); ++v)
+        next.variables |= axis.size.exponent(v) != 0 ? 1u << v : 0;
+      if (axis.role != Role::kSpatial && !has_axis(partners_, axis.name)) partners_.push_back(axis);
+    }
+    known_.push_back(next);
+    Spending::Step spent;
+    if (spending_ && node.primitive) {
+      std::vector<const Axes*> operands;
+      for (int input : node.inputs) operands.push_back(&builder_.axes(input));
+      spent = spending_->step(node, operands);
+    }
+    spent_.push_back(spent);
+  }
 }
 
 unsigned Growth::missing() const {
   unsigned seen = 0;
-  for (int value : loose_) seen |= seen_[static_cast<size_t>(value)];
+  for (int value : outline_.loose()) seen |= seen_[static_cast<size_t>(value)];
   return wanted_ & ~seen;
 }
 
+// What has been grown from nothing has these names alone; otherwise the builder finds one that is free.
+std::string Growth::next_name() const { return base_ > 1 ? "" : "v" + std::to_string(count()); }
+
 bool Growth::put(const Primitive& primitive, std::vector<int> operands, Attributes attributes) {
-  if (!builder_.add(primitive, std::move(operands), std::move(attributes))) return false;
-  learn();
+  if (!builder_.add(primitive, std::move(operands), std::move(attributes), next_name())) return false;
+  outline(builder_.nodes().size() - 1);
   return true;
 }
 
 void Growth::take_back() {
-  builder_.pop();
-  partners_.resize(known_.back().partners);
-  known_.pop_back();
+  if (known_.size() == builder_.nodes().size()) {
+    partners_.resize(known_.back().partners);
+    known_.pop_back();
+    spent_.pop_back();
+  }
+  outline_.pop(builder_.nodes().back());
   seen_.pop_back();
-  spent_.pop_back();
-  loose_ = builder_.loose();
+  builder_.pop();
 }
 
 bool Growth::rewind() {
@@ -104,11 +130,10 @@ bool Growth::rewind() {
 Kernel Growth::grow(int length, const std::string& name) {
   while (true) {
     const int remaining = length - (count() - 1);
-    const bool done = complete();
-    const bool lacks =
-        done && (missing() || count() - 1 < limits_.min_primitives || (spending_ && !spending_->enough(spent_)));
+    const bool done = outline_.complete();
+    const bool lacks = done && (missing() || count() - 1 < limits_.min_primitives || !fits());
     if (done && !lacks && (remaining <= 0 || random_.chance(0.3))) break;
-    tight_ = !done && remaining <= Closing(builder_, limits_.weights).bound();
+    tight_ = !done && remaining <= outline_.bound();
     const int attempts = tight_ && !missing() ? kTightAttempts : kAttempts;
     bool grown = false;
     for (int attempt = 0; attempt < attempts && remaining > 0 && !grown; ++attempt) {
@@ -129,35 +154,41 @@ Kernel Growth::grow(int length, const std::string& name) {
 }
 
 bool Growth::try_action(int remaining) {
+  searches_ = random_.chance(kSearched);
   const bool look_around = missing() && (urgent_ || random_.chance(0.15));
-  const Primitive& primitive = *primitives()[random_.weighted(look_around ? window_weights_ : weights_)];
+  const Primitive& primitive = look_around ? chances_.window(random_) : chances_.any(random_);
   // One weighted primitive is kept back for the closing contraction.
   if (primitive.weighted() && known_.back().weighted + 1 >= limits_.max_weighted) return false;
   if (primitive.arity > 1) return try_join(primitive, remaining);
   return !(tight_ && primitive.is(kPointwise)) && try_unary(primitive, remaining);
 }
 
+// Nearly always: other free sizes may do where simple ones do not.
+bool Growth::fits() {
+  return !spending_ || (spending_->enough(spent_) && (spending_->fits(spent_) || random_.chance(kBroken)));
+}
+
 // With the closing ahead: the mixes of loose values that no other one takes in, and the joins. With room for a step more, windows go
 // before a mix.
 bool Growth::affordable(int slack) {
   const Signature& signature = builder_.signature();
-  const Size places = volume(signature.to) / signature.channel().size, result = signature.channel().size;
+  const Size result = signature.channel().size, whole = volume(signature.to);
+  const Size twice_places = Size::constant(2) * whole / result;
   ahead_.clear();
   const auto spend = [&](const Size& weights) {
-    if (weights.valid()) ahead_.push_back(spending_->step(Size::constant(2) * weights * places, weights));
+    if (weights.valid()) ahead_.push_back(spending_->step(weights * twice_places, weights));
     return weights.valid();
   };
-  for (int value : loose_) {
-    const Axes& axes = builder_.axes(value);
-    const Open state = open(axes, signature);
-    if (!state.channels || state.is_result) continue;
-    const bool taken_in = std::any_of(loose_.begin(), loose_.end(), [&](int other) {
-      const Axes& larger = builder_.axes(other);
-      return other != value && subset(axes, larger) && (larger.size() > axes.size() || other < value);
+  for (int index : outline_.loose()) {
+    const Outline::Value& value = outline_.value(index);
+    if (value.others() == 0 || outline_.is_mixed(value)) continue;
+    const bool taken_in = std::any_of(outline_.loose().begin(), outline_.loose().end(), [&](int other) {
+      const Outline::Set larger = outline_.value(other).axes;
+      return other != index && !(value.axes & ~larger) && (larger != value.axes || other < index);
     });
     if (taken_in) continue;
     Size channels, windows;
-    for (const Axis& axis : axes) {
+    for (const Axis& axis : builder_.axes(index)) {
       if (axis.role == Role::kChannel) channels = channels * axis.size;
       if (axis.role == Role::kWindow) windows = windows * axis.size;
     }
@@ -166,31 +197,45 @@ bool Growth::affordable(int slack) {
     const Size mixed = narrow ? channels : channels * windows;
     if (mixed != result && !spend(mixed * result)) return false;
   }
-  for (size_t i = 1; i < loose_.size(); ++i) ahead_.push_back(spending_->step(volume(signature.to), std::nullopt));
+  for (size_t i = 1; i < outline_.loose().size(); ++i) ahead_.push_back(spending_->step(whole, std::nullopt));
   return spending_->affordable(spent_, ahead_);
 }
 
 bool Growth::blocked() {
-  if (!limits_.concise || loose_.size() != 1) return false;
-  const Open state = open(builder_.axes(loose_[0]), builder_.signature());
-  if (!state.channels || state.is_result) return false;
-  if (!builder_.add(fc_primitive(), {loose_[0]}, mixing(loose_[0]))) return false;
-  const bool superfluous = superfluous_at_end(builder_.nodes()) != nullptr;
-  builder_.pop();
-  return superfluous;
+  if (!limits_.concise || outline_.loose().size() != 1) return false;
+  const int last = outline_.loose()[0];
+  if (outline_.value(last).others() == 0 || outline_.is_mixed(outline_.value(last))) return false;
+  const Node mix{&fc_primitive(), {last}, mixing(last), {}, ""};
+  return superfluous_at_end(builder_.nodes(), &mix) != nullptr;
+}
+
+bool Growth::hopeless(const Primitive& primitive, int value, int remaining, const Attributes* attributes) const {
+  if (searches_) return false;
+  const Outline::Value& before = outline_.value(value);
+  Outline::Value made = before;
+  if (primitive.takes(kMade)) {
+    made = outline_.widened(before);
+  } else if (!primitive.is(kKeepsAxes)) {
+    if (!attributes || !(primitive.takes(kArrow) || primitive.takes(kFrom))) return false;
+    made = outline_.changed(before, builder_.axes(value), attributes->from, attributes->to);
+  }
+  const int room = remaining - 1 - (!primitive.is(kPads) && missing());
+  return outline_.bound_after(value, made) > room;
 }
 
 bool Growth::keep_if_closable(int remaining) {
   const auto keeps = [&] {
-    if (static_cast<int>(loose_.size()) > limits_.max_width) return false;
+    if (static_cast<int>(outline_.loose().size()) > limits_.max_width || outline_.crowded()) return false;
+    int room = remaining - 1;
+    if (missing()) room -= outline_.complete() ? 2 : 1;
+    const int bound = outline_.bound();
+    if (bound > room && !(searches_ && Closing(outline_, limits_.weights).first_step(room))) return false;
     if (limits_.trainable && !fit_small_layer(builder_.nodes().back().axes)) return false;
     if (limits_.concise && superfluous_at_end(builder_.nodes()) && !random_.chance(kBroken)) return false;
-    const Closing closing(builder_, limits_.weights);
-    int room = remaining - 1;
-    if (missing()) room -= complete() ? 2 : 1;
-    if (closing.bound() > room) return random_.chance(kSearched) && closing.first_step(room).has_value();
-    if (closing.bound() == room && blocked()) return false;
-    return !spending_ || affordable(room - closing.bound()) || random_.chance(kBroken);
+    learn();
+    if (bound > room) return true;
+    if (bound == room && blocked()) return false;
+    return !spending_ || affordable(room - bound) || random_.chance(kBroken);
   };
   if (keeps()) return true;
   take_back();
@@ -199,46 +244,49 @@ bool Growth::keep_if_closable(int remaining) {
 
 bool Growth::try_unary(const Primitive& primitive, int remaining) {
   const bool branch = random_.chance(0.2);
-  const int value = branch ? static_cast<int>(random_.below(builder_.nodes().size())) : random_.pick(loose_);
-  const bool wider = branch && std::find(loose_.begin(), loose_.end(), value) == loose_.end();
-  if (wider && static_cast<int>(loose_.size()) >= limits_.max_width) return false;
+  const int value = branch ? static_cast<int>(random_.below(builder_.nodes().size())) : random_.pick(outline_.loose());
+  const bool wider = !outline_.is_loose(value);
+  if (wider && static_cast<int>(outline_.loose().size()) >= limits_.max_width) return false;
   const Primitive* before = builder_.nodes()[static_cast<size_t>(value)].primitive;
   if (before && primitive.is(kPointwise) && before->is(kPointwise) && before->arity == 1) return false;
   if (before && primitive.initial == Initial::kOne && before->is(kLinear) && before->weighted()) return false;
-  found_.clear();
-  primitive.propose(proposal({value}), random_, found_);
-  if (found_.empty() || !put(primitive, {value}, taken())) return false;
-  return keep_if_closable(remaining);
+  if (hopeless(primitive, value, remaining)) return false;
+  propose(primitive, {value});
+  if (found_.empty()) return false;
+  Attributes attributes = taken();
+  if (hopeless(primitive, value, remaining, &attributes)) return false;
+  return put(primitive, {value}, std::move(attributes)) && keep_if_closable(remaining);
 }
 
 bool Growth::try_join(const Primitive& primitive, int remaining) {
-  const int left = random_.pick(loose_);
-  const auto offers = [&](const std::vector<int>& operands) {
-    found_.clear();
-    primitive.propose(proposal(operands), random_, found_);
+  const int left = random_.pick(outline_.loose());
+  const auto offers = [&](int one, int other) {
+    propose(primitive, {one, other});
     return !found_.empty();
   };
   // Of what stacks or updates few pairs fit, so those are looked for.
   const bool choosy = !primitive.is(kPointwise) && !primitive.is(kCommutative);
-  std::vector<int> partners;
+  const Outline::Set own = outline_.value(left).axes;
+  partners_of_.clear();
   for (int value = 0; value < count(); ++value) {
     if (value == left) continue;
-    const bool fits = primitive.is(kPointwise) ? joinable(builder_.axes(left), builder_.axes(value))
-                                               : !choosy || offers({left, value}) || offers({value, left});
-    if (fits) partners.push_back(value);
-    if (fits && std::count(loose_.begin(), loose_.end(), value))
-      partners.insert(partners.end(), 2, value);  // joining is worth more
+    const Outline::Set both = own | outline_.value(value).axes;
+    const bool fits = primitive.is(kPointwise) ? both == own || both == outline_.value(value).axes
+                                               : !choosy || offers(left, value) || offers(value, left);
+    if (fits)
+      partners_of_.insert(partners_of_.end(), outline_.is_loose(value) ? 3 : 1, value);  // joining is worth more
   }
-  if (partners.empty()) return false;
-  std::vector<int> operands = {left, random_.pick(partners)};
+  if (partners_of_.empty()) return false;
+  std::vector<int> operands = {left, random_.pick(partners_of_)};
   if (random_.chance(0.5)) std::swap(operands[0], operands[1]);
   while (static_cast<int>(operands.size()) < primitive.most && random_.chance(0.3))
-    operands.push_back(random_.pick(partners));
-  if (!offers(operands)) {
-    if (!choosy) return false;
+    operands.push_back(random_.pick(partners_of_));
+  propose(primitive, operands.data(), operands.data() + operands.size());
+  if (found_.empty() && choosy) {
     std::swap(operands[0], operands[1]);
-    if (!offers(operands)) return false;
+    propose(primitive, operands.data(), operands.data() + operands.size());
   }
+  if (found_.empty()) return false;
   if (!put(primitive, operands, taken())) return false;
   if (builder_.nodes().back().axes.size() > 7) {
     take_back();
@@ -247,7 +295,21 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
   return keep_if_closable(remaining);
 }
 
-Proposal Growth::proposal(const std::vector<int>& operands) {
+void Growth::propose(const Primitive& primitive, std::initializer_list<int> operands) {
+  propose(primitive, operands.begin(), operands.end());
+}
+
+void Growth::propose(const Primitive& primitive, const int* first, const int* last) {
+  offer_sizes();
+  proposal_.operands.clear();
+  for (; first != last; ++first) proposal_.operands.push_back(&builder_.axes(*first));
+  proposal_.fresh_prefix = "a" + std::to_string(count());
+  found_.clear();
+  primitive.propose(proposal_, random_, found_);
+}
+
+// The sizes that proposals may make.
+void Growth::offer_sizes() {
   const Size c = Size::variable(kC), k = Size::variable(kK);
   if (channel_sizes_.empty()) {
     const auto over = [](const Size& size, int64_t divisor) { return size / Size::constant(divisor); };
@@ -267,109 +329,6 @@ Proposal Growth::proposal(const std::vector<int>& operands) {
     channel_sizes_.push_back(k / variable);
     group_sizes_.push_back(variable);
   }
-  std::vector<const Axes*> axes;
-  for (int operand : operands) axes.push_back(&builder_.axes(operand));
-  return {std::move(axes), builder_.signature(),         channel_sizes_, group_sizes_,
-          partners_,       "a" + std::to_string(count())};
-}
-
-void Growth::add_closing(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes) {
-  require(put(primitive, std::move(operands), attributes), "a closing step is not legal");
-}
-
-void Growth::add_first_proposal(const Primitive& primitive, std::vector<int> operands) {
-  found_.clear();
-  primitive.propose(proposal(operands), random_, found_);
-  add_closing(primitive, std::move(operands), found_.at(0));
-}
-
-// All axes but the spatial ones become the result's channel axis.
-Attributes Growth::mixing(int value) const {
-  Attributes attributes;
-  for (const Axis& axis : builder_.axes(value)) {
-    if (axis.role != Role::kSpatial) attributes.from.push_back(axis.name);
-  }
-  attributes.to = {builder_.signature().channel()};
-  return attributes;
-}
-
-void Growth::mix(int value) {
-  const Attributes attributes = mixing(value);
-  Size product;
-  for (const Axis& axis : builder_.axes(value)) product = axis.role == Role::kSpatial ? product : product * axis.size;
-  const bool merge = attributes.from.size() > 1 && product == attributes.to[0].size && random_.chance(0.7);
-  add_closing(merge ? merge_primitive() : fc_primitive(), {value}, attributes);
-}
-
-// One filter a channel takes the windows away; false where there is nothing to do so.
-bool Growth::mix_windows(int value) {
-  if (known_.back().weighted + 1 >= limits_.max_weighted) return false;
-  Attributes attributes;
-  for (const Axis& axis : builder_.axes(value)) {
-    if (axis.role == Role::kWindow) attributes.from.push_back(axis.name);
-    if (axis.role == Role::kChannel) attributes.per.push_back(axis.name);
-  }
-  if (attributes.from.empty() || attributes.per.empty()) return false;
-  add_closing(fc_primitive(), {value}, attributes);
-  return true;
-}
-
-void Growth::fold_mean(int value, std::vector<std::string> axes) {
-  Attributes attributes;
-  attributes.from = std::move(axes);
-  attributes.mode = 1;
-  add_closing(fold_primitive(), {value}, attributes);
-}
-
-// A value that lacks axes gates the other one; equals are added.
-void Growth::join(int a, int b) {
-  const bool same = builder_.axes(a).size() == builder_.axes(b).size() && joinable(builder_.axes(a), builder_.axes(b));
-  add_closing(same ? add_primitive() : mul_primitive(), {a, b}, {});
-}
-
-void Growth::close_shortest(const ClosingStep& step) {
-  const int value = step.values[0];
-  Attributes attributes;
-  attributes.from = step.axes;
-  switch (step.kind) {
-    case ClosingStep::kMix: return mix(value);
-    case ClosingStep::kSubsample: return add_first_proposal(subsample_primitive(), {value});
-    case ClosingStep::kUpsample: return add_first_proposal(upsample_primitive(), {value});
-    case ClosingStep::kFold: return fold_mean(value, step.axes);
-    case ClosingStep::kJoin: return join(value, step.values[1]);
-    case ClosingStep::kContract: return add_closing(contract_primitive(), step.values, attributes);
-    case ClosingStep::kStack: return add_first_proposal(stack_primitive(), step.values);
-  }
-}
-
-void Growth::close_step(int room) {
-  const Closing closing(builder_, limits_.weights);
-  if (closing.bound() > room) {
-    if (const auto step = closing.first_step(room)) return close_shortest(*step);
-  }
-  const std::vector<int> values = open_values(builder_);
-  for (int a : values) {
-    for (int b : values) {
-      if (a < b && joinable(builder_.axes(a), builder_.axes(b))) return join(a, b);
-    }
-  }
-  for (int value : values) {
-    const Open state = open(builder_.axes(value), builder_.signature());
-    if (state.subsample) return add_first_proposal(subsample_primitive(), {value});
-    if (state.upsample) return add_first_proposal(upsample_primitive(), {value});
-    if (state.channels && !state.is_result) {
-      const bool narrow = room > closing.bound() && spending_ && (!affordable(0) || random_.chance(0.3));
-      return narrow && mix_windows(value) ? void() : mix(value);
-    }
-    if (!state.foreign.empty()) return fold_mean(value, state.foreign);
-  }
-  // All are converted, and each lacks an axis that another has: [K, H] and [K, W].
-  for (int a : values) {
-    for (int b : values) {
-      if (a < b && compatible(builder_.axes(a), builder_.axes(b))) return join(a, b);
-    }
-  }
-  require(false, "no closing step is left for an incomplete kernel");
 }
 
 }  // namespace canvas

@@ -2,6 +2,7 @@
 // would then close the kernel still fit. So every try ends in a kernel that verifies.
 #pragma once
 
+#include <initializer_list>
 #include <vector>
 
 #include "canvas/base/random.h"
@@ -12,10 +13,31 @@
 
 namespace canvas {
 
+// How often growth draws each primitive under given limits.
+class Chances {
+ public:
+  explicit Chances(const Limits& limits);
+  const Primitive& any(Random& random) const { return drawn(sums_, random); }
+  // One that looks around; where there is none, any.
+  const Primitive& window(Random& random) const { return drawn(windows() ? window_sums_ : sums_, random); }
+  bool windows() const { return window_sums_.back() > 0; }
+
+ private:
+  static const Primitive& drawn(const std::vector<double>& sums, Random& random);
+  std::vector<double> sums_, window_sums_;  // of the weights up to each primitive
+};
+
+// What kernels are grown under.
+struct Growing {
+  const Limits& limits;
+  const Chances& chances;
+  Spending* spending;  // steps are left out after which the budget cannot hold
+};
+
 class Growth {
  public:
-  // Continues `builder`, which may already hold a part of a kernel. With `spending`, steps are left out after which the budget cannot hold.
-  Growth(Builder builder, const Limits& limits, Random& random, Spending* spending = nullptr);
+  // Continues `builder`, which may already hold a part of a kernel. All but that must outlive the growth.
+  Growth(Builder builder, const Growing& under, Random& random);
 
   // Whether at most `limits.max_primitives` primitives can close what is there.
   bool can_close() const;
@@ -30,11 +52,13 @@ class Growth {
     int weighted = 0;
     size_t partners = 0;
   };
-  bool complete() const;
   int count() const { return static_cast<int>(builder_.nodes().size()); }
-  // Adds a node, and takes the last one back.
+  std::string next_name() const;
+  // Adds a node, and takes the last one back, whether it was learned of or not.
   bool put(const Primitive& primitive, std::vector<int> operands, Attributes attributes);
   void take_back();
+  void outline(size_t place);
+  // Notes what is new with the nodes after those known.
   void learn();
   // Takes the last few steps back for another way; false where there is none.
   bool rewind();
@@ -45,7 +69,12 @@ class Growth {
   // One of those found, which it takes out.
   Attributes taken() { return std::move(found_[random_.below(found_.size())]); }
   bool keep_if_closable(int remaining);
+  // Whether the room is too small for a step that leaves a value's axes alone, or only adds some; with attributes, that makes some of others
+  // or takes some away. What else there is has to be made to be judged.
+  bool hopeless(const Primitive& primitive, int value, int remaining, const Attributes* attributes = nullptr) const;
   bool affordable(int slack);
+  // Whether the complete kernel keeps the budget.
+  bool fits();
   unsigned missing() const;
   // Whether closing at once would make a step superfluous.
   bool blocked();
@@ -60,26 +89,32 @@ class Growth {
   void mix(int value);
   void fold_mean(int value, std::vector<std::string> axes);
   void join(int a, int b);
-  Proposal proposal(const std::vector<int>& operands);
+  // What the primitive proposes on these operands, into found_.
+  void propose(const Primitive& primitive, std::initializer_list<int> operands);
+  void propose(const Primitive& primitive, const int* first, const int* last);
+  void offer_sizes();
 
   Builder builder_;
+  Outline outline_;
   const Limits& limits_;
+  const Chances& chances_;
   Random& random_;
   Spending* spending_;
   int base_;  // nodes that were there from the beginning
   int rewinds_ = 0;
-  std::vector<double> weights_, window_weights_;
   unsigned wanted_ = 0;         // positions along which something must look around
   bool urgent_ = false;         // a step that looks around has to come now
   bool tight_ = false;          // every step must bring the end nearer
+  bool searches_ = false;       // for a way shorter than the bound's
   std::vector<Known> known_;    // by node
   std::vector<unsigned> seen_;  // by node: along which of the input's axes it looks around
   std::vector<Spending::Step> spent_, ahead_;
-  std::vector<int> loose_;
+  std::vector<int> partners_of_;  // values that a step may join
   std::vector<Attributes> found_;
   // What proposals refer to.
   std::vector<Size> channel_sizes_, group_sizes_;
   Axes partners_;
+  Proposal proposal_;
 };
 
 }  // namespace canvas

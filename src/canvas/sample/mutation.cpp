@@ -5,11 +5,12 @@
 
 #include "canvas/ir/builder.h"
 #include "canvas/prims/registry.h"
-#include "canvas/sample/growth.h"
 
 namespace canvas {
 
 namespace {
+
+constexpr int kDraws = 4;
 
 // Rebuilds a kernel node by node with an edit at one of them.
 class Rebuild {
@@ -130,32 +131,40 @@ std::optional<Kernel> with_exchange(const Kernel& parent, Random& random) {
   return rebuild.finish();
 }
 
-std::optional<Kernel> cut_and_completed(const Kernel& parent, const Limits& limits, Random& random) {
+std::optional<Kernel> cut_and_completed(const Kernel& parent, const Growing& under, Random& random) {
   const int kept = static_cast<int>(random.below(static_cast<size_t>(parent.length())));
   const int length = parent.length() + static_cast<int>(random.below(4)) - 1;
-  return completed(parent, kept, length, limits, random);
+  return completed(parent, kept, length, under, random);
+}
+
+std::optional<Kernel> changed(const Kernel& parent, const Growing& under, Random& random) {
+  switch (random.weighted({2, 1, 1, 1.5})) {
+    case 0: return cut_and_completed(parent, under, random);
+    case 1: return with_insertion(parent, random);
+    case 2: return with_removal(parent, random);
+    default: return with_exchange(parent, random);
+  }
 }
 
 }  // namespace
 
-std::optional<Kernel> mutated(const Kernel& parent, const Limits& limits, Random& random) {
-  std::optional<Kernel> child;
-  switch (random.weighted({2, 1, 1, 1.5})) {
-    case 0: child = cut_and_completed(parent, limits, random); break;
-    case 1: child = with_insertion(parent, random); break;
-    case 2: child = with_removal(parent, random); break;
-    default: child = with_exchange(parent, random);
+std::optional<Kernel> mutated(const Kernel& parent, const Growing& under, Random& random) {
+  std::optional<Kernel> found;
+  for (int draw = 0; draw < kDraws; ++draw) {
+    auto child = changed(parent, under, random);
+    if (!child || child->length() > under.limits.max_primitives) continue;
+    found = std::move(child);
+    if (under.spending->fits(under.spending->steps(*found))) break;
   }
-  if (child && child->length() > limits.max_primitives) return std::nullopt;
-  return child;
+  return found;
 }
 
-std::optional<Kernel> completed(const Kernel& parent, int kept, int length, const Limits& limits, Random& random) {
+std::optional<Kernel> completed(const Kernel& parent, int kept, int length, const Growing& under, Random& random) {
   Builder builder(parent, kept);
-  const int least = kept + Closing(builder, limits.weights).least();
-  if (least > limits.max_primitives) return std::nullopt;
-  const int most = std::max(least, std::min(limits.max_primitives, length));
-  return Growth(std::move(builder), limits, random).grow(most, parent.name());
+  const int least = kept + Closing(Outline(builder), under.limits.weights).least();
+  if (least > under.limits.max_primitives) return std::nullopt;
+  const int most = std::max(least, std::min(under.limits.max_primitives, length));
+  return Growth(std::move(builder), under, random).grow(most, parent.name());
 }
 
 }  // namespace canvas

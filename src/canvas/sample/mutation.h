@@ -6,18 +6,19 @@
 
 #include "canvas/base/random.h"
 #include "canvas/ir/kernel.h"
-#include "canvas/sample/limits.h"
+#include "canvas/sample/growth.h"
 
 namespace canvas {
 
-// A changed kernel, or nothing where this draw led to none that is legal.
-std::optional<Kernel> mutated(const Kernel& parent, const Limits& limits, Random& random);
+// A changed kernel, or nothing where a few draws led to none that is legal. One that no simple free sizes bring within the budget is drawn anew
+// as often.
+std::optional<Kernel> mutated(const Kernel& parent, const Growing& under, Random& random);
 
 // The first `kept` primitives of a kernel and others grown on them, about `length` in all; nothing where the limits leave no room.
-std::optional<Kernel> completed(const Kernel& parent, int kept, int length, const Limits& limits, Random& random);
+std::optional<Kernel> completed(const Kernel& parent, int kept, int length, const Growing& under, Random& random);
 
 // One parent's result computed from a value of the other: what stands before a value of `one`, and in `other` after a value of the same
 // sizes, wherever the two have such. Dynamic variables of one name become one.
-std::optional<Kernel> crossed(const Kernel& one, const Kernel& other, const Limits& limits, Random& random);
+std::optional<Kernel> crossed(const Kernel& one, const Kernel& other, const Growing& under, Random& random);
 
 }  // namespace canvas

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kFruitlessTries = 2000;
 
-// make(random) gives a kernel or nothing.
+// make(growing, random) gives a kernel or nothing.
 template <class Make>
 std::vector<Sample> offspring(const std::vector<const Kernel*>& parents, const Request& request, Make make) {
   if (request.count < 0)
@@ -24,7 +24,7 @@ std::vector<Sample> offspring(const std::vector<const Kernel*>& parents, const R
   int fruitless = 0;
   for (uint64_t attempt = 0; static_cast<int64_t>(found.size()) < request.count; ++attempt) {
     Random random = Random(request.seed).split(attempt);
-    if (auto kept = sampler.consider(make(random))) {
+    if (auto kept = sampler.consider(make(sampler.growing(), random))) {
       found.push_back(std::move(*kept));
       fruitless = 0;
     } else if (++fruitless == kFruitlessTries) {
@@ -42,22 +42,22 @@ std::vector<Sample> complete(const Kernel& kernel, int kept, const Request& requ
     throw ArgumentError("a beginning of the kernel has from 0 to " + std::to_string(kernel.length()) +
                         " primitives, got " + std::to_string(kept));
   const int least = std::max(kept, request.limits.min_primitives);
-  return offspring({&kernel}, request, [&](Random& random) {
+  return offspring({&kernel}, request, [&](const Growing& under, Random& random) {
     const int length =
         least +
         static_cast<int>(random.below(static_cast<size_t>(std::max(1, request.limits.max_primitives - least + 1))));
-    return completed(kernel, kept, length, request.limits, random);
+    return completed(kernel, kept, length, under, random);
   });
 }
 
 std::vector<Sample> mutate(const Kernel& parent, const Request& request) {
-  return offspring({&parent}, request, [&](Random& random) { return mutated(parent, request.limits, random); });
+  return offspring({&parent}, request,
+                   [&](const Growing& under, Random& random) { return mutated(parent, under, random); });
 }
 
 std::vector<Sample> crossover(const Kernel& one, const Kernel& other, const Request& request) {
-  return offspring({&one, &other}, request, [&](Random& random) {
-    return random.chance(0.5) ? crossed(one, other, request.limits, random)
-                              : crossed(other, one, request.limits, random);
+  return offspring({&one, &other}, request, [&](const Growing& under, Random& random) {
+    return random.chance(0.5) ? crossed(one, other, under, random) : crossed(other, one, under, random);
   });
 }
 

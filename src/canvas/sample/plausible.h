@@ -5,9 +5,12 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "canvas/analyze/moments.h"
 #include "canvas/ir/kernel.h"
 #include "canvas/sample/limits.h"
+#include "canvas/size/size_table.h"
 
 namespace canvas {
 
@@ -24,11 +27,46 @@ struct Reason {
   std::string str() const;
 };
 
-// Why a kernel is implausible under `limits`, or nothing: by its primitives' number and what depends on what; by its moments; by a
-// forward pass, where that is asked for. The first says the same of a kernel and its canonical form.
-std::optional<Reason> ill_connected(const Kernel& kernel, const Limits& limits);
-std::optional<Reason> untrainable(const Kernel& kernel, const Limits& limits);
-std::optional<Reason> fails_forward(const Kernel& kernel, const Limits& limits);
+// A layer with few channels and short extents, on which kernels are judged, and the values of its sizes.
+class SmallLayer {
+ public:
+  // 8 channels; extents go past `reach` on both sides of the middle.
+  SmallLayer(const Signature& signature, int reach);
+
+  // Values at which all of the kernel's sizes are whole, free ones to suit; nothing where there are none.
+  const Values* values(const Kernel& kernel);
+
+ private:
+  struct Known {
+    unsigned whole = 0;  // at which of the points, as bits
+    float most = 0;      // the logarithm of the largest of them
+  };
+  const Known& known(const Size& size);
+
+  std::vector<Layer> layers_;   // by point
+  std::vector<Values> points_;  // those that are tried first are first
+  SizeTable<Known> known_;
+};
+
+// Judges one kernel after the other under the same limits, and keeps what it can use again; for one thread.
+class Plausibility {
+ public:
+  Plausibility(const Limits& limits, const Signature& signature);
+
+  // Why a kernel is implausible, or nothing: by its primitives' number and what depends on what; by its moments; by a forward pass, where
+  // that is asked for. The first says the same of a kernel and its canonical form.
+  std::optional<Reason> ill_connected(const Kernel& kernel);
+  std::optional<Reason> untrainable(const Kernel& kernel);
+  std::optional<Reason> fails_forward(const Kernel& kernel);
+
+ private:
+  Limits limits_;
+  int reach_;
+  unsigned wanted_;  // axes to look along
+  SmallLayer seen_, trained_;
+  KnownMoments moments_;
+};
+
 // All of them, in this order.
 std::optional<std::string> implausible(const Kernel& kernel, const Limits& limits);
 

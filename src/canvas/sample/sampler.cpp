@@ -6,9 +6,7 @@
 #include <mutex>
 #include <thread>
 
-#include "canvas/sample/growth.h"
 #include "canvas/sample/mutation.h"
-#include "canvas/sample/plausible.h"
 #include "canvas/sample/superfluous.h"
 
 namespace canvas {
@@ -49,40 +47,50 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
   limits_.check_plausibility();
   for (int length = std::max(3, limits_.min_primitives); length <= limits_.max_primitives; ++length)
     lengths_.push_back(length_weight(length));
-  spending_.emplace(layers_, budget_, limits_.rules, signature_);
+  chances_.emplace(limits_);
+  workspace_.emplace(workspace());
   for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
 }
 
-std::optional<Sample> Sampler::draw(Random& random) { return accept(attempt(random, *spending_)); }
+std::optional<Sample> Sampler::draw(Random& random) { return accept(attempt(random, *workspace_)); }
 
 std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
-  return consider(mutated(parent, limits_, random));
+  return consider(mutated(parent, growing(), random));
 }
 
 std::optional<Sample> Sampler::consider(const std::optional<Kernel>& child) {
-  return accept(child ? judge(*child, *spending_) : Judged{"illegal"});
+  return accept(child ? judge(*child, *workspace_) : Judged{"illegal"});
 }
 
-Spending Sampler::spending() const { return {layers_, budget_, limits_.rules, signature_}; }
+Growing Sampler::growing() {
+  workspace_->spending.tidy();
+  return {limits_, *chances_, &workspace_->spending};
+}
 
-Sampler::Judged Sampler::attempt(Random& random, Spending& spending) const {
-  spending.tidy();
+Sampler::Workspace Sampler::workspace() const {
+  return {Spending(layers_, budget_, limits_.rules, signature_), Plausibility(limits_, signature_)};
+}
+
+Sampler::Judged Sampler::attempt(Random& random, Workspace& workspace) const {
+  workspace.spending.tidy();
   const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.weighted(lengths_));
-  return judge(Growth(Builder(signature_), limits_, random, &spending).grow(length, "kernel"), spending);
+  return judge(Growth(Builder(signature_), {limits_, *chances_, &workspace.spending}, random).grow(length, "kernel"),
+               workspace);
 }
 
-Sampler::Judged Sampler::judge(const Kernel& grown, Spending& spending) const {
+Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const {
+  auto& [spending, plausibility] = workspace;
   // What is cheap and turns down many goes first.
   if (limits_.concise) {
     if (auto reason = superfluous(grown)) return {"implausible", std::move(*reason)};
   }
-  if (const auto reason = ill_connected(grown, limits_)) return {"implausible", reason->what};
+  if (const auto reason = plausibility.ill_connected(grown)) return {"implausible", reason->what};
   Canonical form = canonical(grown);
   Judged judged{"kept", "", digest_of(form)};
   if (seen_.count(judged.identity)) return {"duplicate"};
   const Kernel& kernel = form.kernel;
   if (kernel.length() < limits_.min_primitives) return {"implausible", "its canonical form is too short"};
-  if (const auto reason = untrainable(kernel, limits_)) return {"implausible", reason->what};
+  if (const auto reason = plausibility.untrainable(kernel)) return {"implausible", reason->what};
   if (!spending.fits(kernel)) {
     judged.missed = least_miss_;
     if (const auto fault = unbindable(kernel, layers_, budget_, limits_.rules, &judged.missed)) {
@@ -91,7 +99,7 @@ Sampler::Judged Sampler::judge(const Kernel& grown, Spending& spending) const {
       return judged;
     }
   }
-  if (const auto reason = fails_forward(kernel, limits_)) return {"implausible", reason->what};
+  if (const auto reason = plausibility.fails_forward(kernel)) return {"implausible", reason->what};
   judged.kernel = std::move(form.kernel);
   return judged;
 }
@@ -124,7 +132,7 @@ void Sampler::give_up(int tries) const {
 Samples::Samples(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, int threads)
     : sampler_(std::move(layers), std::move(budget), std::move(limits)), seed_(seed) {
   if (threads < 1) throw ArgumentError("sampling needs at least one thread, got " + std::to_string(threads));
-  for (int i = 0; i < threads; ++i) spendings_.push_back(sampler_.spending());
+  for (int i = 0; i < threads; ++i) workspaces_.push_back(sampler_.workspace());
 }
 
 std::vector<Sample> Samples::take(int64_t count) {
@@ -151,11 +159,11 @@ void Samples::judge_more() {
   std::atomic<size_t> next = 0;
   std::exception_ptr failure;
   std::mutex guard;
-  const auto work = [&](Spending& spending) {
+  const auto work = [&](Sampler::Workspace& workspace) {
     try {
       for (size_t i = next++; i < count; i = next++) {
         Random random = seed_.split(next_ + i);
-        judged[i] = sampler_.attempt(random, spending);
+        judged[i] = sampler_.attempt(random, workspace);
       }
     } catch (...) {
       const std::lock_guard lock(guard);
@@ -163,8 +171,8 @@ void Samples::judge_more() {
     }
   };
   std::vector<std::thread> others;
-  for (size_t i = 1; i < spendings_.size(); ++i) others.emplace_back(work, std::ref(spendings_[i]));
-  work(spendings_[0]);
+  for (size_t i = 1; i < workspaces_.size(); ++i) others.emplace_back(work, std::ref(workspaces_[i]));
+  work(workspaces_[0]);
   for (std::thread& other : others) other.join();
   if (failure) std::rethrow_exception(failure);
   next_ += count;

@@ -13,7 +13,9 @@
 
 #include "canvas/base/random.h"
 #include "canvas/ir/canonical.h"
+#include "canvas/sample/growth.h"
 #include "canvas/sample/limits.h"
+#include "canvas/sample/plausible.h"
 #include "canvas/sample/spending.h"
 #include "canvas/solve/binding.h"
 
@@ -43,13 +45,20 @@ class Sampler {
     std::string refusal = "";           // of one that the network or the budget turned down
     double missed = HUGE_VAL;
   };
-  // draw() in two steps. The first may run on several threads at once, each with a `spending` of its own; the second goes by the order of
+  // What judging keeps from kernel to kernel.
+  struct Workspace {
+    Spending spending;
+    Plausibility plausibility;
+  };
+  Workspace workspace() const;
+  // What a kernel made elsewhere is best grown under; until the next call.
+  Growing growing();
+  // draw() in two steps. The first may run on several threads at once, each with a workspace of its own; the second goes by the order of
   // the tries.
-  Judged attempt(Random& random, Spending& spending) const;
+  Judged attempt(Random& random, Workspace& workspace) const;
   std::optional<Sample> accept(Judged judged);
   // One try with a kernel made elsewhere, or with none where making it failed. The kernel serves the layers.
   std::optional<Sample> consider(const std::optional<Kernel>& child);
-  Spending spending() const;
 
   // How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.
   const std::map<std::string, int64_t>& counts() const { return counts_; }
@@ -63,7 +72,7 @@ class Sampler {
   const Signature& signature() const { return signature_; }
 
  private:
-  Judged judge(const Kernel& kernel, Spending& spending) const;
+  Judged judge(const Kernel& kernel, Workspace& workspace) const;
 
   struct Hash {
     size_t operator()(const Digest& digest) const { return digest.first; }
@@ -73,7 +82,8 @@ class Sampler {
   Limits limits_;
   Signature signature_;
   std::vector<double> lengths_;  // weights of the lengths that a try may aim at, from the shortest
-  std::optional<Spending> spending_;
+  std::optional<Chances> chances_;
+  std::optional<Workspace> workspace_;
   std::unordered_set<Digest, Hash> seen_;
   std::map<std::string, int64_t> counts_, reasons_;
   std::string refusal_;           // why the network or the budget turned down the kernel that came nearest, or ""
@@ -97,7 +107,7 @@ class Samples {
   Random seed_;
   uint64_t next_ = 0;  // try
   int fruitless_ = 0;
-  std::vector<Spending> spendings_;  // one a thread
+  std::vector<Sampler::Workspace> workspaces_;  // one a thread
   std::deque<Sampler::Judged> waiting_;
 };
 

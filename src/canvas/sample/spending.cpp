@@ -1,10 +1,9 @@
 #include "canvas/sample/spending.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-
-#include "canvas/base/random.h"
-#include "canvas/solve/structural.h"
+#include <numeric>
 
 namespace canvas {
 
@@ -24,7 +23,7 @@ double powered(double value, int exponent) {
 
 Spending::Spending(const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
                    const Signature& signature)
-    : times_(signature.per_position() ? Size::variable(kT) : Size()), network_(layers) {
+    : times_(signature.per_position() ? Size::variable(kT) : Size()) {
   simple_ = !budget.memory && !budget.each && rules.multiple_of == 1;
   for (const Layer& layer : layers) {
     layers_.push_back(layer.values());
@@ -40,19 +39,9 @@ Spending::Spending(const std::vector<Layer>& layers, const Budget& budget, const
   params_ = amounts(budget.params, original.params);
 }
 
-size_t Spending::Hash::operator()(const Size& size) const {
-  uint64_t low = 0, high = 0;
-  for (int v = 0; v < kMaxVariables; ++v) {
-    uint64_t& word = v < kFirstDynamic ? low : high;
-    word = word << 8 | static_cast<uint8_t>(size.exponent(v));
-  }
-  const auto constant = static_cast<uint64_t>(size.numerator() * 131 + size.denominator());
-  return mix64(low * 0x9e3779b97f4a7c15ull ^ mix64(high ^ constant));
-}
-
 int Spending::place(const Size& count) {
-  const auto [at, fresh] = known_.try_emplace(count, static_cast<int>(entries_.size()));
-  if (!fresh) return at->second;
+  const auto [place, fresh] = counts_known_.place(count);
+  if (!fresh) return static_cast<int>(place);
   Entry entry;
   const int first = count.exponent(kFirstDynamic), second = count.exponent(kFirstDynamic + 1);
   if (first != 0) entry.points = kChoices;
@@ -70,9 +59,13 @@ int Spending::place(const Size& count) {
       entry.values.push_back(value);
     }
   }
+  for (size_t point = 0; point < entry.points; ++point) {
+    const auto first = entry.values.begin() + static_cast<std::ptrdiff_t>(point * layers_.size());
+    entry.totals.push_back(std::accumulate(first, first + static_cast<std::ptrdiff_t>(layers_.size()), 0.0));
+  }
   held_ += entry.values.size();
-  entries_.push_back(std::move(entry));
-  return at->second;
+  counts_known_[place] = std::move(entry);
+  return static_cast<int>(place);
 }
 
 Spending::Step Spending::step(const Node& node, const std::vector<const Axes*>& operands) {
@@ -82,33 +75,55 @@ Spending::Step Spending::step(const Node& node, const std::vector<const Axes*>& 
   return step;
 }
 
+std::vector<Spending::Step> Spending::steps(const Kernel& kernel) {
+  std::vector<Step> steps;
+  for (const Node& node : kernel.nodes()) {
+    if (node.primitive) steps.push_back(step(node, kernel.operands(node)));
+  }
+  return steps;
+}
+
 Spending::Step Spending::step(const Size& flops, const std::optional<Size>& params) {
   return {place(times_ * flops), params ? place(*params) : kFree};
 }
 
 size_t Spending::points_of(const std::vector<int>& places) const {
   size_t points = 1;
-  for (int place : places) points = std::max(points, entries_[static_cast<size_t>(place)].points);
+  for (int place : places) points = std::max(points, counts_known_[static_cast<size_t>(place)].points);
   return points;
 }
 
-std::vector<double> Spending::sums(const std::vector<int>& places, size_t points) const {
+const std::vector<double>& Spending::sums(const std::vector<int>& places, size_t points) {
   const size_t layers = layers_.size();
-  std::vector<double> sums(points * layers, 0);
-  for (int place : places) {
-    const Entry& entry = entries_[static_cast<size_t>(place)];
-    for (size_t point = 0; point < points && entry.points > 0; ++point) {
-      const double* values = entry.values.data() + (point % entry.points) * layers;
-      double* sum = sums.data() + point * layers;
-      for (size_t i = 0; i < layers; ++i) sum[i] += values[i];
+  sums_.assign(points * layers, 0);
+  // Counts are added up over as many points as tell their values apart; a shorter list is repeated.
+  for (const size_t apart : {size_t{1}, kChoices, kPoints}) {
+    some_.clear();
+    for (int place : places) {
+      const Entry& entry = counts_known_[static_cast<size_t>(place)];
+      if (entry.points != apart) continue;
+      if (some_.empty()) some_.assign(apart * layers, 0);
+      for (size_t i = 0; i < some_.size(); ++i) some_[i] += entry.values[i];
+    }
+    for (size_t first = 0; !some_.empty() && first < sums_.size(); first += some_.size()) {
+      for (size_t i = 0; i < some_.size(); ++i) sums_[first + i] += some_[i];
     }
   }
-  return sums;
+  return sums_;
 }
 
-double Spending::least(const std::vector<int>& places) const {
+double Spending::at_point(const std::vector<int>& places, size_t point) const {
+  double total = 0;
+  for (int place : places) {
+    const Entry& entry = counts_known_[static_cast<size_t>(place)];
+    if (entry.points > 0) total += entry.totals[point % entry.points];
+  }
+  return total;
+}
+
+double Spending::least(const std::vector<int>& places) {
   const size_t points = points_of(places), layers = layers_.size();
-  const std::vector<double> all = sums(places, points);
+  const std::vector<double>& all = sums(places, points);
   double total = 0;
   for (size_t i = 0; i < layers; ++i) {
     double least = all[i];
@@ -118,21 +133,22 @@ double Spending::least(const std::vector<int>& places) const {
   return total;
 }
 
-bool Spending::affordable(const std::vector<Step>& steps, const std::vector<Step>& ahead) const {
+bool Spending::affordable(const std::vector<Step>& steps, const std::vector<Step>& ahead) {
   const auto fits = [&](int Step::* of, const std::optional<Range>& range) {
     if (!range) return true;
-    std::vector<int> places;
+    places_.clear();
     for (const auto* some : {&steps, &ahead}) {
       for (const Step& step : *some) {
-        if (step.*of != kFree) places.push_back(step.*of);
+        if (step.*of != kFree) places_.push_back(step.*of);
       }
     }
-    return least(places) <= range->high * (points_of(places) > 1 ? kRoom : kRounding);
+    const double most = range->high * (points_of(places_) > 1 ? kRoom : kRounding);
+    return at_point(places_, kUsualPoint) <= most || least(places_) <= most;
   };
   return fits(&Step::params, params_) && fits(&Step::flops, flops_);
 }
 
-bool Spending::enough(const std::vector<Step>& steps) const {
+bool Spending::enough(const std::vector<Step>& steps) {
   const auto reaches = [&](int Step::* of, const std::optional<Range>& range) {
     if (!range || range->low <= 0) return true;
     std::vector<int> places;
@@ -151,63 +167,84 @@ Values Spending::values_at(size_t layer, size_t point) const {
   return values;
 }
 
-uint64_t Spending::whole_at(const Size& size) {
-  const auto [at, fresh] = whole_.try_emplace(size, 0);
+const Spending::Wholeness& Spending::whole_at(const Size& size) {
+  const auto [place, fresh] = whole_.place(size);
   for (size_t point = 0; fresh && point < kPoints; ++point) {
+    int64_t most = 1;
     bool whole = true;
-    for (size_t i = 0; i < layers_.size() && whole; ++i) whole = size.evaluate(values_at(i, point)).has_value();
-    at->second |= uint64_t{whole} << point;
+    for (size_t i = 0; i < layers_.size() && whole; ++i) {
+      const auto value = size.evaluate(values_at(i, point));
+      whole = value.has_value();
+      most = std::max(most, value.value_or(1));
+    }
+    whole_[place].points |= uint64_t{whole} << point;
+    whole_[place].most = std::max(whole_[place].most, whole ? static_cast<float>(std::log2(most)) : 0);
   }
-  return at->second;
+  return whole_[place];
 }
 
-// What primitives ask of sizes beyond that they are whole, and that values fit 64 bits.
-bool Spending::legal(const Kernel& kernel, size_t point) const {
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const Values values = values_at(i, point);
-    for (const Node& node : kernel.nodes()) {
-      if (node.primitive && node.primitive->misfit && node.primitive->misfit(node, kernel.operands(node), values))
-        return false;
+uint64_t Spending::legal_points(const Kernel& kernel) {
+  uint64_t points = ~uint64_t{0};
+  for (const Node& node : kernel.nodes()) {
+    float volume = 0;
+    for (const Axis& axis : node.axes) {
+      const Wholeness& whole = whole_at(axis.size);
+      points &= whole.points;
+      volume += whole.most;
+    }
+    for (const Axis& axis : node.attributes.to) points &= whole_at(axis.size).points;
+    if (volume > 62) return 0;
+  }
+  return points;
+}
+
+// The strides divide all extents (see simple_), so what is whole comes out even, and no other primitive asks more of its sizes.
+bool Spending::has_positions(const Kernel& kernel, size_t point) const {
+  for (const Node& node : kernel.nodes()) {
+    if (!node.primitive || !node.primitive->takes(kIndices) || !node.primitive->misfit) continue;
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      if (node.primitive->misfit(node, kernel.operands(node), values_at(i, point))) return false;
     }
   }
-  return !check_sizes(kernel, network_[0], values_at(0, point));
+  return true;
 }
 
+uint64_t Spending::within(const std::vector<Step>& steps) {
+  uint64_t points = ~uint64_t{0};
+  for (const auto& [of, range] : {std::pair(&Step::params, &params_), std::pair(&Step::flops, &flops_)}) {
+    if (!*range) continue;
+    places_.clear();
+    for (const Step& step : steps) {
+      if (step.*of != kFree) places_.push_back(step.*of);
+    }
+    const size_t apart = points_of(places_);
+    uint64_t kept = 0;
+    for (size_t point = 0; point < apart; ++point) {
+      const double total = at_point(places_, point);
+      kept |= uint64_t{total <= (*range)->high / kRounding && total >= (*range)->low * kRounding} << point;
+    }
+    if (apart == 1) kept *= ~uint64_t{0};
+    if (apart == kChoices) kept *= 0x0101010101010101ull;  // alike for every choice of the second size
+    points &= kept;
+  }
+  return points;
+}
+
+bool Spending::fits(const std::vector<Step>& steps) { return !simple_ || within(steps) != 0; }
+
 bool Spending::fits(const Kernel& kernel) {
-  if (!simple_) return false;
-  uint64_t whole = ~uint64_t{0};
-  std::vector<int> flops, params;
-  for (const Node& node : kernel.nodes()) {
-    for (const Axis& axis : node.axes) whole &= whole_at(axis.size);
-    for (const Axis& axis : node.attributes.to) whole &= whole_at(axis.size);
-    if (!node.primitive) continue;
-    const Step spent = step(node, kernel.operands(node));
-    if (spent.flops != kFree) flops.push_back(spent.flops);
-    if (spent.params != kFree) params.push_back(spent.params);
-  }
-  if (kernel.variables().count() > kFirstDynamic + 2) return false;
-  const int variables = kernel.variables().count() - kFirstDynamic;
-  const size_t points = variables == 0 ? 1 : variables == 1 ? kChoices : kPoints;
-  const std::vector<double> all_flops = sums(flops, points), all_params = sums(params, points);
-  const auto keeps = [&](const std::optional<Range>& range, const std::vector<double>& sums, size_t point) {
-    if (!range) return true;
-    double total = 0;
-    for (size_t i = 0; i < layers_.size(); ++i) total += sums[point * layers_.size() + i];
-    return total <= range->high / kRounding && total >= range->low * kRounding;
-  };
-  for (size_t point = 0; point < points; ++point) {
-    if ((whole >> point & 1) && keeps(params_, all_params, point) && keeps(flops_, all_flops, point))
-      return legal(kernel, point);
-  }
-  return false;
+  if (!simple_ || kernel.variables().count() > kFirstDynamic + 2) return false;
+  const uint64_t legal = legal_points(kernel);
+  if (legal == 0) return false;
+  const uint64_t points = legal & within(steps(kernel));
+  return points != 0 && has_positions(kernel, static_cast<size_t>(std::countr_zero(points)));
 }
 
 void Spending::tidy() {
   constexpr size_t kMostValues = 1 << 21, kMostSizes = 1 << 17;  // 16 MB, and some 10
   if (held_ < kMostValues && whole_.size() < kMostSizes) return;
   held_ = 0;
-  entries_.clear();
-  known_.clear();
+  counts_known_.clear();
   whole_.clear();
 }
 

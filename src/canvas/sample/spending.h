@@ -4,10 +4,10 @@
 
 #include <cstdint>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "canvas/ir/primitive.h"
+#include "canvas/size/size_table.h"
 #include "canvas/solve/binding.h"
 #include "canvas/solve/network.h"
 
@@ -23,17 +23,20 @@ class Spending {
     int flops = kFree, params = kFree;
   };
   Step step(const Node& node, const std::vector<const Axes*>& operands);
+  std::vector<Step> steps(const Kernel& kernel);
   // The same of so many operations at a position, and so many parameters where there are some.
   Step step(const Size& flops, const std::optional<Size>& params);
 
   // Whether free sizes of 1, 2, 4, ..., chosen layer by layer, keep these steps and one more below the limits; with some room for sizes
   // in between.
-  bool affordable(const std::vector<Step>& steps, const std::vector<Step>& ahead) const;
+  bool affordable(const std::vector<Step>& steps, const std::vector<Step>& ahead);
 
   // Whether they can reach the budget's floors.
-  bool enough(const std::vector<Step>& steps) const;
+  bool enough(const std::vector<Step>& steps);
 
-  // Whether free sizes of 1, 2, 4, ..., the same on all layers, are legal and keep the budget. If not, others may.
+  // Whether free sizes of 1, 2, 4, ..., the same on all layers, keep the budget, as far as such sizes tell; and whether they are legal as
+  // well. If not, others may.
+  bool fits(const std::vector<Step>& steps);
   bool fits(const Kernel& kernel);
 
   // Forgets counts where there are many; the places of steps mean nothing any more.
@@ -42,34 +45,43 @@ class Spending {
  private:
   // Of each of the first two free sizes that many are tried; a third one's effect is not counted.
   static constexpr size_t kChoices = 8, kPoints = kChoices * kChoices;
+  static constexpr size_t kUsualPoint = 3 + 3 * kChoices;  // where most that can be afforded is: free sizes of 8
 
-  struct Hash {
-    size_t operator()(const Size& size) const;
-  };
   struct Entry {
-    size_t points = 1;           // the first 1, kChoices or kPoints points tell its values apart
-    std::vector<double> values;  // by point, then by layer; for all layers of the kind
+    size_t points = 1;                // the first 1, kChoices or kPoints points tell its values apart
+    std::vector<double> values = {};  // by point, then by layer; for all layers of the kind
+    std::vector<double> totals = {};  // by point
+  };
+  struct Wholeness {
+    uint64_t points = 0;  // at which it is whole on all layers
+    float most = 0;       // the logarithm of the largest value there
   };
   int place(const Size& count);
   size_t points_of(const std::vector<int>& places) const;
   // By point, then by layer.
-  std::vector<double> sums(const std::vector<int>& places, size_t points) const;
-  // All layers' sums, at each layer's least point.
-  double least(const std::vector<int>& places) const;
-  uint64_t whole_at(const Size& size);
+  const std::vector<double>& sums(const std::vector<int>& places, size_t points);
+  // All layers' sums at one point, and at each layer's least.
+  double at_point(const std::vector<int>& places, size_t point) const;
+  double least(const std::vector<int>& places);
+  // The points at which they keep the budget.
+  uint64_t within(const std::vector<Step>& steps);
+  const Wholeness& whole_at(const Size& size);
   Values values_at(size_t layer, size_t point) const;
-  bool legal(const Kernel& kernel, size_t point) const;
+  // The points at which the kernel's sizes are whole and its values fit 64 bits on all layers.
+  uint64_t legal_points(const Kernel& kernel);
+  // Whether the positions that are taken of axes are there.
+  bool has_positions(const Kernel& kernel, size_t point) const;
 
   Size times_;  // how often a kernel runs
-  std::vector<Layer> network_;
   std::vector<Values> layers_;
   std::vector<double> counts_;
   bool simple_ = true;  // nothing is asked but that FLOPs and parameters of the whole network keep their limits
   std::optional<Range> flops_, params_;  // in amounts
-  std::vector<Entry> entries_;
+  SizeTable<Entry> counts_known_;
   size_t held_ = 0;  // values in them
-  std::unordered_map<Size, int, Hash> known_;
-  std::unordered_map<Size, uint64_t, Hash> whole_;  // by size: the points at which it is whole on all layers
+  SizeTable<Wholeness> whole_;
+  std::vector<double> sums_, some_;  // room for sums()
+  std::vector<int> places_;
 };
 
 }  // namespace canvas

@@ -75,25 +75,18 @@ bool full_rank(const Node& contraction) {
 
 class Finder {
  public:
-  explicit Finder(const std::vector<Node>& nodes) : nodes_(nodes), user_(nodes.size(), kNone) {
-    for (size_t value = 1; value < nodes.size(); ++value) {
-      for (int input : nodes[value].inputs) {
-        int& user = user_[static_cast<size_t>(input)];
-        user = user == kNone ? static_cast<int>(value) : kSeveral;
-      }
-    }
-  }
+  explicit Finder(const Users& users) : users_(users) {}
 
   const char* everywhere() const {
-    for (size_t value = 1; value < nodes_.size(); ++value) {
-      if (const char* reason = at(static_cast<int>(value))) return reason;
+    for (int value = 1; value <= users_.last(); ++value) {
+      if (const char* reason = at(value)) return reason;
     }
     return nullptr;
   }
 
   // Of the last step and of those whose results reach it alone.
   const char* at_end() const {
-    const int last = static_cast<int>(nodes_.size()) - 1;
+    const int last = users_.last();
     if (const char* reason = at(last)) return reason;
     for (int value = last; node(value).inputs.size() == 1;) {
       value = node(value).inputs[0];
@@ -104,10 +97,8 @@ class Finder {
   }
 
  private:
-  static constexpr int kNone = -1, kSeveral = -2;
-
-  const Node& node(int value) const { return nodes_[static_cast<size_t>(value)]; }
-  int user(int value) const { return user_[static_cast<size_t>(value)]; }
+  const Node& node(int value) const { return users_.node(value); }
+  int user(int value) const { return users_.of(value); }
 
   // What is superfluous because of the step that makes this value.
   const char* at(int value) const {
@@ -187,17 +178,23 @@ class Finder {
     return std::any_of(left.begin(), left.end(), [&](const std::string* name) { return right.has(*name); });
   }
 
-  const std::vector<Node>& nodes_;
-  std::vector<int> user_;
+  const Users& users_;
 };
 
 }  // namespace
 
 std::optional<std::string> superfluous(const Kernel& kernel) {
-  const char* reason = Finder(kernel.nodes()).everywhere();
-  return reason ? std::optional<std::string>(reason) : absorbed(kernel);
+  const Users users(kernel.nodes());
+  const char* reason = Finder(users).everywhere();
+  if (!reason) reason = absorbed(users);
+  return reason ? std::optional<std::string>(reason) : std::nullopt;
 }
 
-const char* superfluous_at_end(const std::vector<Node>& nodes) { return Finder(nodes).at_end(); }
+const char* superfluous_at_end(const std::vector<Node>& nodes, const Node* next) {
+  const Users users(nodes, next);
+  if (const char* reason = Finder(users).at_end()) return reason;
+  const Primitive& last = *users.node(users.last()).primitive;
+  return last.weighted() || (last.is(kPointwise) && last.is(kLinear)) ? absorbed(users) : nullptr;
+}
 
 }  // namespace canvas

@@ -14,6 +14,7 @@ namespace canvas {
 std::optional<std::string> superfluous(const Kernel& kernel);
 
 // What the last step of a kernel that still grows makes superfluous: itself, or a step that nothing else has used so far; or null.
-const char* superfluous_at_end(const std::vector<Node>& nodes);
+// `next`: one more step.
+const char* superfluous_at_end(const std::vector<Node>& nodes, const Node* next = nullptr);
 
 }  // namespace canvas

@@ -5,10 +5,13 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "canvas/base/random.h"
 
 namespace canvas {
 
@@ -64,6 +67,13 @@ class Size {
   std::optional<Quotient> quotient(const Values& values) const;
 
   uint64_t hash() const;
+  // A hash that is quick, for tables in memory: it is not the same on every machine.
+  uint64_t mixed() const {
+    uint64_t halves[2];
+    std::memcpy(halves, exponents_.data(), sizeof halves);
+    const auto constant = static_cast<uint64_t>(numerator_ * 131 + denominator_);
+    return mix64(halves[0] * 0x9e3779b97f4a7c15ull ^ mix64(halves[1] ^ constant));
+  }
 
  private:
   // Calls visit(variable, exponent) for the exponents that are not 0, until it returns false; whether it never did.
