@@ -83,12 +83,13 @@ class Choices::Search {
   bool set(size_t step) {
     if (step == option_.size()) return visitor_.call(visitor_.own, option_.data());
     const size_t variable = choices_.order_[step];
-    const auto values = ground_.rows.empty() || !ground_.rows[step] ? candidates(step) : solution(step);
+    bool sure = false;
+    const auto values = ground_.rows.empty() || !ground_.rows[step] ? candidates(step, sure) : solution(step);
     if (!values) return false;
     for (int64_t value : *values) {
       if (variable == extent_.other_than && value == extent_.excluded) continue;
       option_[variable] = value;
-      if (choices_.legal(ground_, option_.data(), step) && !set(step + 1)) return false;
+      if ((sure || choices_.legal(ground_, option_.data(), step)) && !set(step + 1)) return false;
     }
     option_[variable] = 1;
     return true;
@@ -133,25 +134,38 @@ class Choices::Search {
     return result;
   }
 
-  // Values worth trying; nothing where they are too many.
-  std::optional<std::vector<int64_t>> candidates(size_t step) const {
+  // Values worth trying; nothing where they are too many. `sure`: all of them are legal.
+  std::optional<std::vector<int64_t>> candidates(size_t step, bool& sure) const {
     int64_t bound = 0, multiple = 1;  // it divides the bound, as a power; it is a multiple
     int bound_power = 1;
+    int64_t largest = 1;  // of what a value multiplies
+    sure = std::none_of(choices_.bounded_.begin(), choices_.bounded_.end(),
+                        [&](const Term& term) { return term.last == step; });
     for (size_t i = 0; i < choices_.sizes_.size(); ++i) {
       const Term& term = choices_.sizes_[i];
       const auto power = std::find_if(term.powers.begin(), term.powers.end(),
                                       [&](const Power& p) { return p.variable == choices_.order_[step]; });
       if (power == term.powers.end()) continue;
       const auto now = so_far(term, ground_.sizes[i], step);
+      sure = sure && (now || term.last != step);
       if (!now) continue;
       if (power->exponent > 0) {
-        const int64_t missing = now->bottom / std::gcd(now->top, now->bottom);
+        const int64_t missing = now->bottom == 1 ? 1 : now->bottom / std::gcd(now->top, now->bottom);
+        sure = sure && missing == 1 && power->exponent == 1;
+        largest = std::max(largest, now->top);
         if (power->exponent == 1) multiple = std::lcm(multiple, std::min<int64_t>(missing, int64_t{1} << 31));
         continue;
       }
-      if (now->top % now->bottom != 0) return std::vector<int64_t>();
-      const int64_t most = now->top / now->bottom;
-      if (bound == 0 || most < bound) bound = most, bound_power = -power->exponent;
+      if (now->bottom != 1 && now->top % now->bottom != 0) return std::vector<int64_t>();
+      const int64_t most = now->bottom == 1 ? now->top : now->top / now->bottom;
+      if (bound > 0 && most != bound && bound_power == 1 && power->exponent == -1) {
+        bound = std::gcd(bound, most);
+      } else if (bound == 0 || most < bound) {
+        sure = sure && bound == 0 && power->exponent == -1;
+        bound = most, bound_power = -power->exponent;
+      } else {
+        sure = sure && (most == bound && bound_power == 1 && power->exponent == -1);
+      }
     }
     std::vector<int64_t> values;
     if (bound > 0) {
@@ -166,6 +180,7 @@ class Choices::Search {
         values.push_back(multiple * (count == last ? i : 1 + (i - 1) * (last - 1) / std::max<int64_t>(1, count - 1)));
     }
     if (extent_.thin) thin(values, extent_.most);
+    sure = sure && !values.empty() && values.back() <= INT64_MAX / largest;
     return values;
   }
 

@@ -18,15 +18,10 @@ Binding bound(const Kernel& kernel, const Sizing& sizing, const Problem& problem
   if (!solution.proven)
     binding.gap = std::sqrt(solution.bound / capacity({solution.total.flops, solution.total.params})) - 1;
   binding.layers.resize(problem.layers().size());
-  for (size_t u = 0; u < problem.units().size(); ++u) {
-    const Unit& unit = problem.units()[u];
-    for (size_t i = 0; i < unit.layers.size(); ++i) {
-      const size_t option = solution.picks[u][unit.copies > 1 ? i : 0];
-      const Layer& layer = problem.layers()[unit.layers[i]];
-      binding.layers[unit.layers[i]] = {binding.kernel, layer, sizing.values(layer, unit.options->at(option)),
-                                        problem.cost(unit.layers[i], option)};
-    }
-  }
+  problem.each_choice(solution, [&](size_t i, const int64_t* sizes, const Cost& cost) {
+    const Layer& layer = problem.layers()[i];
+    binding.layers[i] = {binding.kernel, layer, sizing.values(layer, sizes), cost};
+  });
   for (const BoundLayer& layer : binding.layers) {
     binding.cost.flops += layer.cost.flops * static_cast<double>(layer.layer.count);
     binding.cost.params += layer.cost.params * static_cast<double>(layer.layer.count);

@@ -40,7 +40,7 @@ std::vector<Move> select(const Target& target, size_t most, uint64_t round, cons
   std::vector<int> alike;  // decisions of the group so far, by what they pick
   for (uint32_t d = 0; d < base.group.size(); ++d) {
     const uint32_t g = base.group[d], pick = base.pick[d];
-    const std::vector<Point>& points = target.groups()[g].points;
+    const std::span<const Point> points = target.groups()[g].points;
     if (d == 0 || base.group[d - 1] != g) alike.assign(points.size(), 0);
     if (++alike[pick] > kEqualDecisions) continue;
     if (round > 0 && random.chance(0.5)) continue;

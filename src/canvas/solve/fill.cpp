@@ -114,7 +114,7 @@ class Filler {
     Point owed;
     for (size_t d : order_) {
       const uint32_t g = choice.group[d];
-      const std::vector<Point>& points = groups_[g].points;
+      const std::span<const Point> points = groups_[g].points;
       const Point want = shares[g] + owed;
       double nearest = HUGE_VAL;
       for (uint32_t k = 0; k < points.size(); ++k) {
@@ -153,10 +153,12 @@ class Filler {
   }
 
   void gather() {
-    result_.picks.resize(groups_.size());
-    for (size_t d = 0; d < best_.group.size(); ++d)
-      result_.picks[best_.group[d]].push_back(static_cast<int>(best_.pick[d]));
-    for (std::vector<int>& picks : result_.picks) std::sort(picks.begin(), picks.end());
+    result_.picks = best_.pick;
+    auto at = result_.picks.begin();
+    for (const Group& group : groups_) {
+      std::sort(at, at + group.copies);
+      at += group.copies;
+    }
   }
 
   const std::vector<Group>& groups_;

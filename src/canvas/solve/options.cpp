@@ -11,16 +11,8 @@ namespace canvas {
 
 namespace {
 
-constexpr size_t kUsual = 16;  // options of a layer
 constexpr int64_t kLargestFree = 1024;
-constexpr int64_t kFreeTimes = 4;       // or so many times the layer's channels
-constexpr double kLargestCount = 9e18;  // what counts must stay below to fit 64 bits, with room for a rounding
-
-double power_of(double value, int power) {
-  double product = 1;
-  for (; power > 0; --power) product *= value;
-  return product;
-}
+constexpr int64_t kFreeTimes = 4;  // or so many times the layer's channels
 
 size_t free_sizes(const Kernel& kernel) { return static_cast<size_t>(kernel.variables().count() - kFirstDynamic); }
 
@@ -40,88 +32,64 @@ System in_multiples(const Kernel& kernel, System system, int64_t multiple_of) {
 
 Sizing::Sizing(const Kernel& kernel, int64_t multiple_of)
     : kernel_(kernel),
-      model_(kernel),
+      pricing_(kernel),
       multiple_of_(multiple_of),
       system_(system_of(kernel)),
       choices_(in_multiples(kernel, system_, multiple_of), free_sizes(kernel)) {
   for (const Node& node : kernel.nodes()) {
     picky_ = picky_ || (node.primitive && (node.primitive->is(kBijective) || node.primitive->misfit));
   }
-  for (const Size& monomial : model_.monomials()) {
-    monomials_.emplace_back(monomial, choices_.variables());
-    if (!monomials_.back().powers.empty()) priced_.push_back(monomials_.size() - 1);
-  }
 }
 
 bool Sizing::prepare(const Layer& layer, Ground& ground) const {
   ground.layer = layer;
-  if (!choices_.prepare(layer.values(), ground.sizes)) return false;
-  ground.monomials.clear();
-  ground.amounts.clear();
-  for (const Choices::Term& term : monomials_) {
-    const auto quotient = term.size.quotient(ground.sizes.values);
-    if (!quotient) return false;
-    ground.monomials.push_back({static_cast<double>(quotient->top), static_cast<double>(quotient->bottom)});
-    if (ground.monomials.back().top > kLargestCount) return false;
-    ground.amounts.push_back(ground.monomials.back().top / ground.monomials.back().bottom);
-  }
+  const Values values = layer.values();
+  if (!choices_.prepare(values, ground.sizes) || !pricing_.prepare(values, ground.costs)) return false;
   ground.one_by_one = false;
   for (int64_t extent : layer.spatial) ground.one_by_one = ground.one_by_one || (picky_ && extent % layer.stride != 0);
   return true;
 }
 
 std::optional<Cost> Sizing::legal_cost(Ground& ground, const int64_t* option) const {
-  for (size_t i : priced_) {
-    auto [top, bottom] = ground.monomials[i];
-    for (const Choices::Power& power : monomials_[i].powers) {
-      (power.exponent > 0 ? top : bottom) *=
-          power_of(static_cast<double>(option[power.variable]), std::abs(power.exponent));
-    }
-    if (top > kLargestCount || bottom > kLargestCount) return std::nullopt;
-    ground.amounts[i] = top / bottom;
-  }
   if (ground.one_by_one && check_sizes(kernel_, ground.layer, values(ground.layer, option))) return std::nullopt;
-  return model_.combine(ground.amounts);
+  return pricing_.cost(ground.costs, option);
 }
 
-Options Sizing::options(const Layer& layer, size_t most) const {
-  const size_t variables = choices_.variables();
-  Options found{variables};
+size_t Sizing::list(const Layer& layer, size_t most, Options& into) const {
   Ground& ground = ground_;
-  if (!prepare(layer, ground)) return found;
-  const auto list = [&](const Choices::Extent& extent) {
-    found.values.clear();
-    found.costs.clear();
-    found.costs.reserve(kUsual);
-    found.values.reserve(kUsual * variables);
+  if (!prepare(layer, ground)) return 0;
+  const size_t start = into.size();
+  const auto each = [&](const Choices::Extent& extent) {
     return choices_.each(ground.sizes, extent, [&](const int64_t* option) {
       const auto cost = legal_cost(ground, option);
-      if (cost && !extent.thin && found.size() >= most) return false;
-      if (cost) {
-        found.values.insert(found.values.end(), option, option + variables);
-        found.costs.push_back(*cost);
-      }
+      if (cost && !extent.thin && into.size() - start >= most) return false;
+      if (cost) into.add(option, *cost);
       return true;
     });
   };
-  found.complete = list({largest_free(layer), most + 1});
-  if (!found.complete) {  // once more, with fewer values a variable
-    const double each = std::pow(static_cast<double>(most), 1.0 / static_cast<double>(std::max<size_t>(1, variables)));
-    list({largest_free(layer), std::max<size_t>(2, static_cast<size_t>(each)), true});
-    found.complete = false;
+  if (!each({largest_free(layer), most + 1})) {  // once more, with fewer values a variable
+    into.cut(start);
+    const double few = std::pow(static_cast<double>(most), 1.0 / static_cast<double>(std::max<size_t>(1, variables())));
+    each({largest_free(layer), std::max<size_t>(2, static_cast<size_t>(few)), true});
+    into.complete = false;
   }
-  if (choices_.in_order()) return found;
-  std::vector<size_t> sorted(found.size());
-  std::iota(sorted.begin(), sorted.end(), size_t{0});
+  if (!choices_.in_order()) sort(start, into);
+  return into.size() - start;
+}
+
+void Sizing::sort(size_t start, Options& options) {
+  std::vector<size_t> sorted(options.size() - start);
+  std::iota(sorted.begin(), sorted.end(), start);
+  const size_t variables = options.variables;
   std::sort(sorted.begin(), sorted.end(), [&](size_t a, size_t b) {
-    return std::lexicographical_compare(found.at(a), found.at(a) + variables, found.at(b), found.at(b) + variables);
+    return std::lexicographical_compare(options.at(a), options.at(a) + variables, options.at(b),
+                                        options.at(b) + variables);
   });
-  Options result{variables, {}, {}, found.complete};
-  for (size_t i : sorted) {
-    result.values.insert(result.values.end(), found.at(i), found.at(i) + variables);
-    result.costs.push_back(found.costs[i]);
-  }
-  return result;
+  Options result{variables};
+  for (size_t i : sorted) result.add(options.at(i), options.costs[i]);
+  options.cut(start);
+  options.values.insert(options.values.end(), result.values.begin(), result.values.end());
+  options.costs.insert(options.costs.end(), result.costs.begin(), result.costs.end());
 }
 
 void Sizing::restrict(Options& options, const Layer& layer) const {
@@ -132,19 +100,15 @@ void Sizing::restrict(Options& options, const Layer& layer) const {
     bool fits = true;
     for (size_t step = 0; step < options.variables && fits; ++step)
       fits = choices_.legal(ground.sizes, options.at(i), step);
-    if (!fits || !legal_cost(ground, options.at(i))) continue;
-    kept.values.insert(kept.values.end(), options.at(i), options.at(i) + options.variables);
-    kept.costs.push_back(options.costs[i]);
+    if (fits && legal_cost(ground, options.at(i))) kept.add(options.at(i), options.costs[i]);
   }
   options = std::move(kept);
 }
 
-std::vector<Cost> Sizing::costs(const Options& options, const Layer& layer) const {
+void Sizing::price(const Layer& layer, size_t count, Options& options) const {
   Ground& ground = ground_;
   require(prepare(layer, ground), "options were priced on a layer where they are not legal");
-  std::vector<Cost> costs;
-  for (size_t i = 0; i < options.size(); ++i) costs.push_back(legal_cost(ground, options.at(i)).value_or(Cost{}));
-  return costs;
+  for (size_t i = 0; i < count; ++i) options.costs.push_back(legal_cost(ground, options.at(i)).value_or(Cost{}));
 }
 
 Fault Sizing::why_none(const Layer& layer) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <span>
 #include <vector>
 
 namespace canvas {
@@ -17,9 +18,9 @@ inline Point operator+(const Point& a, const Point& b) { return {a.flops + b.flo
 inline Point operator-(const Point& a, const Point& b) { return {a.flops - b.flops, a.params - b.params}; }
 inline Point operator*(const Point& a, double factor) { return {a.flops * factor, a.params * factor}; }
 
-// Layers that choose one point each, all from the same points.
+// Layers that choose one point each, all from the same points, which ascend (by FLOPs, then parameters) and differ.
 struct Group {
-  std::vector<Point> points;
+  std::span<const Point> points;
   int copies = 1;
 };
 
