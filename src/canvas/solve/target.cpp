@@ -13,7 +13,7 @@ Point sum_of(const std::vector<Group>& groups, const Choice& choice) {
 
 Target::Target(const std::vector<Group>& groups, const Box& box, const Relaxation& relaxed)
     : groups_(groups), box_(box), relaxed_(relaxed) {
-  scale_ = {std::max(relaxed_.best.flops, 0.5), std::max(relaxed_.best.params, 0.5)};
+  unit_ = {1 / std::max(relaxed_.best.flops, 0.5), 1 / std::max(relaxed_.best.params, 0.5)};
   if (relaxed_.most.flops < 0.5 || relaxed_.most.params < 0.5) relaxed_.normal = {};
   for (const Group& group : groups) {
     double top = -HUGE_VAL;
@@ -28,15 +28,6 @@ bool Target::within(const Point& total) const {
   const double f = 1 + kSumRounding;
   return total.flops <= box_.flops.high * f && total.flops * f >= box_.flops.low &&
          total.params <= box_.params.high * f && total.params * f >= box_.params.low;
-}
-
-double Target::loss(size_t group, const Point& point) const {
-  const Point& normal = relaxed_.normal;
-  return std::max(0.0, top_[group] - normal.flops * point.flops - normal.params * point.params);
-}
-
-double Target::distance(const Point& difference) const {
-  return std::abs(difference.flops) / scale_.flops + std::abs(difference.params) / scale_.params;
 }
 
 double Target::allowed_loss(double worth) const {

@@ -2,6 +2,8 @@
 // Every way of looking for one (exchange.h, listing.h) asks here.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -31,19 +33,23 @@ class Target {
   // Both limits bind, and the points of a mixture that is worth most are as good as any: no point loses anything.
   bool at_corner() const { return relaxed_.normal == Point{}; }
   // What one copy of the group loses by this point against the best one along the relaxation's normal, at least 0.
-  double loss(size_t group, const Point& point) const;
+  double loss(size_t group, const Point& point) const {
+    return std::max(0.0, top_[group] - relaxed_.normal.flops * point.flops - relaxed_.normal.params * point.params);
+  }
   // Choices worth more than `worth` lose at most this in all; negative: there is none.
   double allowed_loss(double worth) const;
   // ... and lie in here.
   Box better(double worth) const;
   // Relative size of a difference in costs.
-  double distance(const Point& difference) const;
+  double distance(const Point& difference) const {
+    return std::abs(difference.flops) * unit_.flops + std::abs(difference.params) * unit_.params;
+  }
 
  private:
   const std::vector<Group>& groups_;
   const Box box_;
   Relaxation relaxed_;
-  Point scale_;
+  Point unit_;               // 1 over the best's costs
   std::vector<double> top_;  // by group: the most of normal . point
   double top_total_ = 0;
 };
