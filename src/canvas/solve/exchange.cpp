@@ -14,7 +14,7 @@ constexpr double kLossWeight = 100;  // a change by 1 % is tried as early as one
 constexpr int kEqualDecisions = 2;   // of those that are alike: the others could make the same changes
 constexpr size_t kManyPoints = 64;   // of more, those are tried that are 1, 2, 4, ... places away
 constexpr size_t kUsualPoints = 16;
-constexpr size_t kManyMoves = 160;
+constexpr size_t kManyMoves = 128;
 constexpr size_t kPairsASum = 64;  // looked at in all
 constexpr double kFiner = 16;      // than what is missing: half of the changes
 
@@ -57,7 +57,8 @@ std::vector<Move> all_moves(const Target& target, uint64_t round, double worth, 
   const double allowed = target.allowed_loss(worth);
   size_t points = 0;
   for (const Group& group : target.groups())
-    points += std::min(group.points.size(), kUsualPoints) * static_cast<size_t>(std::min(group.copies, kEqualDecisions));
+    points +=
+        std::min(group.points.size(), kUsualPoints) * static_cast<size_t>(std::min(group.copies, kEqualDecisions));
   const size_t part = points / kManyMoves + 1;
   size_t passed = round;
   std::vector<Move> moves;

@@ -42,7 +42,7 @@ Sizing::Sizing(const Kernel& kernel, int64_t multiple_of)
 }
 
 bool Sizing::prepare(const Layer& layer, Ground& ground) const {
-  ground.layer = layer;
+  ground.layer = &layer;
   const Values values = layer.values();
   if (!choices_.prepare(values, ground.sizes) || !pricing_.prepare(values, ground.costs)) return false;
   ground.one_by_one = false;
@@ -51,7 +51,7 @@ bool Sizing::prepare(const Layer& layer, Ground& ground) const {
 }
 
 std::optional<Cost> Sizing::legal_cost(Ground& ground, const int64_t* option) const {
-  if (ground.one_by_one && check_sizes(kernel_, ground.layer, values(ground.layer, option))) return std::nullopt;
+  if (ground.one_by_one && check_sizes(kernel_, *ground.layer, values(*ground.layer, option))) return std::nullopt;
   return pricing_.cost(ground.costs, option);
 }
 

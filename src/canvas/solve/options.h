@@ -25,7 +25,7 @@ struct Options {
   size_t size() const { return costs.size(); }
   void cut(size_t size) { costs.resize(size), values.resize(size * variables); }
   void add(const int64_t* option, const Cost& cost) {
-    values.insert(values.end(), option, option + variables);
+    for (size_t i = 0; i < variables; ++i) values.push_back(option[i]);
     costs.push_back(cost);
   }
   const int64_t* at(size_t option) const { return values.data() + option * variables; }
@@ -52,7 +52,7 @@ class Sizing {
 
  private:
   struct Ground {  // what a layer makes of sizes and costs while the free variables are 1
-    Layer layer;
+    const Layer* layer = nullptr;
     Choices::Ground sizes;
     Pricing::Ground costs;
     bool one_by_one = false;  // options need check_sizes: a stride does not divide an extent, and a primitive minds
