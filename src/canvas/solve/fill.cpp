@@ -45,17 +45,30 @@ class Filler {
     const Box within{{box_.flops.low, std::min(box_.flops.high, relaxed.most.flops)},
                      {box_.params.low, std::min(box_.params.high, relaxed.most.params)}};
     result_.bound = lattice_.bound(within, capacity(relaxed.best)) * (1 + kSumRounding);
-    const Target target(groups_, box_, relaxed);
-    search(target, relaxed);
+    Target target(groups_, box_, relaxed);
+    if (box_.seconds.high < HUGE_VAL) {
+      const Penalty penalty(groups_, box_, relaxed);
+      if (!penalty.feasible()) {
+        result_ = {};
+        result_.proven = true;
+        return result_;
+      }
+      result_.bound = std::min(result_.bound, penalty.bound());
+      target.hold_time(penalty);
+      search(target, Target(penalty.groups(), box_, penalty.relaxed()), penalty.relaxed());
+    } else {
+      search(target, target, relaxed);
+    }
     if (result_.proven) result_.bound = result_.found ? capacity(result_.total) : 0;
     if (result_.found) gather();
     return result_;
   }
 
  private:
-  void search(const Target& target, const Relaxation& relaxed) {
+  // `aim`: near which shares choices are looked for; the target itself, unless time is limited.
+  void search(const Target& target, const Target& aim, const Relaxation& relaxed) {
     measure(target);
-    const Choice near = near_to(target, relaxed.shares);
+    const Choice near = near_to(aim, relaxed.shares);
     take(target, near);
     double enough = kGoodEnough;
     for (size_t round = 0; round < std::size(kRounds) && !done(enough); ++round) {
@@ -64,10 +77,10 @@ class Filler {
       if (round > kSameOrder) disorder(round);
       const auto missing = [&](const Choice& choice) { return target.distance(target.best() - choice.total); };
       const bool from_best = result_.found && (round % 2 == 1 || missing(best_) < kMuchNearer * missing(near));
-      Choice base = from_best ? best_ : round > kSameOrder ? near_to(target, relaxed.shares) : near;
+      Choice base = from_best ? best_ : round > kSameOrder ? near_to(aim, relaxed.shares) : near;
       const double least = round == 0 ? std::max(worth(), kHope * result_.bound) : worth();
       if (exchange(target, kRounds[round].moves, round, least, base)) take(target, base);
-      if (round == 0) retreat(target, near);
+      if (round == 0 && !target.timed()) retreat(target, near);
       enough = kRounds[round].gap;
     }
     if (result_.proven || (result_.found && aim_ == Aim::kAny)) return;
@@ -111,11 +124,11 @@ class Filler {
 
   // A choice near the relaxation's mixture: large decisions first, each making good what the ones before it missed.
   Choice near_to(const Target& target, const std::vector<Point>& shares) const {
-    Choice choice{decisions_, std::vector<uint32_t>(decisions_.size(), 0), {}};
+    Choice choice{decisions_, std::vector<uint32_t>(decisions_.size(), 0), {}, 0};
     Point owed;
     for (size_t d : order_) {
       const uint32_t g = choice.group[d];
-      const std::span<const Point> points = groups_[g].points;
+      const std::span<const Point> points = target.groups()[g].points;
       const Point want = shares[g] + owed;
       double nearest = HUGE_VAL;
       for (uint32_t k = 0; k < points.size(); ++k) {
@@ -124,13 +137,15 @@ class Filler {
       }
       owed = want - points[choice.pick[d]];
     }
-    choice.total = sum_of(groups_, choice);
+    sum_up(groups_, choice);
     return choice;
   }
 
   // The choice is the best so far, if it is in the box and better.
   void take(const Target& target, const Choice& choice) {
-    if (!target.within(choice.total) || (result_.found && capacity(choice.total) <= worth())) return;
+    if (!target.within(choice.total) || !target.in_time(choice.seconds) ||
+        (result_.found && capacity(choice.total) <= worth()))
+      return;
     result_.found = true;
     result_.total = choice.total;
     result_.proven = worth() * (1 + 2 * kSumRounding) >= result_.bound;

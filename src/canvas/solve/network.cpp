@@ -133,8 +133,6 @@ void Budget::check() const {
   check_range("params", params);
   check_range("memory", memory);
   check_range("latency", latency);
-  if (latency && latency->absolute)
-    throw ArgumentError("budget latency must be a fraction of the original, got an amount");
   if (!each) return;
   if (each->each || each->latency) throw ArgumentError("a budget's `each` limits flops, params and memory alone");
   each->check();

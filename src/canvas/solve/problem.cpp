@@ -33,12 +33,18 @@ bool same_sizes(const Layer& a, const Layer& b) {
 }  // namespace
 
 const char* name_of(Resource resource) {
-  constexpr const char* kNames[] = {"flops", "params", "memory"};
+  constexpr const char* kNames[] = {"flops", "params", "memory", "latency"};
   return kNames[static_cast<size_t>(resource)];
 }
 
 double amount(const Cost& cost, Resource resource) {
-  return resource == Resource::kFlops ? cost.flops : resource == Resource::kParams ? cost.params : cost.memory;
+  switch (resource) {
+    case Resource::kFlops: return cost.flops;
+    case Resource::kParams: return cost.params;
+    case Resource::kMemory: return cost.memory;
+    case Resource::kLatency: break;
+  }
+  return cost.latency;
 }
 
 double Limit::missed(double used) const {
@@ -58,12 +64,17 @@ std::vector<Limit> limits_of(const Budget& budget, const Cost& original) {
   return limits;
 }
 
-Problem::Problem(const Sizing& sizing, const std::vector<Layer>& layers, const Budget& budget)
+Problem::Problem(const Sizing& sizing, const std::vector<Layer>& layers, const Budget& budget, const Prices* prices)
     : sizing_(sizing),
       layers_(layers),
       budget_(budget),
+      prices_(budget.latency ? prices : nullptr),
       limits_(limits_of(budget, total_cost(layers))),
       options_{sizing.variables()} {
+  if (prices_) {
+    const Range& range = *budget.latency;
+    limits_.push_back({Resource::kLatency, range, range.absolute ? 1 : prices_->original});
+  }
   std::vector<uint32_t> known(std::bit_ceil(2 * layers.size()), UINT32_MAX);  // shapes, by hash
   shape_of_.reserve(layers.size());
   shapes_.reserve(layers.size());
@@ -96,6 +107,7 @@ std::optional<Fault> Problem::add_each(bool by_shape) {
     if (shape.layer == i) {
       shape.options = shape.costs = options_.size();
       shape.count = sizing_.list(layer, most_, options_);
+      if (prices_ && shape.count > 0) shape.count = keep_priced(i, shape.options);
       if (shape.count == 0) return sizing_.why_none(layer);
     }
     const auto equal = [&](size_t unit) {
@@ -121,6 +133,27 @@ std::optional<Fault> Problem::add_each(bool by_shape) {
     price(unit);
   }
   return std::nullopt;
+}
+
+// Leaves those options of a layer that have a price, and sets it.
+size_t Problem::keep_priced(size_t layer, size_t start) {
+  const auto& prices = prices_->layers[layer];
+  size_t kept = start;
+  for (size_t k = start; k < options_.size(); ++k) {
+    const int64_t* const option = options_.at(k);
+    const auto same = [&](const auto& price) {
+      return std::equal(option, option + options_.variables, price.first.begin() + kFirstDynamic);
+    };
+    const auto price = std::find_if(prices.begin(), prices.end(), same);
+    if (price == prices.end()) continue;
+    std::copy(option, option + options_.variables,
+              options_.values.begin() + static_cast<std::ptrdiff_t>(kept * options_.variables));
+    options_.costs[kept] = options_.costs[k];
+    options_.costs[kept++].latency = price->second;
+  }
+  options_.complete = options_.complete && kept == options_.size();
+  options_.cut(kept);
+  return kept - start;
 }
 
 std::optional<Fault> Problem::add_together() {
@@ -169,7 +202,7 @@ void Problem::price(Unit& unit) {
   unit.decision = decisions_;
   decisions_ += static_cast<size_t>(unit.copies);
   const size_t count = shapes_[unit.shape].count;
-  for (size_t k = 0; k < count; ++k) entries_.push_back({{}, 0, 1, static_cast<uint32_t>(k)});
+  for (size_t k = 0; k < count; ++k) entries_.push_back({{}, 0, 0, 1, static_cast<uint32_t>(k)});
   Entry* const entries = entries_.data() + unit.first;
   const size_t priced = unit.copies > 1 ? 1 : unit.count;  // equal decisions are priced once
   for (size_t i = 0; i < priced; ++i) {
@@ -180,6 +213,7 @@ void Problem::price(Unit& unit) {
       const Cost& once = cost(layer, k);
       entries[k].point = entries[k].point + Point{once.flops, once.params} * times;
       entries[k].memory = std::max(entries[k].memory, once.memory);
+      entries[k].latency += times * once.latency;
       for (const Limit& limit : limits)
         entries[k].missed = std::max(entries[k].missed, limit.missed(amount(once, limit.resource)));
     }
@@ -192,8 +226,8 @@ void Problem::price(Unit& unit) {
     }
   }
   const auto less = [](const Entry& a, const Entry& b) {
-    return std::tie(a.point.flops, a.point.params, a.memory, a.option) <
-           std::tie(b.point.flops, b.point.params, b.memory, b.option);
+    return std::tie(a.point.flops, a.point.params, a.latency, a.memory, a.option) <
+           std::tie(b.point.flops, b.point.params, b.latency, b.memory, b.option);
   };
   if (count > 1 && less(entries[count - 1], entries[0])) std::reverse(entries, entries + count);
   if (!std::is_sorted(entries, entries + count, less)) std::sort(entries, entries + count, less);
@@ -202,20 +236,21 @@ void Problem::price(Unit& unit) {
 }
 
 void Problem::count_in(const Unit& unit) {
-  Cost low{HUGE_VAL, HUGE_VAL, HUGE_VAL}, high;
+  Cost low{HUGE_VAL, HUGE_VAL, HUGE_VAL, HUGE_VAL}, high;
   double missed = HUGE_VAL;
   for (size_t i = unit.first; i < unit.last; ++i) {
     const Entry& e = entries_[i];
-    low = {std::min(low.flops, e.point.flops), std::min(low.params, e.point.params), std::min(low.memory, e.memory)};
-    high = {std::max(high.flops, e.point.flops), std::max(high.params, e.point.params),
-            std::max(high.memory, e.memory)};
+    low = {std::min(low.flops, e.point.flops), std::min(low.params, e.point.params), std::min(low.memory, e.memory),
+           std::min(low.latency, e.latency)};
+    high = {std::max(high.flops, e.point.flops), std::max(high.params, e.point.params), std::max(high.memory, e.memory),
+            std::max(high.latency, e.latency)};
     missed = std::min(missed, e.missed);
   }
   const double copies = unit.copies;
-  least_ = {least_.flops + copies * low.flops, least_.params + copies * low.params,
-            std::max(least_.memory, low.memory)};
+  least_ = {least_.flops + copies * low.flops, least_.params + copies * low.params, std::max(least_.memory, low.memory),
+            least_.latency + copies * low.latency};
   most_of_all_ = {most_of_all_.flops + copies * high.flops, most_of_all_.params + copies * high.params,
-                  std::max(most_of_all_.memory, high.memory)};
+                  std::max(most_of_all_.memory, high.memory), most_of_all_.latency + copies * high.latency};
   least_missed_ = std::max(least_missed_, missed);
 }
 
@@ -225,6 +260,7 @@ Box Problem::box(double factor) const {
     const Interval interval{limit.low() / factor, limit.high() * factor};
     if (limit.resource == Resource::kFlops) box.flops = interval;
     if (limit.resource == Resource::kParams) box.params = interval;
+    if (limit.resource == Resource::kLatency) box.seconds = interval;
   }
   return box;
 }
@@ -236,13 +272,15 @@ bool Problem::list(size_t unit, double factor, double least_memory, Listed& into
   for (size_t i = from.first; i < from.last; ++i) {
     const Entry& entry = entries_[i];
     if (entry.missed > factor * (1 + kRounding) || entry.memory * (1 + kRounding) < least_memory) continue;
-    if (into.points.size() > start && into.points.back() == entry.point) continue;
+    if (into.points.size() > start && into.points.back() == entry.point) continue;  // it is no quicker
     into.points.push_back(entry.point);
+    if (prices_) into.seconds.push_back(entry.latency);
     into.entries.push_back(static_cast<uint32_t>(i));
   }
   const size_t count = into.points.size() - start;
   if (count == 0) return false;
-  into.groups.push_back({{into.points.data() + start, count}, from.copies});
+  into.groups.push_back({{into.points.data() + start, count}, {}, from.copies});
+  if (prices_) into.groups.back().seconds = {into.seconds.data() + start, count};
   into.owners.push_back(unit);
   return true;
 }
@@ -251,6 +289,7 @@ Problem::Listed Problem::room(size_t more) const {
   Listed listed;
   listed.points.reserve(entries_.size() + more);
   listed.entries.reserve(entries_.size() + more);
+  if (prices_) listed.seconds.reserve(entries_.size() + more);
   listed.groups.reserve(units_.size() + 1);
   listed.owners.reserve(units_.size() + 1);
   return listed;
@@ -286,7 +325,7 @@ Solution Problem::solve_listed(const Listed& listed, double factor, Aim aim) con
       const Entry& entry = entries_[entries[point]];
       solution.picks[next[listed.owners[g]]++] = entry.option;
       solution.total = {solution.total.flops + entry.point.flops, solution.total.params + entry.point.params,
-                        std::max(solution.total.memory, entry.memory)};
+                        std::max(solution.total.memory, entry.memory), solution.total.latency + entry.latency};
     }
   }
   return solution;

@@ -8,11 +8,11 @@
 
 #include "canvas/solve/fill.h"
 #include "canvas/solve/options.h"
+#include "canvas/solve/prices.h"
 
 namespace canvas {
 
-enum class Resource { kFlops, kParams, kMemory };
-inline constexpr Resource kResources[] = {Resource::kFlops, Resource::kParams, Resource::kMemory};
+enum class Resource { kFlops, kParams, kMemory, kLatency };
 
 const char* name_of(Resource resource);
 double amount(const Cost& cost, Resource resource);
@@ -52,7 +52,8 @@ struct Solution {
 
 class Problem {
  public:
-  Problem(const Sizing& sizing, const std::vector<Layer>& layers, const Budget& budget);
+  // `prices`, where given, holds for as long; without them the limit on latency is nobody's concern here.
+  Problem(const Sizing& sizing, const std::vector<Layer>& layers, const Budget& budget, const Prices* prices);
 
   // Adds all layers of the network, each (or each shape) choosing for itself, or all together; one of the two is called, once. A Fault
   // where a layer has no legal sizes.
@@ -92,11 +93,13 @@ class Problem {
   struct Entry {  // an option of a unit, by ascending costs
     Point point;  // of all layers of one decision, with their counts
     double memory;
+    double latency;
     double missed;  // by which factor it misses a limit on a single layer, or the peak of memory
     uint32_t option;
   };
   struct Listed {  // what may be chosen: groups of points, and by point, by group what these are
     std::vector<Point> points;
+    std::vector<double> seconds;  // none where time is not limited
     std::vector<uint32_t> entries;
     std::vector<Group> groups;
     std::vector<size_t> owners;  // by group: the unit
@@ -110,12 +113,14 @@ class Problem {
   }
   void arrange(const std::vector<size_t>& unit_of);
   void price(Unit& unit);
+  size_t keep_priced(size_t layer, size_t start);
   void count_in(const Unit& unit);
   Listed room(size_t more) const;
 
   const Sizing& sizing_;
   const std::vector<Layer>& layers_;
   const Budget& budget_;
+  const Prices* prices_;
   std::vector<Limit> limits_;
   std::vector<Shape> shapes_;
   std::vector<size_t> shape_of_;  // by layer

@@ -21,6 +21,7 @@ inline Point operator*(const Point& a, double factor) { return {a.flops * factor
 // Layers that choose one point each, all from the same points, which ascend (by FLOPs, then parameters) and differ.
 struct Group {
   std::span<const Point> points;
+  std::span<const double> seconds = {};  // of each point, where time is limited
   int copies = 1;
 };
 
@@ -31,6 +32,7 @@ struct Interval {
 
 struct Box {
   Interval flops, params;
+  Interval seconds = {};  // the relaxation knows nothing of it: penalty.h does
   bool contains(const Point& total) const {
     return total.flops >= flops.low && total.flops <= flops.high && total.params >= params.low &&
            total.params <= params.high;

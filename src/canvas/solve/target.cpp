@@ -5,10 +5,14 @@
 
 namespace canvas {
 
-Point sum_of(const std::vector<Group>& groups, const Choice& choice) {
-  Point sum;
-  for (size_t d = 0; d < choice.group.size(); ++d) sum = sum + groups[choice.group[d]].points[choice.pick[d]];
-  return sum;
+void sum_up(const std::vector<Group>& groups, Choice& choice) {
+  choice.total = {};
+  choice.seconds = 0;
+  for (size_t d = 0; d < choice.group.size(); ++d) {
+    const Group& group = groups[choice.group[d]];
+    choice.total = choice.total + group.points[choice.pick[d]];
+    if (!group.seconds.empty()) choice.seconds += group.seconds[choice.pick[d]];
+  }
 }
 
 Target::Target(const std::vector<Group>& groups, const Box& box, const Relaxation& relaxed)
@@ -71,7 +75,12 @@ Box Target::better(double worth) const {
   };
   const double flops = std::min(box_.flops.high, relaxed_.most.flops);
   const double params = std::min(box_.params.high, relaxed_.most.params);
-  return {range(box_.flops, flops, params, n.flops, n.params), range(box_.params, params, flops, n.params, n.flops)};
+  Box found{range(box_.flops, flops, params, n.flops, n.params), range(box_.params, params, flops, n.params, n.flops)};
+  if (timed()) {
+    const double least = penalty_->least_seconds(worth, found.flops.low, found.params.low);
+    found.seconds = {std::max(box_.seconds.low, least) * (1 - kSumRounding), box_.seconds.high * (1 + kSumRounding)};
+  }
+  return found;
 }
 
 }  // namespace canvas
