@@ -19,6 +19,7 @@ constexpr size_t kMostOfMany = 4096;       // of half of more decisions
 constexpr double kHope = 0.99;             // of the bound: what the first exchange is to reach
 constexpr double kMuchNearer = 0.1;
 constexpr size_t kSameOrder = 2, kPlaces = 4;
+constexpr int kSettlings = 60;
 constexpr int kRetreats = 8;  // from the limits, for a first choice within them
 
 // Ever wider exchanges; a gap of at most `gap` after one of them ends the search.
@@ -80,6 +81,7 @@ class Filler {
       Choice base = from_best ? best_ : round > kSameOrder ? near_to(aim, relaxed.shares) : near;
       const double least = round == 0 ? std::max(worth(), kHope * result_.bound) : worth();
       if (exchange(target, kRounds[round].moves, round, least, base)) take(target, base);
+      if (round == 0 && target.timed()) settle(target);
       if (round == 0 && !target.timed()) retreat(target, near);
       enough = kRounds[round].gap;
     }
@@ -165,6 +167,33 @@ class Filler {
       const Relaxation inside = mixtures_.best_in({lower(box_.flops), lower(box_.params)});
       if (!inside.feasible) return;
       take(target, near_to(target, inside.shares));
+    }
+  }
+
+  // Where time is limited: choices that are best once each cost has a price, which rises while the cost is beyond its limit.
+  void settle(const Target& target) {
+    const double highs[] = {box_.flops.high, box_.params.high, box_.seconds.high};
+    double prices[] = {0, 0, 1};
+    Choice choice{decisions_, std::vector<uint32_t>(decisions_.size(), 0), target.best(), 0};
+    std::vector<uint32_t> best(groups_.size());
+    for (int step = 0; step < kSettlings; ++step) {
+      const double flops = 1 / std::max(choice.total.flops, 0.5) - prices[0] / highs[0];
+      const double params = 1 / std::max(choice.total.params, 0.5) - prices[1] / highs[1];
+      const double time = prices[2] / highs[2];
+      for (size_t g = 0; g < groups_.size(); ++g) {
+        double most = -HUGE_VAL;
+        for (uint32_t k = 0; k < groups_[g].points.size(); ++k) {
+          const Point& point = groups_[g].points[k];
+          const double worth_of = flops * point.flops + params * point.params - time * groups_[g].seconds[k];
+          if (worth_of > most) most = worth_of, best[g] = k;
+        }
+      }
+      for (size_t d = 0; d < decisions_.size(); ++d) choice.pick[d] = best[decisions_[d]];
+      sum_up(groups_, choice);
+      take(target, choice);
+      const double used[] = {choice.total.flops, choice.total.params, choice.seconds};
+      for (int i = 0; i < 3; ++i)
+        prices[i] = std::max(0.0, prices[i] + std::clamp(used[i] / highs[i] - 1, -0.5, 2.0) * 8 / (8 + step));
     }
   }
 

@@ -1,6 +1,6 @@
 // The relaxation where time is limited as well. Time is a third cost, but the plane has room for two: each point pays for the time that it
-// takes beyond its part of the limit, in parameters (or FLOPs, where there are no parameters). Choices within the limit only gain by that, so
-// that the best of the plane bounds them for any price of time (Lagrange); the price with the least bound is looked for. fill.cpp asks.
+// takes beyond its part of the limit, in parameters or in FLOPs. Choices within the limit only gain by that, so
+// that the best of the plane bounds them for any price of time (Lagrange); the one with the least bound is looked for. fill.cpp asks.
 #pragma once
 
 #include <vector>
@@ -27,17 +27,22 @@ class Penalty {
     double capacity = -1;  // negative: nothing is feasible
     Relaxation relaxed;
   };
-  void pay(double price);
-  Bound bound_at(double price);
+  struct Tariff {
+    bool by_params = true;
+    double unit = 1;  // price 1: so much for the whole limit
+    double price = 0;
+  };
+  void pay(const Tariff& tariff);
+  Bound bound_at(const Tariff& tariff);
+  void lower(Tariff tariff, Bound& best);
 
   const std::vector<Group>& groups_;
   const Box box_;
-  bool by_params_ = true;
-  double unit_ = 0;  // the price 1: this much for the whole limit
+  Tariff tariff_;
   int decisions_ = 0;
   std::vector<Point> points_, sorted_;
   std::vector<Group> paid_, ascending_;
-  double price_ = 0, bound_ = 0;
+  double bound_ = 0;
   bool feasible_ = true;
   Relaxation relaxed_;
 };
