@@ -156,7 +156,7 @@ void bind_prices(nb::module_& module) {
       module, "Prices",
       "Predicted latencies of a kernel's options on a network, for `Kernel.bind`.\n\n"
       "Args:\n    original: seconds of the original layers together.\n    layers: for each layer of the "
-      "network, [(BoundLayer, seconds), ...]: what may be chosen there.\n\n"
+      "network, [(BoundLayer, seconds), ...]: what may be chosen there. Layers of equal sizes have the first one's.\n\n"
       "Example:\n    >>> layer, kernel = Layer(4, 4), canvas.zoo()['low_rank']\n"
       "    >>> Prices(1e-3, [[(bound, 1e-9 * bound.flops) for bound in kernel.options(layer)]]).original\n"
       "    0.001\n")

@@ -11,7 +11,8 @@ namespace canvas {
 
 struct Prices {
   double original = 0;  // seconds of all original layers with their counts
-  // By layer of the network's list: options, and the seconds of one such layer. Options without a price are not chosen.
+  // By layer of the network's list: options, and the seconds of one such layer. Options without a price are not chosen;
+  // layers of equal sizes have the prices of the first of them.
   std::vector<std::vector<std::pair<Values, double>>> layers;
 };
 
