@@ -1,6 +1,7 @@
 #include "canvas/size/choices.h"
 
 #include <algorithm>
+#include <climits>
 #include <cstdlib>
 #include <numeric>
 
@@ -9,6 +10,8 @@
 namespace canvas {
 
 namespace {
+
+constexpr double kEven = 2, kSteps = 6;  // of a few values: half are even steps, half grow by a sixth
 
 bool times_power(int64_t& product, int64_t value, int power) {
   for (; power > 0; --power) {
@@ -175,12 +178,25 @@ class Choices::Search {
       const int64_t last = extent_.largest / multiple;
       const auto limit = static_cast<int64_t>(std::min(extent_.most, size_t{INT64_MAX}));
       const int64_t count = std::min(last, limit);
+      if (extent_.few > 0 && step + 1 == option_.size() && last > static_cast<int64_t>(extent_.few))
+        return few_of(last, multiple);
       if (last > limit && !extent_.thin) return std::nullopt;
       for (int64_t i = 1; i <= count; ++i)
         values.push_back(multiple * (count == last ? i : 1 + (i - 1) * (last - 1) / std::max<int64_t>(1, count - 1)));
     }
     if (extent_.thin) thin(values, extent_.most);
     sure = sure && !values.empty() && values.back() <= INT64_MAX / largest;
+    return values;
+  }
+
+  // Some of the first `last` multiples.
+  std::vector<int64_t> few_of(int64_t last, int64_t multiple) const {
+    std::vector<int64_t> values = {multiple};
+    const double even = static_cast<double>(last) / static_cast<double>(extent_.few) * kEven;
+    for (int64_t at = 1; at < last; values.push_back(at * multiple)) {
+      const double step = std::min(even, static_cast<double>(at) / kSteps);
+      at = std::min(last, at + std::max<int64_t>(1, static_cast<int64_t>(step)));
+    }
     return values;
   }
 
@@ -323,6 +339,19 @@ bool Choices::search(Ground& ground, const Extent& extent, const Visitor& visito
 }
 
 bool Choices::in_order() const { return std::is_sorted(order_.begin(), order_.end()); }
+
+bool Choices::ends_in_range() const {
+  if (variables_ == 0 || !in_order() || !equations_.empty()) return false;
+  const auto has = [&](const Term& term, int least, int most) {
+    return std::any_of(term.powers.begin(), term.powers.end(), [&](const Power& power) {
+      return power.variable + 1 == variables_ && power.exponent >= least && power.exponent <= most;
+    });
+  };
+  return std::none_of(bounded_.begin(), bounded_.end(),
+                      [&](const Term& term) { return has(term, INT_MIN, INT_MAX); }) &&
+         std::none_of(sizes_.begin(), sizes_.end(),
+                      [&](const Term& term) { return has(term, INT_MIN, -1) || has(term, 2, INT_MAX); });
+}
 
 Answer solve(const System& system, const Values& values, int64_t largest) {
   Answer answer;

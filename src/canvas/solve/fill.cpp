@@ -13,7 +13,6 @@ namespace canvas {
 namespace {
 
 constexpr double kGoodEnough = 1e-4;       // of the geometric mean, where there is no listing all
-constexpr size_t kFewDecisions = 16;       // these are listed at any cost
 constexpr size_t kMost = size_t{1} << 17;  // states of half of them
 constexpr size_t kMostOfMany = 4096;       // of half of more decisions
 constexpr double kHope = 0.99;             // of the bound: what the first exchange is to reach
@@ -33,8 +32,8 @@ constexpr Round kRounds[] = {{0, 1e-4},   {0, 1e-4},  {0, 1e-4},   {0, 1e-4},  {
 
 class Filler {
  public:
-  Filler(const std::vector<Group>& groups, const Box& box, Aim aim)
-      : groups_(groups), mixtures_(groups), lattice_(groups), box_(lattice_.shrink(box)), aim_(aim) {}
+  Filler(const std::vector<Group>& groups, const Box& box, Aim aim, bool part)
+      : groups_(groups), mixtures_(groups), lattice_(groups), box_(lattice_.shrink(box)), aim_(aim), part_(part) {}
 
   Filling run() {
     Relaxation relaxed;
@@ -90,7 +89,7 @@ class Filler {
     const bool few = near.group.size() <= kFewDecisions;
     const bool all = list_all(target, few ? kMost : kMostOfMany, aim_ == Aim::kAny, worth(), best);
     take(target, best);
-    result_.proven = result_.proven || all;
+    result_.proven = result_.proven || (all && !part_);
   }
 
   double worth() const { return result_.found ? capacity(result_.total) : 0; }
@@ -211,6 +210,7 @@ class Filler {
   const Lattice lattice_;
   const Box box_;
   const Aim aim_;
+  const bool part_;
   std::vector<uint32_t> decisions_;  // the group of each
   std::vector<size_t> order_;        // of decisions, the largest first
   Filling result_;
@@ -219,6 +219,8 @@ class Filler {
 
 }  // namespace
 
-Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim) { return Filler(groups, box, aim).run(); }
+Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim, bool part) {
+  return Filler(groups, box, aim, part).run();
+}
 
 }  // namespace canvas

@@ -25,7 +25,10 @@ enum class Aim {
   kAny,   // any choice in the box will do
 };
 
-// The choice of largest capacity, the same for the same arguments.
-Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim = Aim::kBest);
+inline constexpr size_t kFewDecisions = 16;  // these are listed at any cost
+
+// The choice of largest capacity, the same for the same arguments. `part`: the points stand for others between them, so that listing all
+// proves nothing.
+Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim = Aim::kBest, bool part = false);
 
 }  // namespace canvas

@@ -11,6 +11,7 @@ namespace canvas {
 
 namespace {
 
+constexpr size_t kFew = 64;  // values of a range
 constexpr int64_t kLargestFree = 1024;
 constexpr int64_t kFreeTimes = 4;  // or so many times the layer's channels
 
@@ -39,6 +40,7 @@ Sizing::Sizing(const Kernel& kernel, int64_t multiple_of)
   for (const Node& node : kernel.nodes()) {
     picky_ = picky_ || (node.primitive && (node.primitive->is(kBijective) || node.primitive->misfit));
   }
+  even_ = choices_.ends_in_range() && pricing_.even_in_last(variables());
 }
 
 bool Sizing::prepare(const Layer& layer, Ground& ground) const {
@@ -55,7 +57,41 @@ std::optional<Cost> Sizing::legal_cost(Ground& ground, const int64_t* option) co
   return pricing_.cost(ground.costs, option);
 }
 
-size_t Sizing::list(const Layer& layer, size_t most, Options& into) const {
+size_t Sizing::list(const Layer& layer, size_t most, Options& into) const { return list(layer, most, 0, into); }
+
+size_t Sizing::list_few(const Layer& layer, size_t most, double memory, Options& into) const {
+  if (!even_) return list(layer, most, 0, into);
+  const size_t start = into.size(), last = into.variables - 1;
+  const size_t count = list(layer, most, kFew, into);
+  std::vector<int64_t> option(into.variables);
+  for (size_t i = start + 1; i < start + count;
+       ++i) {  // the last that fits the memory, where the one behind it does not
+    const int64_t *low = into.at(i - 1), *high = into.at(i);
+    if (!std::equal(low, low + last, high)) continue;
+    if (into.costs[i - 1].memory > memory || into.costs[i].memory <= memory) continue;
+    std::copy(low, low + into.variables, option.begin());
+    const int64_t step = into.at(start)[last];  // all are multiples of the least
+    int64_t from = low[last] / step, to = high[last] / step;
+    Cost fits = into.costs[i - 1];
+    while (to - from > 1) {
+      const int64_t middle = (from + to) / 2;
+      option[last] = middle * step;
+      const auto cost = legal_cost(ground_, option.data());
+      if (cost && cost->memory <= memory) {
+        from = middle;
+        fits = *cost;
+      } else {
+        to = middle;
+      }
+    }
+    option[last] = from * step;
+    if (from * step != low[last]) into.add(option.data(), fits);
+  }
+  into.few = true;
+  return into.size() - start;
+}
+
+size_t Sizing::list(const Layer& layer, size_t most, size_t few, Options& into) const {
   Ground& ground = ground_;
   if (!prepare(layer, ground)) return 0;
   const size_t start = into.size();
@@ -67,7 +103,9 @@ size_t Sizing::list(const Layer& layer, size_t most, Options& into) const {
       return true;
     });
   };
-  if (!each({largest_free(layer), most + 1})) {  // once more, with fewer values a variable
+  Choices::Extent all{largest_free(layer), most + 1};
+  all.few = few;
+  if (!each(all)) {  // once more, with fewer values a variable
     into.cut(start);
     const double few = std::pow(static_cast<double>(most), 1.0 / static_cast<double>(std::max<size_t>(1, variables())));
     each({largest_free(layer), std::max<size_t>(2, static_cast<size_t>(few)), true});

@@ -20,6 +20,7 @@ struct Options {
   size_t variables = 0;              // free sizes of the kernel
   std::vector<int64_t> values = {};  // `variables` numbers an option, a layer's options in lexicographic order
   std::vector<Cost> costs = {};      // of one such layer, one image
+  bool few = false;                  // some values of a range stand for all: mixtures of theirs are mixtures of all
   bool complete = true;  // false: a layer has too many; a part was taken, spread evenly over each variable's values
 
   size_t size() const { return costs.size(); }
@@ -41,6 +42,9 @@ class Sizing {
   size_t variables() const { return choices_.variables(); }
   // Adds the layer's options, about `most` at most, and says how many they are; none where no sizes are legal, and why_none() says why.
   size_t list(const Layer& layer, size_t most, Options& into) const;
+  // The same, but few values of a free size that costs grow evenly with: those between which the others are, also among those that take
+  // `memory` at most.
+  size_t list_few(const Layer& layer, size_t most, double memory, Options& into) const;
   // Drops the options that are not legal on `layer` too; the costs stay those of the layer that they were listed for.
   void restrict(Options& options, const Layer& layer) const;
   // Adds what the first `count` options, which are legal on this layer too, cost on it.
@@ -60,6 +64,7 @@ class Sizing {
 
   bool prepare(const Layer& layer, Ground& ground) const;
   std::optional<Cost> legal_cost(Ground& ground, const int64_t* option) const;
+  size_t list(const Layer& layer, size_t most, size_t few, Options& into) const;
   static void sort(size_t start, Options& options);
 
   const Kernel& kernel_;
@@ -68,6 +73,7 @@ class Sizing {
   System system_;
   Choices choices_;
   mutable Ground ground_;  // of the layer last asked about; kept for its memory
+  bool even_ = false;      // list_few has something to leave out
   bool picky_ = false;     // a primitive asks for more than whole sizes, which a stride that does not divide can break
 };
 

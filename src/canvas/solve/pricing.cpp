@@ -67,6 +67,17 @@ bool Pricing::prepare(const Values& values, Ground& ground) const {
   return true;
 }
 
+bool Pricing::even_in_last(size_t variables) const {
+  for (size_t row = 0; row < 2; ++row) {
+    for (size_t i : sums_[row]) {
+      for (const Power& power : terms_[monomials_[i].term]) {
+        if (power.variable + 1 == variables && power.exponent != 1) return false;
+      }
+    }
+  }
+  return true;
+}
+
 std::optional<Cost> Pricing::cost(Ground& ground, const int64_t* option) const {
   const size_t terms = terms_.size();
   for (size_t t = 1; t < terms; ++t) {

@@ -24,6 +24,8 @@ class Pricing {
   };
   // False where a count does not fit 64 bits even while all free sizes are 1.
   bool prepare(const Values& values, Ground& ground) const;
+  // Whether FLOPs and parameters grow evenly with the last free size, whatever the others are.
+  bool even_in_last(size_t variables) const;
   // What legal free sizes cost; nothing where a count does not fit 64 bits.
   std::optional<Cost> cost(Ground& ground, const int64_t* option) const;
 

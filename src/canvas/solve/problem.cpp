@@ -96,6 +96,11 @@ std::vector<Limit> Problem::limits_on(const Layer& layer) const {
 }
 
 std::optional<Fault> Problem::add_each(bool by_shape) {
+  few_ = (by_shape ? shapes_.size() : layers_.size()) > kFewDecisions && !prices_ && !budget_.each;
+  double highest = HUGE_VAL;  // memory
+  for (const Limit& limit : limits_) {
+    if (limit.resource == Resource::kMemory) highest = limit.high();
+  }
   options_.costs.reserve(kUsual * shapes_.size());
   options_.values.reserve(kUsual * shapes_.size() * options_.variables);
   units_.reserve(layers_.size());
@@ -106,7 +111,11 @@ std::optional<Fault> Problem::add_each(bool by_shape) {
     Shape& shape = shapes_[shape_of_[i]];
     if (shape.layer == i) {
       shape.options = shape.costs = options_.size();
-      shape.count = sizing_.list(layer, most_, options_);
+      if (few_) {
+        shape.count = sizing_.list_few(layer, most_, highest, options_);
+      } else {
+        shape.count = sizing_.list(layer, most_, options_);
+      }
       if (prices_ && shape.count > 0) shape.count = keep_priced(i, shape.options);
       if (shape.count == 0) return sizing_.why_none(layer);
     }
@@ -310,7 +319,7 @@ Solution Problem::solve(double factor, Aim aim) const {
 }
 
 Solution Problem::solve_listed(const Listed& listed, double factor, Aim aim) const {
-  const Filling filling = fill(listed.groups, box(factor), aim);
+  const Filling filling = fill(listed.groups, box(factor), aim, options_.few);
   Solution solution{filling.found, filling.proven, {}, {}, filling.bound};
   if (!filling.found) return solution;
   solution.picks.resize(decisions_);

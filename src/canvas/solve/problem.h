@@ -124,6 +124,7 @@ class Problem {
   std::vector<Limit> limits_;
   std::vector<Shape> shapes_;
   std::vector<size_t> shape_of_;  // by layer
+  bool few_ = false;              // too many decisions for a proof: a few values may stand for a range
   size_t most_ = 0;               // options of a shape
   Options options_;               // of all shapes
   std::vector<Unit> units_;
