@@ -11,7 +11,8 @@ namespace canvas {
 
 namespace {
 
-constexpr size_t kFew = 64;  // values of a range
+constexpr size_t kFew = 64;         // values of a range
+constexpr size_t kFewOfAll = 1024;  // of two ranges together
 constexpr int64_t kLargestFree = 1024;
 constexpr int64_t kFreeTimes = 4;  // or so many times the layer's channels
 
@@ -103,12 +104,13 @@ size_t Sizing::list(const Layer& layer, size_t most, size_t few, Options& into) 
       return true;
     });
   };
-  Choices::Extent all{largest_free(layer), most + 1};
+  Choices::Extent all{largest_free(layer), few > 0 ? kFewOfAll : most + 1};
   all.few = few;
   if (!each(all)) {  // once more, with fewer values a variable
     into.cut(start);
-    const double few = std::pow(static_cast<double>(most), 1.0 / static_cast<double>(std::max<size_t>(1, variables())));
-    each({largest_free(layer), std::max<size_t>(2, static_cast<size_t>(few)), true});
+    const auto wanted = static_cast<double>(few > 0 ? std::min(most, kFewOfAll) : most);
+    const double share = std::pow(wanted, 1.0 / static_cast<double>(std::max<size_t>(1, variables())));
+    each({largest_free(layer), std::max<size_t>(2, static_cast<size_t>(share)), true});
     into.complete = false;
   }
   if (!choices_.in_order()) sort(start, into);
