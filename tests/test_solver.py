@@ -267,3 +267,26 @@ def test_bad_prices_are_refused(prices, share, message):
     layer, kernel = Layer(8, 8), canvas.zoo()["low_rank"]
     with pytest.raises(ValueError, match=message):
         kernel.bind([layer], Budget(latency=0.5), share=share, prices=prices(kernel.options(layer)[0]))
+
+
+def test_a_few_values_of_a_range_stand_for_all_of_them():
+    """Where many layers decide, some values are listed; the largest that fits the memory, and bounds, are of all."""
+    kernel = canvas.parse(
+        "kernel middle(x[C, H, W]) -> [K, H/s, W/s]:\n  a = fc(x, [C] -> [m])\n"
+        "  return fc(subsample(relu(a), H: s, W: s), [m] -> [K])\n"
+    )
+    layers = [Layer(16 + 3 * i, 24 + 5 * i, (4 + i % 3,) * 2) for i in range(12)]
+    many = layers * 2
+    for multiple in (1, 8):
+        for kilobytes in (40, 111.1, 200):
+            budget = Budget(memory=Amount(1e3 * kilobytes))
+            chosen = kernel.bind(many, budget, multiple_of=multiple)
+            alone = [kernel.bind([layer], budget, multiple_of=multiple)[0].sizes for layer in layers]
+            assert [chosen[i].sizes for i in range(len(many))] == alone * 2
+    for limits in ({"flops": 0.5}, {"flops": 0.5, "params": 0.5}, {"flops": 0.9, "memory": 2.0}):
+        chosen = kernel.bind(many, Budget(**limits))
+        full = kernel.bind(many, Budget(**limits), share="shape")
+        assert chosen.complete and 0 <= chosen.gap <= 1e-3
+        assert (full.flops * full.params) ** 0.5 <= (chosen.flops * chosen.params) ** 0.5 * (1 + chosen.gap) * (
+            1 + 1e-12
+        )

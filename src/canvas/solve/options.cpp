@@ -134,7 +134,8 @@ void Sizing::sort(size_t start, Options& options) {
 
 void Sizing::restrict(Options& options, const Layer& layer) const {
   Ground& ground = ground_;
-  Options kept{options.variables, {}, {}, options.complete};
+  Options kept{options.variables};
+  kept.complete = options.complete;
   const bool possible = prepare(layer, ground);
   for (size_t i = 0; possible && i < options.size(); ++i) {
     bool fits = true;
