@@ -1,4 +1,5 @@
 """Measures the solver of budgets and writes JSON: `python benchmarks/solver/run.py OUT.json`, --help for its options.
+What OUT.json holds already is not measured again.
 
 - bind: CPU time of one `Kernel.bind` on ResNet-50 (53 layers), DenseNet-121 (120) and GPT-2 (48) with three limits,
   every layer by itself, for kernels with a free size, sampled for a few of the layers within the same limits (the
@@ -191,7 +192,10 @@ def peak(name: str, count: int) -> dict[str, Any]:
     original = max(layer.memory for layer in layers)
     used: dict[float, list[float]] = {part: [] for part in PEAKS}
     for kernel in sampled(few(layers), count, Budget(memory=max(PEAKS))):
-        most = kernel.bind(layers).memory
+        try:
+            most = kernel.bind(layers).memory
+        except Infeasible:  # legal on the few layers that it was sampled for
+            continue
         for part in PEAKS:
             with contextlib.suppress(Infeasible):
                 used[part].append(kernel.bind(layers, Budget(memory=part)).memory / min(part * original, most))
@@ -269,23 +273,22 @@ def main() -> None:
     parser.add_argument("--cp-sat", type=int, default=5)
     parser.add_argument("--instances", type=int, default=0)
     asked = parser.parse_args()
-    result: dict[str, Any] = {"machine": platform.machine(), "limits": THREE, "bind": {}, "use": {}, "peak": {}}
-
-    def write() -> None:
+    result: dict[str, Any] = {"machine": platform.machine(), "limits": THREE, "cpu_seconds": 0.0}
+    if asked.out.exists():
+        result = json.loads(asked.out.read_text())
+    steps: list[tuple[str, str, Callable[[], Any]]] = []
+    steps += [("bind", name, lambda name=name: bind_times(name, asked.kernels, asked.cp_sat)) for name in TIMED]
+    steps += [("use", name, lambda name=name: use(name, asked.kernels)) for name in NETWORKS]
+    steps += [("peak", name, lambda name=name: peak(name, asked.kernels)) for name in NETWORKS]
+    steps += [("oracle", "random", lambda: oracle(asked.instances))] * (asked.instances > 0)
+    steps += [("bad", title, lambda case=case: apart(case)) for title, case in bad_cases().items()]
+    for part, name, step in steps:
+        if name in result.setdefault(part, {}):
+            continue
+        start = time.process_time()
+        result[part][name] = step()
+        result["cpu_seconds"] += time.process_time() - start
         asked.out.write_text(json.dumps(result, indent=1) + "\n")
-
-    for name in TIMED:
-        result["bind"][name] = bind_times(name, asked.kernels, asked.cp_sat)
-        write()
-    for name in NETWORKS:
-        result["use"][name] = use(name, asked.kernels)
-        result["peak"][name] = peak(name, asked.kernels)
-        write()
-    if asked.instances:
-        result["oracle"] = oracle(asked.instances)
-    result["bad"] = {title: apart(case) for title, case in bad_cases().items()}
-    result["cpu_seconds"] = time.process_time()
-    write()
 
 
 if __name__ == "__main__":
