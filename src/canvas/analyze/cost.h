@@ -9,9 +9,9 @@
 namespace canvas {
 
 struct Cost {
-  double flops = 0;   // of one image or sequence; 2 x multiply-adds for contractions
-  double params = 0;  // trained numbers
-  double memory = 0;  // bytes of fp32 activations alive at once, at most, one image or sequence
+  double flops = 0;    // of one image or sequence; 2 x multiply-adds for contractions
+  double params = 0;   // trained numbers
+  double memory = 0;   // bytes of fp32 activations alive at once, at most, one image or sequence
   double latency = 0;  // seconds, where somebody predicts them (solve/prices.h)
 };
 
