@@ -65,7 +65,6 @@ class Problem {
 
   // No smaller factor makes a solution possible.
   double least_factor() const;
-  const std::vector<Unit>& units() const { return units_; }
   const std::vector<Layer>& layers() const { return layers_; }
   const std::vector<Limit>& limits() const { return limits_; }
   std::vector<Limit> limits_on(const Layer& layer) const;
