@@ -39,9 +39,9 @@ Tensor tensor(const Array& array, size_t skip = 0, size_t index = 0) {
 
 }  // namespace
 
-Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
-                      const Rules& rules) {
-  auto binding = bind(kernel, layers, budget, rules);
+Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
+                      const Prices* prices) {
+  auto binding = canvas::bind(kernel, layers, budget, rules, nullptr, prices);
   if (!binding) throw Infeasible("kernel '" + kernel.name() + "': " + binding.fault().str());
   return std::move(*binding);
 }

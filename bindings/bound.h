@@ -17,7 +17,8 @@ namespace canvas::python {
 using Array = nanobind::ndarray<const double, nanobind::c_contig, nanobind::device::cpu>;
 
 // The binding, or Infeasible with the reason.
-Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules);
+Binding bind_or_throw(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
+                      const Prices* prices = nullptr);
 
 // "layer", "shape" or "network"; ArgumentError for anything else.
 Share share(const std::string& name);

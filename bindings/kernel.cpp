@@ -172,10 +172,11 @@ void bind_kernel(nb::module_& module) {
       .def(
           "bind",
           [](const Kernel& kernel, const std::vector<Layer>& layers, std::optional<Budget> budget,
-             const std::string& shared, int64_t multiple_of) {
-            return bind_or_throw(kernel, layers, budget.value_or(Budget{}), {share(shared), multiple_of});
+             const std::string& shared, int64_t multiple_of, const Prices* prices) {
+            return bind_or_throw(kernel, layers, budget.value_or(Budget{}), {share(shared), multiple_of}, prices);
           },
           "layers"_a, "budget"_a = nb::none(), nb::kw_only(), "share"_a = "layer", "multiple_of"_a = 1,
+          "prices"_a = nb::none(),
           "Chooses the kernel's free sizes for a network.\n\n"
           "Args:\n    layers: the layers that it must serve. One listed with a count is one layer: its copies take the "
           "same "
@@ -184,7 +185,9 @@ void bind_kernel(nb::module_& module) {
           "(entries of equal channels, extents and\n        stride), 'network' (all).\n    multiple_of: where a free "
           "size "
           "decides how many channels a value has, they come in multiples of this (8 or 16 suit\n        much "
-          "hardware).\n\n"
+          "hardware).\n    prices: predicted latencies, see `canvas.cost_model.prices`; without them the budget's "
+          "limit "
+          "on latency is not held\n        here.\n\n"
           "Returns:\n    Binding: the legal sizes that use the budget most (geometric mean of FLOPs and parameter "
           "use).\n\n"
           "Raises:\n    Infeasible: no sizes are legal or none keeps the budget; the message says which, by how much, "
@@ -194,6 +197,19 @@ void bind_kernel(nb::module_& module) {
           "Example:\n    >>> bound = canvas.zoo()['low_rank'].bind([Layer(64, 64), Layer(128, 128)], "
           "Budget(flops=0.5))\n"
           "    >>> bound[0].sizes, bound[1].sizes\n    ({'r': 2}, {'r': 2})\n")
+      .def(
+          "options",
+          [](const Kernel& kernel, const Layer& layer, size_t most, int64_t multiple_of) {
+            return options_of(kernel, layer, most, {Share::kLayer, multiple_of});
+          },
+          "layer"_a, "most"_a = 16384, "multiple_of"_a = 1,
+          "The legal sizes on one layer.\n\n"
+          "Args:\n    layer: the layer.\n    most: where there are more, so many, spread evenly.\n    multiple_of: as "
+          "for `bind`.\n\n"
+          "Returns:\n    list[BoundLayer]: none where the kernel does not serve the layer.\n\n"
+          "Raises:\n    ValueError: multiple_of is out of range.\n\n"
+          "Example:\n    >>> [bound.sizes for bound in canvas.zoo()['low_rank'].options(Layer(4, 4))]\n"
+          "    [{'r': 1}, {'r': 2}, {'r': 4}]\n")
       .def(
           "serves", [](const Kernel& kernel, const Layer& layer) { return !misfit(kernel.signature(), layer); },
           "layer"_a,

@@ -151,6 +151,29 @@ void bind_layer(nb::module_& module) {
       });
 }
 
+void bind_prices(nb::module_& module) {
+  nb::class_<Prices>(
+      module, "Prices",
+      "Predicted latencies of a kernel's options on a network, for `Kernel.bind`.\n\n"
+      "Args:\n    original: seconds of the original layers together.\n    layers: for each layer of the "
+      "network, [(BoundLayer, seconds), ...]: what may be chosen there. Layers of equal sizes have the first one's.\n\n"
+      "Example:\n    >>> layer, kernel = Layer(4, 4), canvas.zoo()['low_rank']\n"
+      "    >>> Prices(1e-3, [[(bound, 1e-9 * bound.flops) for bound in kernel.options(layer)]]).original\n"
+      "    0.001\n")
+      .def(
+          "__init__",
+          [](Prices* self, double original, const std::vector<std::vector<std::pair<BoundLayer, double>>>& layers) {
+            Prices prices{original, {}};
+            for (const auto& options : layers) {
+              prices.layers.emplace_back();
+              for (const auto& [bound, seconds] : options) prices.layers.back().emplace_back(bound.values, seconds);
+            }
+            new (self) Prices(std::move(prices));
+          },
+          "original"_a, "layers"_a)
+      .def_ro("original", &Prices::original);
+}
+
 void bind_budget(nb::module_& module) {
   nb::class_<Amount>(module, "Amount",
                      "A limit of a Budget in absolute numbers (operations, parameters, bytes), not as a fraction.\n\n"
@@ -174,16 +197,18 @@ void bind_budget(nb::module_& module) {
         }
         return std::string(text);
       });
-  nb::class_<Budget>(module, "Budget",
-                     "Limits on the replaced layers, each a fraction of what the originals cost together (1.0: as "
-                     "much), or (low, high), or an Amount.\n\n"
-                     "Args:\n    flops: operations of one image.\n    params: trained numbers.\n    memory: largest "
-                     "layer's activations.\n"
-                     "    latency: measured time, as a fraction; checked by whoever measures.\n    each: a Budget "
-                     "(flops, params, memory) "
-                     "that every layer by itself must keep, against its own original.\n\n"
-                     "Raises:\n    ValueError: a limit is negative, not finite, or low is above high.\n\n"
-                     "Example:\n    >>> Budget(flops=0.5, params=(0.1, 0.5)).params\n    (0.1, 0.5)\n")
+  nb::class_<Budget>(
+      module, "Budget",
+      "Limits on the replaced layers, each a fraction of what the originals cost together (1.0: as "
+      "much), or (low, high), or an Amount.\n\n"
+      "Args:\n    flops: operations of one image.\n    params: trained numbers.\n    memory: largest "
+      "layer's activations.\n"
+      "    latency: time, an Amount of it in seconds; held by `Kernel.bind` against predicted prices, if it is given "
+      "some, and by whoever measures.\n    each: a Budget "
+      "(flops, params, memory) "
+      "that every layer by itself must keep, against its own original.\n\n"
+      "Raises:\n    ValueError: a limit is negative, not finite, or low is above high.\n\n"
+      "Example:\n    >>> Budget(flops=0.5, params=(0.1, 0.5)).params\n    (0.1, 0.5)\n")
       .def(
           "__init__",
           [](Budget* self, const Limit& flops, const Limit& params, const Limit& memory, const Limit& latency,
@@ -209,6 +234,7 @@ void bind_budget(nb::module_& module) {
 void bind_network(nb::module_& module) {
   bind_layer(module);
   bind_budget(module);
+  bind_prices(module);
   nb::class_<BoundLayer>(
       module, "BoundLayer",
       "One layer of a Binding: ``.layer``, ``.sizes`` (the chosen dynamic variables), costs of one such layer.")
@@ -217,6 +243,9 @@ void bind_network(nb::module_& module) {
       .def_prop_ro("flops", [](const BoundLayer& bound) { return whole(bound.cost.flops); })
       .def_prop_ro("params", [](const BoundLayer& bound) { return whole(bound.cost.params); })
       .def_prop_ro("memory", [](const BoundLayer& bound) { return whole(bound.cost.memory); })
+      .def_prop_ro(
+          "latency", [](const BoundLayer& bound) { return bound.cost.latency; },
+          "Seconds that were predicted, 0.0 where none were.")
       .def("source", &source, "rules"_a = nb::none(),
            "Stand-alone PyTorch source of the kernel with these sizes; needs torch alone.\n\n"
            "Args:\n    rules: names of the lowering rules to apply (docs/lowering.md); by default all, with [] none: "
@@ -253,6 +282,9 @@ void bind_network(nb::module_& module) {
       .def_prop_ro(
           "memory", [](const Binding& binding) { return whole(binding.cost.memory); },
           "Bytes of live activations of the largest layer, fp32, one image.")
+      .def_prop_ro(
+          "latency", [](const Binding& binding) { return binding.cost.latency; },
+          "Seconds that were predicted for all layers with their counts, 0.0 where none were.")
       .def("__len__", [](const Binding& binding) { return binding.layers.size(); })
       .def("__getitem__", [](const Binding& binding, int64_t index) {
         const auto count = static_cast<int64_t>(binding.layers.size());

@@ -222,6 +222,36 @@ def test_a_bound_kernel_is_shown_layer_by_layer(capsys, monkeypatch):
     assert total.startswith("all ") and f"{100 * binding['flops'] / allowed:.1f} %" in total
 
 
+def test_a_limit_on_latency_is_held_against_what_calibration_predicts(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "190")
+    arguments = ["targets", "resnet8", "--kernel", "low_rank", "--budget"]
+    assert main([*arguments, "latency=0.5"]) == 2
+    file = tmp_path / "canvas" / "cost" / "eager-1.json"
+    expected = f"canvas: error: no cost model at {file}; make one with: canvas calibrate\n"
+    assert capsys.readouterr().err == expected
+    from canvas import cost_model
+
+    costs = np.zeros((len(cost_model.KINDS), len(cost_model.FIGURES)))
+    costs[:, cost_model.FIGURES.index("flops")] = 1e-10
+    cost_model.CostModel("eager", 1, costs, 1.5, 0.9, 20).save(file)
+    original_ms = (
+        1e3 * 32e-10 * sum(row["flops"] * row["count"] for row in printed(capsys, "targets", "resnet8")["targets"])
+    )
+    half = printed(capsys, *arguments, "latency=0.5")["binding"]
+    assert 0.4 * original_ms < half["latency_ms"] <= 0.5 * original_ms
+    same = printed(capsys, *arguments, f"latency={0.5 * original_ms}ms")["binding"]
+    assert same["latency_ms"] == half["latency_ms"]
+    assert main([*arguments, "latency=0.5"]) == 0
+    head, *_, total = capsys.readouterr().out.splitlines()[:8]
+    assert re.search(r"memory +predicted ms +of the budget$", head)
+    assert re.search(rf"{half['latency_ms']:.3f} +{200 * half['latency_ms'] / original_ms:.1f} %$", total)
+    assert main([*arguments, "latency=1M"]) == 2
+    assert "such as 12ms, or LOW:HIGH" in capsys.readouterr().err
+    assert main([*arguments, "latency=0.5", "--share", "network"]) == 2
+    assert "needs share 'layer' or 'shape', got 'network'" in capsys.readouterr().err
+
+
 def test_reading_of_options():
     assert options.pairs("--x", ["a=1", "b=0.5", "c=true", "d=text"]) == {"a": 1, "b": 0.5, "c": True, "d": "text"}
     assert options.budget(flops="0.2:0.5").flops == (0.2, 0.5) and options.budget(flops=None) is None

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import canvas
-from canvas import Layer, cost_model
+from canvas import Amount, Budget, Layer, cost_model
 from canvas.cost_model import FIGURES, KINDS, CostModel, rank_correlation, trace
 from canvas.errors import UserError
+from canvas.kernel import module_from_source
 from canvas.models import resnet8
 
 LAYER = Layer(8, 12, (6, 4))
@@ -144,3 +145,54 @@ def test_calibration_times_sampled_kernels(monkeypatch):
     model = cost_model.calibrate("eager", threads=2, kernels=12, batch=2)
     assert len(seen) == model.modules == 12
     assert all(backend == "eager" and threads == 2 for _, backend, threads in seen)
+
+
+def by_flops(per_flop=1e-9, per_call=0.0):
+    costs = np.zeros(SHAPE)
+    costs[:, FIGURES.index("flops")] = per_flop
+    costs[:, FIGURES.index("calls")] = per_call
+    return CostModel("eager", 1, costs, 1.5, 0.9, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        (
+            "low_rank",
+            [Layer(16, 24, (6, 6), stride=2, count=3), Layer(16, 16, (6, 6)), Layer(16, 16, (6, 6), window=5)],
+        ),
+        ("low_rank_linear", [Layer(16, 24, tokens=5), Layer(16, 8, ())]),
+    ],
+)
+def test_prices_of_options_are_what_the_model_predicts_of_their_modules(name, layers):
+    kernel, model, batch = canvas.zoo()[name], by_flops(1e-9, 1e-6), 4
+    priced = cost_model.prices(kernel, layers, model, batch)
+    bound = kernel.bind(layers, Budget(latency=0.8), prices=priced)
+    assert 0 < bound.latency <= 0.8 * priced.original
+    for one in (bound[i] for i in range(len(layers))):
+        layer = one.layer
+        shape = layer.spatial or ((layer.tokens,) if layer.tokens else ())
+        example = torch.zeros(batch, layer.c_in, *shape) if layer.spatial else torch.zeros(batch, *shape, layer.c_in)
+        assert one.latency == pytest.approx(model.predict(module_from_source(one.source()), example))
+    assert bound.latency == pytest.approx(sum(bound[i].latency * layers[i].count for i in range(len(layers))))
+
+
+def test_the_originals_price_counts_windows_groups_and_counts():
+    layers = [
+        Layer(8, 8, (4, 4), count=2),
+        Layer(8, 8, (4, 4), window=5),
+        Layer(8, 8, (4, 4), groups=4),
+        Layer(8, 6, ()),
+    ]
+    kernel = canvas.zoo()["low_rank"]
+    priced = cost_model.prices(kernel, layers, by_flops(1.0), batch=1)
+    assert priced.original == sum(layer.flops * layer.count for layer in layers)
+
+
+def test_of_many_sizes_some_are_priced_and_only_these_are_chosen():
+    kernel = canvas.parse("kernel one(x[C]) -> [K]:\n  a = fc(x, [C] -> [m])\n  return fc(relu(a), [m] -> [K])")
+    layer = Layer(8, 8, ())
+    priced = cost_model.prices(kernel, [layer], by_flops(), batch=1, most=5)
+    bound = kernel.bind([layer], Budget(latency=Amount(1e-9 * 33 * 600)), prices=priced)
+    assert bound[0].sizes["m"] == 512 and not bound.complete
+    assert [one.sizes["m"] for one in kernel.options(layer, 5)] == [1, 256, 512, 768, 1024]

@@ -1,13 +1,14 @@
 """The solver of budgets against independent oracles: CP-SAT on random networks, and listing all choices."""
 
 import itertools
+import math
 import random
 import re
 
 import pytest
 
 import canvas
-from canvas import Amount, Budget, Infeasible, Layer
+from canvas import Amount, Budget, Infeasible, Layer, Prices
 from knapsacks import COSTS, Instance, random_instance, solve
 from sampled import SEED
 
@@ -182,3 +183,110 @@ def test_limits_that_contradict_one_another_are_refused():
         Budget(each=Budget(each=Budget(flops=1.0)))
     with pytest.raises(ValueError, match="share must be"):
         canvas.zoo()["dense"].bind([Layer(8, 8)], share="all")
+
+
+def priced(instance: Instance, rng: random.Random) -> tuple[Prices, list]:
+    """Whole numbers of seconds, so that sums are exact, that grow with FLOPs, but not evenly."""
+    shapes = {}
+    for layer in instance.layers:
+        options = instance.kernel.options(layer)
+        prices = [(one, float(1 + int(one.flops * rng.uniform(0.5, 1.5)))) for one in options]
+        shapes.setdefault((layer.c_in, layer.c_out, layer.spatial, layer.stride), prices)
+    listed = [shapes[layer.c_in, layer.c_out, layer.spatial, layer.stride] for layer in instance.layers]
+    return Prices(float(sum(layer.flops * layer.count for layer in instance.layers)), listed), listed
+
+
+def test_a_limit_on_predicted_latency_leaves_the_best_of_all_choices():
+    rng = random.Random(SEED + 2)
+    bound = refused = held = 0
+    for number in range(300):
+        instance = random_instance(rng, most_layers=3)
+        prices, listed = priced(instance, rng)
+        high = math.exp(rng.uniform(-3, 0.5))
+        limit = rng.choice([high, (high * rng.uniform(0.3, 0.9), high), Amount(high * prices.original)])
+        low, high = (limit.low, limit.high) if isinstance(limit, Amount) else (0, limit) if limit is high else limit
+        unit = 1 if isinstance(limit, Amount) else prices.original
+        budget = Budget(**{cost: getattr(instance.budget, cost) for cost in COSTS}, latency=limit)
+        best, limits = -1, instance.limits()
+        for picks in itertools.product(*listed):
+            counted = list(zip(instance.layers, picks, strict=True))
+            totals = {
+                cost: sum(layer.count * getattr(one, cost) for layer, (one, _) in counted)
+                for cost in ("flops", "params")
+            } | {"memory": max(one.memory for one, _ in picks)}
+            seconds = sum(layer.count * seconds for layer, (_, seconds) in counted)
+            fits = low * unit * (1 - 1e-12) <= seconds <= high * unit * (1 + 1e-12)
+            if fits and all(a * (1 - 1e-12) <= totals[cost] <= b * (1 + 1e-12) for cost, (a, b) in limits.items()):
+                best = max(best, totals["flops"] * totals["params"])
+        try:
+            binding = instance.kernel.bind(list(instance.layers), budget, prices=prices)
+        except Infeasible as error:
+            assert best == -1, f"{number}: {error}, but {best} can be had\n{instance} {limit}"
+            refused += 1
+            continue
+        assert binding.flops * binding.params == best, f"{number}: {instance} {limit}"
+        assert binding.gap == 0 and low * unit * (1 - 1e-9) <= binding.latency <= high * unit * (1 + 1e-9)
+        bound += 1
+        held += bool(binding.latency > 0.9 * high * unit)
+    assert bound > 40 and refused > 40 and held > 10, (bound, refused, held)
+
+
+def test_many_layers_keep_a_limit_on_latency_and_their_gap_bounds_what_shapes_can_have():
+    rng = random.Random(SEED + 3)
+    widths = [(64, 64, 56), (64, 256, 56), (256, 128, 28), (128, 512, 28), (512, 256, 14), (256, 1024, 14)]
+    layers = [Layer(a, b, (extent, extent)) for a, b, extent in widths for _ in range(6)]
+    kernel = canvas.zoo()["low_rank"]
+    seconds = {}
+    for layer in dict.fromkeys(layers):
+        seconds[layer] = [(one, 1e-4 + 1e-10 * one.flops * rng.uniform(0.8, 1.2)) for one in kernel.options(layer)]
+    prices = Prices(sum(1e-4 + 1e-10 * layer.flops for layer in layers), [seconds[layer] for layer in layers])
+    free = kernel.bind(layers, Budget(flops=0.5), prices=prices)
+    assert free.latency == 0, "nobody asked"
+    for limits in ({"latency": 0.5}, {"latency": 0.4, "params": 0.3}, {"latency": 0.4, "flops": 0.3, "params": 0.5}):
+        worth, most = [], []
+        for share in ("layer", "shape"):
+            bound = kernel.bind(layers, Budget(**limits), share=share, prices=prices)
+            assert 0 < bound.latency <= limits["latency"] * prices.original * (1 + 1e-9)
+            worth.append((bound.flops * bound.params) ** 0.5)
+            most.append(worth[-1] * (1 + bound.gap))
+        assert worth[1] <= most[0] * (1 + 1e-9) and bound.gap < 0.5
+        assert worth[0] >= 0.95 * most[0]
+    with pytest.raises(Infeasible, match=r"budget latency must be at most 0\.001 of the original, the kernel needs"):
+        kernel.bind(layers, Budget(latency=0.001), prices=prices)
+
+
+@pytest.mark.parametrize(
+    ("prices", "share", "message"),
+    [
+        (lambda bound: Prices(1.0, []), "layer", "prices must be of each layer, 1, got 0"),
+        (lambda bound: Prices(1.0, [[(bound, 0.0)]]), "layer", "a price must be a positive number of seconds, got 0"),
+        (lambda bound: Prices(1.0, [[(bound, 1.0)]]), "network", "needs share 'layer' or 'shape', got 'network'"),
+    ],
+)
+def test_bad_prices_are_refused(prices, share, message):
+    layer, kernel = Layer(8, 8), canvas.zoo()["low_rank"]
+    with pytest.raises(ValueError, match=message):
+        kernel.bind([layer], Budget(latency=0.5), share=share, prices=prices(kernel.options(layer)[0]))
+
+
+def test_a_few_values_of_a_range_stand_for_all_of_them():
+    """Where many layers decide, some values are listed; the largest that fits the memory, and bounds, are of all."""
+    kernel = canvas.parse(
+        "kernel middle(x[C, H, W]) -> [K, H/s, W/s]:\n  a = fc(x, [C] -> [m])\n"
+        "  return fc(subsample(relu(a), H: s, W: s), [m] -> [K])\n"
+    )
+    layers = [Layer(16 + 3 * i, 24 + 5 * i, (4 + i % 3,) * 2) for i in range(12)]
+    many = layers * 2
+    for multiple in (1, 8):
+        for kilobytes in (40, 111.1, 200):
+            budget = Budget(memory=Amount(1e3 * kilobytes))
+            chosen = kernel.bind(many, budget, multiple_of=multiple)
+            alone = [kernel.bind([layer], budget, multiple_of=multiple)[0].sizes for layer in layers]
+            assert [chosen[i].sizes for i in range(len(many))] == alone * 2
+    for limits in ({"flops": 0.5}, {"flops": 0.5, "params": 0.5}, {"flops": 0.9, "memory": 2.0}):
+        chosen = kernel.bind(many, Budget(**limits))
+        full = kernel.bind(many, Budget(**limits), share="shape")
+        assert chosen.complete and 0 <= chosen.gap <= 1e-3
+        assert (full.flops * full.params) ** 0.5 <= (chosen.flops * chosen.params) ** 0.5 * (1 + chosen.gap) * (
+            1 + 1e-12
+        )

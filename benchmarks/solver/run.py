@@ -1,11 +1,14 @@
 """Measures the solver of budgets and writes JSON: `python benchmarks/solver/run.py OUT.json`, --help for its options.
+What OUT.json holds already is not measured again.
 
-- bind: CPU time of one `Kernel.bind` on ResNet-50 (53 layers) and DenseNet-121 (120 layers) with three limits, every
-  layer by itself, for sampled kernels with a free size (the quicker of two binds); CP-SAT (one thread) on some of the
-  same problems beside it, and kernels of the zoo or with sizes that divide nothing.
+- bind: CPU time of one `Kernel.bind` on ResNet-50 (53 layers), DenseNet-121 (120) and GPT-2 (48) with three limits,
+  every layer by itself, for kernels with a free size, sampled for a few of the layers within the same limits (the
+  quicker of two binds); CP-SAT (one thread) on some of the same problems beside it, and kernels of the zoo or with
+  sizes that divide nothing.
 - use: FLOPs used, of what the budget allows or of what the kernel can use at most (the smaller), for sampled kernels
   with a free size at 0.25, 0.5 and 1.0 of the original's FLOPs; beside it free sizes set to one of 1, 2, 4, 8 for the
-  whole network (halved on layers where that is not legal), the best of them.
+  whole network (halved on layers where that is not legal), the best of them. The same for the peak memory of
+  activations at 1.0, 1.5 and 2.0, where only the layer that takes most counts.
 - oracle: random instances on which optimum and feasibility equal CP-SAT's.
 - bad: seconds, memory and the answer for networks and budgets that ask too much.
 """
@@ -38,11 +41,15 @@ from shuffling import substituted  # noqa: E402
 
 THREE = {"flops": 0.5, "params": 0.5, "memory": 4.0}
 PARTS = (0.25, 0.5, 1.0)
-NETWORKS = ("resnet18", "resnet50", "densenet121", "mobilenetv2", "convnext_t")
+PEAKS = (1.0, 1.5, 2.0)
+NETWORKS = ("resnet18", "resnet50", "densenet121", "mobilenetv2", "convnext_t", "gpt2")
+TIMED = ("resnet50", "densenet121", "gpt2")
 
 
-def variables(kernel: Any) -> int:
-    return len(kernel.bind([Layer(720, 720, (8, 8))])[0].sizes)
+def variables(kernel: Any) -> list[str]:
+    """The names of its free sizes."""
+    wide = Layer(720, 720, (8, 8))
+    return sorted(kernel.bind([wide if kernel.serves(wide) else Layer(720, 720, tokens=8)])[0].sizes)
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -85,7 +92,7 @@ def timed(kernel: Any, layers: list[Any], budget: Any) -> tuple[float, Any]:
 
 def bind_times(name: str, count: int, cp_sat: int) -> dict[str, Any]:
     layers, budget = load(name), Budget(**THREE)
-    kernels = sampled(few(layers), count, None)
+    kernels = sampled(few(layers), count, budget)
     timings = [timed(kernel, layers, budget) for kernel in kernels]
     bound = [(ms, binding) for ms, binding in timings if binding]
     refused = [ms for ms, binding in timings if not binding]
@@ -94,7 +101,7 @@ def bind_times(name: str, count: int, cp_sat: int) -> dict[str, Any]:
     result |= {"bind_ms": spread([ms for ms, _ in bound]), "refuse_ms": spread(refused) if refused else None}
     result |= {"proven_best": gaps.count(0), "gap": spread(gaps)}
     result["by_hand"] = {}
-    for title, kernel in written().items():
+    for title, kernel in written(layers[0]).items():
         ms, binding = timed(kernel, layers, budget)
         result["by_hand"][title] = {"ms": ms, "gap": binding.gap if binding else None}
     fitting = [kernel for kernel, (_, binding) in zip(kernels, timings, strict=True) if binding]
@@ -102,11 +109,13 @@ def bind_times(name: str, count: int, cp_sat: int) -> dict[str, Any]:
     return result
 
 
-def written() -> dict[str, Any]:
-    """Kernels of the zoo with a free size that serve the networks, and two whose free sizes divide nothing."""
-    found = {title: kernel for title, kernel in canvas.zoo().items() if kernel.serves(Layer(8, 8))}
+def written(layer: Any) -> dict[str, Any]:
+    """Kernels of the zoo with a free size that serve the layer, and two whose free sizes divide nothing."""
+    found = {title: kernel for title, kernel in canvas.zoo().items() if kernel.serves(layer)}
     found = {title: kernel for title, kernel in found.items() if variables(kernel)}
     head, tail = "(x[C, H, W]) -> [K, H/s, W/s]:\n  a = fc(subsample(x, H: s, W: s), [C] -> [m])\n", "] -> [K])\n"
+    if not layer.spatial:
+        head = "(x[C]) -> [K]:\n  a = fc(x, [C] -> [m])\n"
     found["one range"] = canvas.parse(f"kernel one{head}  return fc(relu(a), [m{tail}")
     found["two ranges"] = canvas.parse(f"kernel two{head}  b = fc(relu(a), [m] -> [n])\n  return fc(b, [n{tail}")
     return found
@@ -138,7 +147,7 @@ def cp_sat_time(kernel: Any, layers: list[Any], budget: Any, seconds: float = 20
 
 def fixed_uses(kernel: Any, layers: list[Any]) -> list[int]:
     """FLOPs with every free size one of 1, 2, 4, 8 for the whole network, halved on layers where that is not legal."""
-    names = sorted(kernel.bind([Layer(720, 720, (8, 8))])[0].sizes)
+    names = variables(kernel)
     choices = list(itertools.product((1, 2, 4, 8), repeat=len(names)))
     kernels: dict[tuple[int, ...], Any] = {}
     for values in choices:
@@ -177,6 +186,22 @@ def use(name: str, count: int) -> dict[str, Any]:
     }
 
 
+def peak(name: str, count: int) -> dict[str, Any]:
+    """Memory used of what is allowed, or of what the kernel takes at most; how many kernels fit."""
+    layers = load(name)
+    original = max(layer.memory for layer in layers)
+    used: dict[float, list[float]] = {part: [] for part in PEAKS}
+    for kernel in sampled(few(layers), count, Budget(memory=max(PEAKS))):
+        try:
+            most = kernel.bind(layers).memory
+        except Infeasible:  # legal on the few layers that it was sampled for
+            continue
+        for part in PEAKS:
+            with contextlib.suppress(Infeasible):
+                used[part].append(kernel.bind(layers, Budget(memory=part)).memory / min(part * original, most))
+    return {str(part): {"kernels": len(used[part]), "solver": spread(used[part])} for part in PEAKS if used[part]}
+
+
 def oracle(instances: int) -> dict[str, int]:
     from knapsacks import random_instance, solve
 
@@ -195,7 +220,7 @@ def oracle(instances: int) -> dict[str, int]:
 
 def bad_cases() -> dict[str, Callable[[], Any]]:
     rng, zoo = random.Random(1), canvas.zoo()
-    low_rank, dense, ranges = zoo["low_rank"], zoo["dense"], written()["two ranges"]
+    low_rank, dense, ranges = zoo["low_rank"], zoo["dense"], written(Layer(8, 8))["two ranges"]
     many = [Layer(rng.randrange(1, 2048), rng.randrange(1, 2048), (7, 7)) for _ in range(10_000)]
     prime, too_large = 1_000_003, 2**31 - 1
     return {
@@ -248,22 +273,22 @@ def main() -> None:
     parser.add_argument("--cp-sat", type=int, default=5)
     parser.add_argument("--instances", type=int, default=0)
     asked = parser.parse_args()
-    result: dict[str, Any] = {"machine": platform.machine(), "limits": THREE, "bind": {}, "use": {}}
-
-    def write() -> None:
+    result: dict[str, Any] = {"machine": platform.machine(), "limits": THREE, "cpu_seconds": 0.0}
+    if asked.out.exists():
+        result = json.loads(asked.out.read_text())
+    steps: list[tuple[str, str, Callable[[], Any]]] = []
+    steps += [("bind", name, lambda name=name: bind_times(name, asked.kernels, asked.cp_sat)) for name in TIMED]
+    steps += [("use", name, lambda name=name: use(name, asked.kernels)) for name in NETWORKS]
+    steps += [("peak", name, lambda name=name: peak(name, asked.kernels)) for name in NETWORKS]
+    steps += [("oracle", "random", lambda: oracle(asked.instances))] * (asked.instances > 0)
+    steps += [("bad", title, lambda case=case: apart(case)) for title, case in bad_cases().items()]
+    for part, name, step in steps:
+        if name in result.setdefault(part, {}):
+            continue
+        start = time.process_time()
+        result[part][name] = step()
+        result["cpu_seconds"] += time.process_time() - start
         asked.out.write_text(json.dumps(result, indent=1) + "\n")
-
-    for name in ("resnet50", "densenet121"):
-        result["bind"][name] = bind_times(name, asked.kernels, asked.cp_sat)
-        write()
-    for name in NETWORKS:
-        result["use"][name] = use(name, asked.kernels)
-        write()
-    if asked.instances:
-        result["oracle"] = oracle(asked.instances)
-    result["bad"] = {title: apart(case) for title, case in bad_cases().items()}
-    result["cpu_seconds"] = time.process_time()
-    write()
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from canvas import _core, backends, latency
-from canvas._core import Budget, Layer
+from canvas._core import Budget, Kernel, Layer, Prices
 from canvas.errors import EvaluationError, UserError
 from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
+from canvas.kernel import module_from_source
 
 KINDS = ("dense", "point", "grouped", "depthwise", "matmul", "map", "function", "reduce", "softmax", "move", "view")
 FIGURES = ("calls", "flops", "near", "far")  # near: bytes of operations that fit the caches, far: of those that do not
@@ -279,6 +280,64 @@ def calibrate(
         times.append(timing.median_ms / 1e3)
         progress(f"{index + 1} of {kernels}: {timing.median_ms:.2f} ms")
     return CostModel.fit(np.array(work), np.array(times), backend, threads)
+
+
+def prices(
+    kernel: Kernel, layers: Sequence[Layer], model: CostModel, batch: int = 32, most: int = 24, multiple_of: int = 1
+) -> Prices:
+    """What the sizes that a kernel can have on a network's layers take, for `Kernel.bind` to hold a limit on latency.
+
+    Args:
+        kernel: what is to be bound.
+        layers: the network's.
+        model: predicts each layer by itself; a network's latency is the sum.
+        batch: images or sequences in a forward pass.
+        most: sizes that are predicted for a layer, spread evenly where there are more; the others are not chosen.
+        multiple_of: as for `Kernel.bind`.
+
+    Returns:
+        The predictions, about 10 ms of computing each; equal layers are predicted once.
+
+    Raises:
+        UserError: a module cannot be traced.
+
+    Example:
+        >>> layers = [Layer(64, 64, count=4)]
+        >>> priced = prices(kernel, layers, CostModel.load(default_path("eager", 1)))
+        >>> kernel.bind(layers, Budget(latency=0.7), prices=priced).latency <= 0.7 * priced.original
+        True
+    """
+
+    def seconds(module: nn.Module, layer: Layer) -> float:
+        lead = (layer.tokens,) if layer.tokens else ()
+        shape = (batch, layer.c_in, *layer.spatial) if layer.spatial else (batch, *lead, layer.c_in)
+        return max(model.predict(module, torch.empty(shape, device="meta")), 1e-9)
+
+    original = 0.0
+    originals: dict[Any, float] = {}
+    options: dict[Any, list[Any]] = {}
+    with torch.device("meta"):
+        for layer in layers:
+            shape = (layer.c_in, layer.c_out, layer.spatial, layer.stride, layer.tokens)
+            if shape not in options:
+                listed = kernel.options(layer, most, multiple_of)
+                options[shape] = [(one, seconds(module_from_source(one.source()), layer)) for one in listed]
+            key = (*shape, layer.window, layer.groups)
+            if key not in originals:
+                originals[key] = seconds(_original(layer), layer)
+            original += layer.count * originals[key]
+    return Prices(
+        original, [options[layer.c_in, layer.c_out, layer.spatial, layer.stride, layer.tokens] for layer in layers]
+    )
+
+
+def _original(layer: Layer) -> nn.Module:
+    """The module that a layer tells of, without a bias."""
+    if not layer.spatial:
+        return nn.Linear(layer.c_in, layer.c_out, bias=False)
+    kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(layer.spatial) - 1]
+    padding = layer.window // 2
+    return kind(layer.c_in, layer.c_out, layer.window, layer.stride, padding, groups=layer.groups, bias=False)
 
 
 def default_path(backend: str, threads: int) -> Path:

@@ -245,6 +245,10 @@ def budget_fields(budget: Any) -> dict[str, Any] | None:
     for name in ("flops", "params", "memory", "latency"):
         limit = getattr(budget, name)
         if isinstance(limit, _core.Amount):
+            if name == "latency":
+                raise UserError(
+                    "budget latency: a study measures it beside the original's; give a fraction, such as 0.7"
+                )
             fields[name] = {"amount": [limit.low, limit.high]}
         else:
             fields[name] = limit and list(limit)

@@ -144,22 +144,29 @@ def named_budget(texts: Sequence[str]) -> Any:
     for text in ",".join(texts).split(",") if texts else ():
         name, sign, limit = text.partition("=")
         single = name.startswith("each.")
-        if not sign or name.removeprefix("each.") not in ("flops", "params", "memory"):
-            raise UserError(f"--budget '{text}': needs NAME=LIMIT; names are flops, params, memory, each.flops, …")
-        given[single][name.removeprefix("each.")] = _limit(f"--budget {name}", limit)
+        if not sign or (name.removeprefix("each.") not in ("flops", "params", "memory") and name != "latency"):
+            raise UserError(
+                f"--budget '{text}': needs NAME=LIMIT; names are flops, params, memory, latency, each.flops, …"
+            )
+        units = SECONDS if name == "latency" else UNITS
+        given[single][name.removeprefix("each.")] = _limit(f"--budget {name}", limit, units)
     each = {"each": _core.Budget(**given[True])} if given[True] else {}
     return _core.Budget(**given[False], **each)
 
 
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+SECONDS = {"ms": 1e-3, "s": 1.0}
 
 
-def _limit(option: str, text: str) -> Any:
+def _limit(option: str, text: str, known: dict[str, float] = UNITS) -> Any:
     """One limit: a fraction, a pair of fractions, or an amount."""
     parts = text.split(":")
-    units = [UNITS.get(part[-1:]) for part in parts]
+    endings = [next((unit for unit in known if part.endswith(unit)), "") for part in parts]
+    units = [known.get(ending) for ending in endings]
     try:
-        numbers = [float(part[:-1]) * unit if unit else float(part) for part, unit in zip(parts, units, strict=True)]
+        numbers = [
+            float(part.removesuffix(end)) * (known.get(end, 1.0)) for part, end in zip(parts, endings, strict=True)
+        ]
         low, high = numbers if len(numbers) == 2 else (0.0, *numbers)
     except (ValueError, TypeError):
         low, high = 0.0, -1.0
@@ -167,8 +174,9 @@ def _limit(option: str, text: str) -> Any:
         unit or number == 0 for unit, number in zip(units, (low, high)[-len(units) :], strict=True)
     )
     if mixed or not 0 <= low <= high or not 0 < high < float("inf"):
+        amount = "12ms" if known is SECONDS else "300M"
         raise UserError(
-            f"budget {option} '{text}': needs a fraction of the original's, such as 0.5, an amount, such as 300M,"
+            f"budget {option} '{text}': needs a fraction of the original's, such as 0.5, an amount, such as {amount},"
             " or LOW:HIGH"
         )
     if any(units):

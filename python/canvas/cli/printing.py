@@ -89,23 +89,29 @@ def costs(binding: Any) -> dict[str, Any]:
 
 
 def _totals(thing: Any) -> dict[str, Any]:
-    return {name: getattr(thing, name) for name in ("flops", "params", "memory")}
+    latency = {"latency_ms": 1e3 * thing.latency} if thing.latency else {}
+    return {name: getattr(thing, name) for name in ("flops", "params", "memory")} | latency
 
 
-def bound_table(names: Sequence[str], binding: Any, budget: Any) -> None:
+def bound_table(names: Sequence[str], binding: Any, budget: Any, prices: Any = None) -> None:
     """Prints a binding layer by layer: sizes, costs, and what part of the budget (without a limit: of the original)
     each takes."""
     layers = [binding[i] for i in range(len(binding))]
+    originals = {
+        name: sum(getattr(bound.layer, name) * bound.layer.count for bound in layers) for name in ("flops", "params")
+    }
+    if prices is not None:
+        originals["latency"] = prices.original
     allowed, measured = {}, {}
-    for name in ("flops", "params"):
+    for name, original in originals.items():
         limit = getattr(budget, name)
-        original = sum(getattr(bound.layer, name) * bound.layer.count for bound in layers)
         amount = isinstance(limit, Amount)
         allowed[name] = original if limit is None else limit.high if amount else limit[1] * original
         measured[name] = "of the original" if limit is None else "of the budget"
+    time = [] if prices is None else ["predicted ms", measured["latency"]]
     rows = table(
         "layer", "in", "out", "extent", "stride", "count", "sizes",
-        "MFLOPs", measured["flops"], "parameters", measured["params"], "memory",
+        "MFLOPs", measured["flops"], "parameters", measured["params"], "memory", *time,
     )  # fmt: skip
     for name, bound in zip(names, layers, strict=True):
         layer = bound.layer
@@ -120,9 +126,11 @@ def bound_table(names: Sequence[str], binding: Any, budget: Any) -> None:
 
 
 def _used(thing: Any, count: int, allowed: dict[str, float]) -> list[str]:
-    flops, params = thing.flops * count, thing.params * count
-    shares = [f"{100 * used / allowed[name]:.1f} %" for name, used in (("flops", flops), ("params", params))]
-    return [f"{flops / 1e6:.2f}", shares[0], f"{params:,}", shares[1], f"{thing.memory / 1e3:,.0f} kB"]
+    used = {name: getattr(thing, name) * count for name in allowed}
+    share = {name: f"{100 * amount / allowed[name]:.1f} %" for name, amount in used.items()}
+    cells = [f"{used['flops'] / 1e6:.2f}", share["flops"], f"{used['params']:,}", share["params"]]
+    cells.append(f"{thing.memory / 1e3:,.0f} kB")
+    return cells if "latency" not in used else [*cells, f"{1e3 * used['latency']:.3f}", share["latency"]]
 
 
 def study_fields(study: Any) -> dict[str, Any]:

@@ -40,9 +40,12 @@ def targets(
         typer.Option(
             "--budget",
             metavar="NAME=LIMIT",
-            help="For --kernel: flops, params or memory, each.flops … for every layer by itself; " + LIMIT_HELP,
+            help="For --kernel: flops, params, memory or latency (as `canvas calibrate` predicts it, or such as 12ms), "
+            "each.flops … for every layer by itself; " + LIMIT_HELP,
         ),
     ] = None,
+    backend: Annotated[str, typer.Option("--backend", help="For latency=: calibrated for this.")] = "eager",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="For latency=: of the backend.")] = 1,
     share: Annotated[
         str, typer.Option("--share", help="Who takes the same sizes: layer, shape (as in a search) or network.")
     ] = "shape",
@@ -57,6 +60,7 @@ def targets(
     canvas targets nets.py:vit --input 3x32x32 --kind conv --kind linear
     canvas targets nets.py:gpt2 --input ids:16 --kind linear
     canvas targets resnet18 --kernel low_rank --budget flops=0.3 --budget params=2M
+    canvas targets resnet18 --kernel low_rank --budget latency=0.7
     """
     if budget and kernel is None:
         raise UserError("--budget: say which kernel to bind: --kernel NAME|FILE.canvas, such as --kernel low_rank")
@@ -67,13 +71,19 @@ def targets(
         served = [target for target in found if chosen.serves(target.layer)] or found
         try:
             layers = [target.layer for target in served]
-            binding = chosen.bind(layers, limits, share=share, multiple_of=multiple_of)
+            prices = None
+            if limits.latency is not None:
+                from canvas import cost_model
+
+                model_of_cost = cost_model.CostModel.load(cost_model.default_path(backend, threads))
+                prices = cost_model.prices(chosen, layers, model_of_cost, multiple_of=multiple_of)
+            binding = chosen.bind(layers, limits, share=share, multiple_of=multiple_of, prices=prices)
         except _core.Infeasible:
             raise
         except ValueError as error:
             raise UserError(str(error)) from error
         names = [target.name for target in served]
-        return put({**fields, "binding": costs(binding)}) if as_json else bound_table(names, binding, limits)
+        return put({**fields, "binding": costs(binding)}) if as_json else bound_table(names, binding, limits, prices)
     if as_json:
         return put(fields)
     rows = table("layer", "kind", "in", "out", "extent", "stride", "groups", "MFLOPs", "parameters", "count")

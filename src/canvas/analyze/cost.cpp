@@ -81,10 +81,6 @@ Cost CostModel::evaluate(const Values& values) const {
     const auto whole = monomial.evaluate(values);
     amounts.push_back(whole ? static_cast<double>(*whole) : HUGE_VAL);
   }
-  return combine(amounts);
-}
-
-Cost CostModel::combine(const std::vector<double>& amounts) const {
   const auto total = [&](const Sum& sum) {
     double all = 0;
     for (size_t term : sum) all += amounts[term];

@@ -9,9 +9,10 @@
 namespace canvas {
 
 struct Cost {
-  double flops = 0;   // of one image or sequence; 2 x multiply-adds for contractions
-  double params = 0;  // trained numbers
-  double memory = 0;  // bytes of fp32 activations alive at once, at most, one image or sequence
+  double flops = 0;    // of one image or sequence; 2 x multiply-adds for contractions
+  double params = 0;   // trained numbers
+  double memory = 0;   // bytes of fp32 activations alive at once, at most, one image or sequence
+  double latency = 0;  // seconds, where somebody predicts them (solve/prices.h)
 };
 
 class CostModel {
@@ -21,20 +22,22 @@ class CostModel {
   // T times.
   Cost evaluate(const Values& values) const;
 
-  // For who evaluates the monomials in a way of their own (the solver, for thousands of values): the distinct ones, and the cost
-  // where the i-th is worth amounts[i].
+  // For who evaluates the monomials in a way of their own (the solver, for thousands of values): the distinct ones, and which of them
+  // are summed. Memory, in numbers of 4 bytes: for the steps of the printed order, the values that are alive while one runs; the largest
+  // sum counts (steps that others cover are left out). A view shares its operand's bytes unless it copies (unfold); an unfold read by fc
+  // alone is never materialised, since it becomes a convolution.
+  using Sum = std::vector<size_t>;  // of monomials, by index
   const std::vector<Size>& monomials() const { return monomials_; }
-  Cost combine(const std::vector<double>& amounts) const;
+  const Sum& flops() const { return flops_; }
+  const Sum& params() const { return params_; }
+  const std::vector<Sum>& alive() const { return alive_; }
 
  private:
-  using Sum = std::vector<size_t>;  // of monomials, by index
   size_t index(const Size& monomial);
 
   std::vector<Size> monomials_;
   Sum flops_;
   Sum params_;
-  // Memory: for the steps of the printed order, the values that are alive while one runs (steps that others cover are left out). A view shares its operand's bytes unless it
-  // copies (unfold); an unfold read by fc alone is never materialised, since it becomes a convolution.
   std::vector<Sum> alive_;
 };
 

@@ -1,6 +1,7 @@
 #include "canvas/size/choices.h"
 
 #include <algorithm>
+#include <climits>
 #include <cstdlib>
 #include <numeric>
 
@@ -9,6 +10,8 @@
 namespace canvas {
 
 namespace {
+
+constexpr double kEven = 2, kSteps = 6;  // of a few values: half are even steps, half grow by a sixth
 
 bool times_power(int64_t& product, int64_t value, int power) {
   for (; power > 0; --power) {
@@ -83,12 +86,13 @@ class Choices::Search {
   bool set(size_t step) {
     if (step == option_.size()) return visitor_.call(visitor_.own, option_.data());
     const size_t variable = choices_.order_[step];
-    const auto values = ground_.rows.empty() || !ground_.rows[step] ? candidates(step) : solution(step);
+    bool sure = false;
+    const auto values = ground_.rows.empty() || !ground_.rows[step] ? candidates(step, sure) : solution(step);
     if (!values) return false;
     for (int64_t value : *values) {
       if (variable == extent_.other_than && value == extent_.excluded) continue;
       option_[variable] = value;
-      if (choices_.legal(ground_, option_.data(), step) && !set(step + 1)) return false;
+      if ((sure || choices_.legal(ground_, option_.data(), step)) && !set(step + 1)) return false;
     }
     option_[variable] = 1;
     return true;
@@ -133,25 +137,38 @@ class Choices::Search {
     return result;
   }
 
-  // Values worth trying; nothing where they are too many.
-  std::optional<std::vector<int64_t>> candidates(size_t step) const {
+  // Values worth trying; nothing where they are too many. `sure`: all of them are legal.
+  std::optional<std::vector<int64_t>> candidates(size_t step, bool& sure) const {
     int64_t bound = 0, multiple = 1;  // it divides the bound, as a power; it is a multiple
     int bound_power = 1;
+    int64_t largest = 1;  // of what a value multiplies
+    sure = std::none_of(choices_.bounded_.begin(), choices_.bounded_.end(),
+                        [&](const Term& term) { return term.last == step; });
     for (size_t i = 0; i < choices_.sizes_.size(); ++i) {
       const Term& term = choices_.sizes_[i];
       const auto power = std::find_if(term.powers.begin(), term.powers.end(),
                                       [&](const Power& p) { return p.variable == choices_.order_[step]; });
       if (power == term.powers.end()) continue;
       const auto now = so_far(term, ground_.sizes[i], step);
+      sure = sure && (now || term.last != step);
       if (!now) continue;
       if (power->exponent > 0) {
-        const int64_t missing = now->bottom / std::gcd(now->top, now->bottom);
+        const int64_t missing = now->bottom == 1 ? 1 : now->bottom / std::gcd(now->top, now->bottom);
+        sure = sure && missing == 1 && power->exponent == 1;
+        largest = std::max(largest, now->top);
         if (power->exponent == 1) multiple = std::lcm(multiple, std::min<int64_t>(missing, int64_t{1} << 31));
         continue;
       }
-      if (now->top % now->bottom != 0) return std::vector<int64_t>();
-      const int64_t most = now->top / now->bottom;
-      if (bound == 0 || most < bound) bound = most, bound_power = -power->exponent;
+      if (now->bottom != 1 && now->top % now->bottom != 0) return std::vector<int64_t>();
+      const int64_t most = now->bottom == 1 ? now->top : now->top / now->bottom;
+      if (bound > 0 && most != bound && bound_power == 1 && power->exponent == -1) {
+        bound = std::gcd(bound, most);
+      } else if (bound == 0 || most < bound) {
+        sure = sure && bound == 0 && power->exponent == -1;
+        bound = most, bound_power = -power->exponent;
+      } else {
+        sure = sure && (most == bound && bound_power == 1 && power->exponent == -1);
+      }
     }
     std::vector<int64_t> values;
     if (bound > 0) {
@@ -161,11 +178,25 @@ class Choices::Search {
       const int64_t last = extent_.largest / multiple;
       const auto limit = static_cast<int64_t>(std::min(extent_.most, size_t{INT64_MAX}));
       const int64_t count = std::min(last, limit);
+      if (extent_.few > 0 && step + 1 == option_.size() && last > static_cast<int64_t>(extent_.few))
+        return few_of(last, multiple);
       if (last > limit && !extent_.thin) return std::nullopt;
       for (int64_t i = 1; i <= count; ++i)
         values.push_back(multiple * (count == last ? i : 1 + (i - 1) * (last - 1) / std::max<int64_t>(1, count - 1)));
     }
     if (extent_.thin) thin(values, extent_.most);
+    sure = sure && !values.empty() && values.back() <= INT64_MAX / largest;
+    return values;
+  }
+
+  // Some of the first `last` multiples.
+  std::vector<int64_t> few_of(int64_t last, int64_t multiple) const {
+    std::vector<int64_t> values = {multiple};
+    const double even = static_cast<double>(last) / static_cast<double>(extent_.few) * kEven;
+    for (int64_t at = 1; at < last; values.push_back(at * multiple)) {
+      const double step = std::min(even, static_cast<double>(at) / kSteps);
+      at = std::min(last, at + std::max<int64_t>(1, static_cast<int64_t>(step)));
+    }
     return values;
   }
 
@@ -308,6 +339,19 @@ bool Choices::search(Ground& ground, const Extent& extent, const Visitor& visito
 }
 
 bool Choices::in_order() const { return std::is_sorted(order_.begin(), order_.end()); }
+
+bool Choices::ends_in_range() const {
+  if (variables_ == 0 || !in_order() || !equations_.empty()) return false;
+  const auto has = [&](const Term& term, int least, int most) {
+    return std::any_of(term.powers.begin(), term.powers.end(), [&](const Power& power) {
+      return power.variable + 1 == variables_ && power.exponent >= least && power.exponent <= most;
+    });
+  };
+  return std::none_of(bounded_.begin(), bounded_.end(),
+                      [&](const Term& term) { return has(term, INT_MIN, INT_MAX); }) &&
+         std::none_of(sizes_.begin(), sizes_.end(),
+                      [&](const Term& term) { return has(term, INT_MIN, -1) || has(term, 2, INT_MAX); });
+}
 
 Answer solve(const System& system, const Values& values, int64_t largest) {
   Answer answer;

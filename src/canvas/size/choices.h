@@ -53,6 +53,9 @@ class Choices {
     bool thin = false;             // take `most` of them, spread evenly, where there are more; otherwise give up
     size_t other_than = SIZE_MAX;  // this variable is to differ ...
     int64_t excluded = 0;          // ... from this
+    // About so many values of the variable set last, if nothing limits it and there are more: the first two, the last, some between, small
+    // ones closer together. 0: all.
+    size_t few = 0;
   };
   // Calls visit(values) for each choice until it returns false; the values ascend in the order in which the variables are set.
   // False where it was stopped or gave up.
@@ -66,6 +69,8 @@ class Choices {
   size_t variables() const { return variables_; }
   // Whether the variables are set in their own order, so that choices come in lexicographic order.
   bool in_order() const;
+  // They are, and every multiple of some number up to the largest is legal for the last, whatever the others are.
+  bool ends_in_range() const;
 
  private:
   class Search;

@@ -1,5 +1,6 @@
 #include "canvas/size/size.h"
 
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
@@ -66,12 +67,14 @@ Size Size::substitute(int variable, const Size& value) const {
 
 template <class Visit>
 bool Size::each_power(const Visit& visit) const {
+  constexpr bool kLittle = std::endian::native == std::endian::little;
   for (size_t half = 0; half < exponents_.size(); half += sizeof(uint64_t)) {
-    uint64_t some = 0;  // most sizes have few variables: whole halves are passed over
+    uint64_t some = 0;  // most sizes have few variables: the others are passed over
     std::memcpy(&some, exponents_.data() + half, sizeof some);
-    if (some == 0) continue;
-    for (size_t v = half; v < half + sizeof some; ++v) {
-      if (exponents_[v] != 0 && !visit(v, static_cast<int>(exponents_[v]))) return false;
+    while (some != 0) {
+      const auto byte = static_cast<size_t>(kLittle ? std::countr_zero(some) : std::countl_zero(some)) / 8;
+      some &= ~(uint64_t{0xff} << 8 * (kLittle ? byte : sizeof some - 1 - byte));
+      if (!visit(half + byte, static_cast<int>(exponents_[half + byte]))) return false;
     }
   }
   return true;
@@ -80,7 +83,6 @@ bool Size::each_power(const Visit& visit) const {
 std::optional<Quotient> Size::quotient(const Values& values) const {
   if (!valid()) return std::nullopt;
   Quotient result{numerator_, denominator_};
-  if (is_constant()) return result;
   const auto take = [](int64_t& side, int64_t value, int times) {
     for (; times > 0; --times) {
       if (__builtin_mul_overflow(side, value, &side)) return false;

@@ -12,25 +12,22 @@ namespace {
 
 constexpr int64_t kLargestMultiple = 1 << 20;
 constexpr double kRounding = 1e-11;
+constexpr size_t kMostListed = 1 << 14;
 
 Binding bound(const Kernel& kernel, const Sizing& sizing, const Problem& problem, const Solution& solution) {
   Binding binding{std::make_shared<const Kernel>(kernel), {}, {}, 0, problem.complete()};
   if (!solution.proven)
     binding.gap = std::sqrt(solution.bound / capacity({solution.total.flops, solution.total.params})) - 1;
   binding.layers.resize(problem.layers().size());
-  for (size_t u = 0; u < problem.units().size(); ++u) {
-    const Unit& unit = problem.units()[u];
-    for (size_t i = 0; i < unit.layers.size(); ++i) {
-      const size_t option = solution.picks[u][unit.copies > 1 ? i : 0];
-      const Layer& layer = problem.layers()[unit.layers[i]];
-      binding.layers[unit.layers[i]] = {binding.kernel, layer, sizing.values(layer, unit.options->at(option)),
-                                        problem.cost(unit.layers[i], option)};
-    }
-  }
+  problem.each_choice(solution, [&](size_t i, const int64_t* sizes, const Cost& cost) {
+    const Layer& layer = problem.layers()[i];
+    binding.layers[i] = {binding.kernel, layer, sizing.values(layer, sizes), cost};
+  });
   for (const BoundLayer& layer : binding.layers) {
     binding.cost.flops += layer.cost.flops * static_cast<double>(layer.layer.count);
     binding.cost.params += layer.cost.params * static_cast<double>(layer.layer.count);
     binding.cost.memory = std::max(binding.cost.memory, layer.cost.memory);
+    binding.cost.latency += layer.cost.latency * static_cast<double>(layer.layer.count);
   }
   return binding;
 }
@@ -42,12 +39,44 @@ void Rules::check() const {
   throw ArgumentError("multiple_of must be from 1 to 2^20, got " + std::to_string(multiple_of));
 }
 
+std::vector<BoundLayer> options_of(const Kernel& kernel, const Layer& layer, size_t most, const Rules& rules) {
+  rules.check();
+  layer.check();
+  if (misfit(kernel.signature(), layer)) return {};
+  const Sizing sizing(kernel, rules.multiple_of);
+  Options options{sizing.variables()};
+  sizing.list(layer, kMostListed, options);
+  const auto shared = std::make_shared<const Kernel>(kernel);
+  const size_t count = std::min(options.size(), std::max<size_t>(most, 1));
+  std::vector<BoundLayer> found;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t k = count == 1 ? 0 : i * (options.size() - 1) / (count - 1);
+    found.push_back({shared, layer, sizing.values(layer, options.at(k)), options.costs[k]});
+  }
+  return found;
+}
+
 namespace {
+
+void check_prices(const Prices& prices, const std::vector<Layer>& layers, const Rules& rules) {
+  if (rules.share == Share::kNetwork)
+    throw ArgumentError("a limit on predicted latency needs share 'layer' or 'shape', got 'network'");
+  if (prices.layers.size() != layers.size()) {
+    throw ArgumentError("prices must be of each layer, " + std::to_string(layers.size()) + ", got " +
+                        std::to_string(prices.layers.size()));
+  }
+  for (const auto& options : prices.layers) {
+    for (const auto& [values, seconds] : options) {
+      if (!(seconds > 0) || !std::isfinite(seconds))
+        throw ArgumentError("a price must be a positive number of seconds, got " + std::to_string(seconds));
+    }
+  }
+}
 
 // What solve(sizing, problem) makes of the kernel's problem on the layers, or why no sizes would do.
 template <class Found, class Solve>
 Result<Found> solved(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
-                     double* missed, Solve solve) {
+                     double* missed, const Prices* prices, Solve solve) {
   if (layers.empty()) throw ArgumentError("a kernel is bound to at least one layer, got none");
   budget.check();
   rules.check();
@@ -61,7 +90,8 @@ Result<Found> solved(const Kernel& kernel, const std::vector<Layer>& layers, con
     if (auto fault = misfit(kernel.signature(), layer)) return *fault;
   }
   const Sizing sizing(kernel, rules.multiple_of);
-  Problem problem(sizing, layers, budget);
+  if (prices) check_prices(*prices, layers, rules);
+  Problem problem(sizing, layers, budget, prices);
   const auto fault =
       rules.share == Share::kNetwork ? problem.add_together() : problem.add_each(rules.share == Share::kShape);
   if (fault) return *fault;
@@ -76,8 +106,8 @@ Result<Found> solved(const Kernel& kernel, const std::vector<Layer>& layers, con
 }  // namespace
 
 Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
-                     double* missed) {
-  return solved<Binding>(kernel, layers, budget, rules, missed,
+                     double* missed, const Prices* prices) {
+  return solved<Binding>(kernel, layers, budget, rules, missed, prices,
                          [&](const Sizing& sizing, const Problem& problem) -> std::optional<Binding> {
                            const Solution solution = problem.solve(1, Aim::kBest);
                            if (!solution.found) return std::nullopt;
@@ -87,7 +117,7 @@ Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, con
 
 std::optional<Fault> unbindable(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
                                 const Rules& rules, double* missed) {
-  const auto fits = solved<bool>(kernel, layers, budget, rules, missed,
+  const auto fits = solved<bool>(kernel, layers, budget, rules, missed, nullptr,
                                  [](const Sizing&, const Problem& problem) -> std::optional<bool> {
                                    Solution solution = problem.solve(1, Aim::kAny);
                                    if (!solution.found && !solution.proven) solution = problem.solve(1, Aim::kBest);

@@ -13,6 +13,7 @@
 #include "canvas/ir/kernel.h"
 #include "canvas/solve/network.h"
 #include "canvas/solve/options.h"
+#include "canvas/solve/prices.h"
 
 namespace canvas {
 
@@ -52,8 +53,12 @@ struct Binding {
 // do. `missed`, where given, takes by which factor the budgets would have to be raised (floors: lowered), HUGE_VAL where that is no help; on
 // entry it says which factors are of no interest (these or larger ones), for which the reason may be left vague.
 // Throws ArgumentError for bad layers, budgets or rules.
+// `prices`: what the budget's limit on latency is held against; without them that limit is not held.
 Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
-                     const Rules& rules = {}, double* missed = nullptr);
+                     const Rules& rules = {}, double* missed = nullptr, const Prices* prices = nullptr);
+
+// A layer's legal sizes, about `most` at most, spread evenly where there are more.
+std::vector<BoundLayer> options_of(const Kernel& kernel, const Layer& layer, size_t most, const Rules& rules = {});
 
 // Why bind() would give no binding, or nothing; quicker, since any sizes that keep the budget will do.
 std::optional<Fault> unbindable(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,

@@ -53,13 +53,8 @@ struct Miss {
 class Account {
  public:
   Account(const Problem& problem, const Solution& solution) : problem_(problem), solution_(solution) {
-    const auto& units = problem.units();
-    for (size_t u = 0; u < units.size(); ++u) {
-      for (size_t i = 0; i < units[u].layers.size(); ++i) {
-        const size_t copy = units[u].copies > 1 ? i : 0;
-        costs_.push_back({units[u].layers[i], problem.cost(units[u].layers[i], solution.picks[u][copy])});
-      }
-    }
+    problem.each_choice(solution,
+                        [&](size_t layer, const int64_t*, const Cost& cost) { costs_.emplace_back(layer, cost); });
     for (const Limit& limit : problem.limits()) look(limit);
     for (const auto& [layer, cost] : costs_) {
       for (const Limit& limit : problem.limits_on(problem.layers()[layer])) {

@@ -10,7 +10,7 @@
 namespace canvas {
 
 // Looks for a choice in the box that is worth more than `worth` among those that differ from `base` (which may be outside of it) in at
-// most four decisions. `moves` single changes are tried: some that make good what the base lacks, some that are finer; `round`, above 0,
+// most four decisions. `moves` single changes and their pairs are tried, with 0 all single changes, then two at a time: some that make good what the base lacks, some that are finer; `round`, above 0,
 // leaves out a random half first. Whether it found one, which is then the base.
 bool exchange(const Target& target, size_t moves, uint64_t round, double worth, Choice& base);
 

@@ -13,12 +13,12 @@ namespace canvas {
 namespace {
 
 constexpr double kGoodEnough = 1e-4;       // of the geometric mean, where there is no listing all
-constexpr size_t kFewDecisions = 16;       // these are listed at any cost
 constexpr size_t kMost = size_t{1} << 17;  // states of half of them
 constexpr size_t kMostOfMany = 4096;       // of half of more decisions
 constexpr double kHope = 0.99;             // of the bound: what the first exchange is to reach
 constexpr double kMuchNearer = 0.1;
 constexpr size_t kSameOrder = 2, kPlaces = 4;
+constexpr int kSettlings = 60;
 constexpr int kRetreats = 8;  // from the limits, for a first choice within them
 
 // Ever wider exchanges; a gap of at most `gap` after one of them ends the search.
@@ -26,13 +26,14 @@ struct Round {
   size_t moves;
   double gap;
 };
-constexpr Round kRounds[] = {{24, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4}, {32, 1e-4},  {48, 1e-4}, {48, 1e-4},
-                             {48, 1e-4}, {64, 1e-4}, {96, 1e-3}, {96, 1e-3}, {192, 1e-3}, {192, 1e-3}};
+constexpr Round kRounds[] = {{0, 1e-4},   {0, 1e-4},  {0, 1e-4},   {0, 1e-4},  {24, 1e-4}, {32, 1e-4}, {32, 1e-4},
+                             {32, 1e-4},  {48, 1e-4}, {48, 1e-4},  {64, 1e-4}, {96, 1e-3}, {96, 1e-3}, {192, 1e-3},
+                             {192, 1e-3}, {0, 1e-3},  {192, 1e-3}, {0, 1e-3},  {192, 1e-3}};
 
 class Filler {
  public:
-  Filler(const std::vector<Group>& groups, const Box& box, Aim aim)
-      : groups_(groups), mixtures_(groups), lattice_(groups), box_(lattice_.shrink(box)), aim_(aim) {}
+  Filler(const std::vector<Group>& groups, const Box& box, Aim aim, bool part)
+      : groups_(groups), mixtures_(groups), lattice_(groups), box_(lattice_.shrink(box)), aim_(aim), part_(part) {}
 
   Filling run() {
     Relaxation relaxed;
@@ -44,17 +45,30 @@ class Filler {
     const Box within{{box_.flops.low, std::min(box_.flops.high, relaxed.most.flops)},
                      {box_.params.low, std::min(box_.params.high, relaxed.most.params)}};
     result_.bound = lattice_.bound(within, capacity(relaxed.best)) * (1 + kSumRounding);
-    const Target target(groups_, box_, relaxed);
-    search(target, relaxed);
+    Target target(groups_, box_, relaxed);
+    if (box_.seconds.high < HUGE_VAL) {
+      const Penalty penalty(groups_, box_, relaxed);
+      if (!penalty.feasible()) {
+        result_ = {};
+        result_.proven = true;
+        return result_;
+      }
+      result_.bound = std::min(result_.bound, penalty.bound());
+      target.hold_time(penalty);
+      search(target, Target(penalty.groups(), box_, penalty.relaxed()), penalty.relaxed());
+    } else {
+      search(target, target, relaxed);
+    }
     if (result_.proven) result_.bound = result_.found ? capacity(result_.total) : 0;
     if (result_.found) gather();
     return result_;
   }
 
  private:
-  void search(const Target& target, const Relaxation& relaxed) {
+  // `aim`: near which shares choices are looked for; the target itself, unless time is limited.
+  void search(const Target& target, const Target& aim, const Relaxation& relaxed) {
     measure(target);
-    const Choice near = near_to(target, relaxed.shares);
+    const Choice near = near_to(aim, relaxed.shares);
     take(target, near);
     double enough = kGoodEnough;
     for (size_t round = 0; round < std::size(kRounds) && !done(enough); ++round) {
@@ -63,10 +77,11 @@ class Filler {
       if (round > kSameOrder) disorder(round);
       const auto missing = [&](const Choice& choice) { return target.distance(target.best() - choice.total); };
       const bool from_best = result_.found && (round % 2 == 1 || missing(best_) < kMuchNearer * missing(near));
-      Choice base = from_best ? best_ : round > kSameOrder ? near_to(target, relaxed.shares) : near;
+      Choice base = from_best ? best_ : round > kSameOrder ? near_to(aim, relaxed.shares) : near;
       const double least = round == 0 ? std::max(worth(), kHope * result_.bound) : worth();
       if (exchange(target, kRounds[round].moves, round, least, base)) take(target, base);
-      if (round == 0) retreat(target, near);
+      if (round == 0 && target.timed()) settle(target);
+      if (round == 0 && !target.timed()) retreat(target, near);
       enough = kRounds[round].gap;
     }
     if (result_.proven || (result_.found && aim_ == Aim::kAny)) return;
@@ -74,7 +89,7 @@ class Filler {
     const bool few = near.group.size() <= kFewDecisions;
     const bool all = list_all(target, few ? kMost : kMostOfMany, aim_ == Aim::kAny, worth(), best);
     take(target, best);
-    result_.proven = result_.proven || all;
+    result_.proven = result_.proven || (all && !part_);
   }
 
   double worth() const { return result_.found ? capacity(result_.total) : 0; }
@@ -110,11 +125,11 @@ class Filler {
 
   // A choice near the relaxation's mixture: large decisions first, each making good what the ones before it missed.
   Choice near_to(const Target& target, const std::vector<Point>& shares) const {
-    Choice choice{decisions_, std::vector<uint32_t>(decisions_.size(), 0), {}};
+    Choice choice{decisions_, std::vector<uint32_t>(decisions_.size(), 0), {}, 0};
     Point owed;
     for (size_t d : order_) {
       const uint32_t g = choice.group[d];
-      const std::vector<Point>& points = groups_[g].points;
+      const std::span<const Point> points = target.groups()[g].points;
       const Point want = shares[g] + owed;
       double nearest = HUGE_VAL;
       for (uint32_t k = 0; k < points.size(); ++k) {
@@ -123,13 +138,15 @@ class Filler {
       }
       owed = want - points[choice.pick[d]];
     }
-    choice.total = sum_of(groups_, choice);
+    sum_up(groups_, choice);
     return choice;
   }
 
   // The choice is the best so far, if it is in the box and better.
   void take(const Target& target, const Choice& choice) {
-    if (!target.within(choice.total) || (result_.found && capacity(choice.total) <= worth())) return;
+    if (!target.within(choice.total) || !target.in_time(choice.seconds) ||
+        (result_.found && capacity(choice.total) <= worth()))
+      return;
     result_.found = true;
     result_.total = choice.total;
     result_.proven = worth() * (1 + 2 * kSumRounding) >= result_.bound;
@@ -152,11 +169,40 @@ class Filler {
     }
   }
 
+  // Where time is limited: choices that are best once each cost has a price, which rises while the cost is beyond its limit.
+  void settle(const Target& target) {
+    const double highs[] = {box_.flops.high, box_.params.high, box_.seconds.high};
+    double prices[] = {0, 0, 1};
+    Choice choice{decisions_, std::vector<uint32_t>(decisions_.size(), 0), target.best(), 0};
+    std::vector<uint32_t> best(groups_.size());
+    for (int step = 0; step < kSettlings; ++step) {
+      const double flops = 1 / std::max(choice.total.flops, 0.5) - prices[0] / highs[0];
+      const double params = 1 / std::max(choice.total.params, 0.5) - prices[1] / highs[1];
+      const double time = prices[2] / highs[2];
+      for (size_t g = 0; g < groups_.size(); ++g) {
+        double most = -HUGE_VAL;
+        for (uint32_t k = 0; k < groups_[g].points.size(); ++k) {
+          const Point& point = groups_[g].points[k];
+          const double worth_of = flops * point.flops + params * point.params - time * groups_[g].seconds[k];
+          if (worth_of > most) most = worth_of, best[g] = k;
+        }
+      }
+      for (size_t d = 0; d < decisions_.size(); ++d) choice.pick[d] = best[decisions_[d]];
+      sum_up(groups_, choice);
+      take(target, choice);
+      const double used[] = {choice.total.flops, choice.total.params, choice.seconds};
+      for (int i = 0; i < 3; ++i)
+        prices[i] = std::max(0.0, prices[i] + std::clamp(used[i] / highs[i] - 1, -0.5, 2.0) * 8 / (8 + step));
+    }
+  }
+
   void gather() {
-    result_.picks.resize(groups_.size());
-    for (size_t d = 0; d < best_.group.size(); ++d)
-      result_.picks[best_.group[d]].push_back(static_cast<int>(best_.pick[d]));
-    for (std::vector<int>& picks : result_.picks) std::sort(picks.begin(), picks.end());
+    result_.picks = best_.pick;
+    auto at = result_.picks.begin();
+    for (const Group& group : groups_) {
+      std::sort(at, at + group.copies);
+      at += group.copies;
+    }
   }
 
   const std::vector<Group>& groups_;
@@ -164,6 +210,7 @@ class Filler {
   const Lattice lattice_;
   const Box box_;
   const Aim aim_;
+  const bool part_;
   std::vector<uint32_t> decisions_;  // the group of each
   std::vector<size_t> order_;        // of decisions, the largest first
   Filling result_;
@@ -172,6 +219,8 @@ class Filler {
 
 }  // namespace
 
-Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim) { return Filler(groups, box, aim).run(); }
+Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim, bool part) {
+  return Filler(groups, box, aim, part).run();
+}
 
 }  // namespace canvas

@@ -4,6 +4,7 @@
 // Knows neither kernels nor layers; problem.cpp calls it.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "canvas/solve/relaxation.h"
@@ -12,8 +13,8 @@ namespace canvas {
 
 struct Filling {
   bool found = false;
-  bool proven = false;                  // there is none better; or, where none was found, there is none
-  std::vector<std::vector<int>> picks;  // by group: the points that its copies take, ascending
+  bool proven = false;          // there is none better; or, where none was found, there is none
+  std::vector<uint32_t> picks;  // the points that the copies of each group take, ascending; in the order of the groups
   Point total;
   double bound = 0;  // no choice in the box has a larger capacity
 };
@@ -24,7 +25,10 @@ enum class Aim {
   kAny,   // any choice in the box will do
 };
 
-// The choice of largest capacity, the same for the same arguments.
-Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim = Aim::kBest);
+inline constexpr size_t kFewDecisions = 16;  // these are listed at any cost
+
+// The choice of largest capacity, the same for the same arguments. `part`: the points stand for others between them, so that listing all
+// proves nothing.
+Filling fill(const std::vector<Group>& groups, const Box& box, Aim aim = Aim::kBest, bool part = false);
 
 }  // namespace canvas

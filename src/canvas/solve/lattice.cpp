@@ -72,7 +72,7 @@ void Lattice::add(int64_t flops, int64_t params) {
 Box Lattice::shrink(const Box& box) const {
   if (!known_) return box;
   return {moved(box.flops, ground_.flops, step_flops_),
-          moved(box.params, ground_.params, std::gcd(step_params_, std::abs(skew_)))};
+          moved(box.params, ground_.params, std::gcd(step_params_, std::abs(skew_))), box.seconds};
 }
 
 double Lattice::bound(const Box& box, double bound) const {

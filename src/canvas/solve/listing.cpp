@@ -16,11 +16,15 @@ struct State {
   Point sum;
   double loss;
   uint32_t parent, pick;  // in the list before, and of the decision that this list added
+  double seconds;         // where time is limited
 };
 
 bool before(const State& a, const State& b) {
-  return a.sum.flops != b.sum.flops ? a.sum.flops < b.sum.flops : a.sum.params < b.sum.params;
+  if (a.sum.flops != b.sum.flops) return a.sum.flops < b.sum.flops;
+  return a.sum.params != b.sum.params ? a.sum.params < b.sum.params : a.seconds < b.seconds;
 }
+
+bool alike(const State& a, const State& b) { return a.sum == b.sum && a.seconds == b.seconds; }
 
 struct Level {
   size_t decision;
@@ -29,7 +33,7 @@ struct Level {
 
 // One half of the decisions, listed.
 struct Half {
-  std::vector<State> states = {{{0, 0}, 0, 0, 0}};
+  std::vector<State> states = {{{0, 0}, 0, 0, 0, 0}};
   std::vector<Level> levels;
   Point span;  // what the decisions of this half can cost above their least
 };
@@ -70,7 +74,7 @@ class Lister {
       if (loss > allowed_) continue;
       least = {std::min(least.flops, point.flops), std::min(least.params, point.params)};
       top = {std::max(top.flops, point.flops), std::max(top.params, point.params)};
-      steps.push_back({point, loss, 0, k});
+      steps.push_back({point, loss, 0, k, group.seconds.empty() ? 0 : group.seconds[k]});
     }
     if (steps.empty()) return false;
     for (State& step : steps) step.sum = step.sum - least;
@@ -103,7 +107,7 @@ class Lister {
     for (const State& step : steps) {
       for (uint32_t parent = 0; parent < half.states.size(); ++parent) {
         const State& state = half.states[parent];
-        const State made{state.sum + step.sum, state.loss + step.loss, parent, step.pick};
+        const State made{state.sum + step.sum, state.loss + step.loss, parent, step.pick, state.seconds + step.seconds};
         if (kept.contains(made.sum) && made.loss <= allowed_) next.push_back(made);
       }
       if (next.size() > 2 * most_) return false;
@@ -122,8 +126,7 @@ class Lister {
       std::swap(next, merged);
       ends = std::move(joined);
     }
-    next.erase(std::unique(next.begin(), next.end(), [](const State& a, const State& b) { return a.sum == b.sum; }),
-               next.end());
+    next.erase(std::unique(next.begin(), next.end(), alike), next.end());
     half.levels.push_back({decision, std::move(half.states)});
     half.states = std::move(next);
     return half.states.size() <= most_;
@@ -145,6 +148,7 @@ class Lister {
         if (both.flops < range.flops.low || ++looked > most) break;
         if (!range.contains(both) || left[i].loss + right[k].loss > allowed_) continue;
         if (capacity(both) <= worth_ || !target_.within(both)) continue;
+        if (target_.timed() && !target_.in_time(left[i].seconds + right[k].seconds)) continue;
         best = {i, k};
         worth_ = capacity(both);
         range = target_.better(worth_);
@@ -155,7 +159,7 @@ class Lister {
     if (best) {
       trace(halves[0], best->first);
       trace(halves[1], best->second);
-      best_.total = sum_of(target_.groups(), best_);
+      sum_up(target_.groups(), best_);
     }
     return looked <= most;
   }

@@ -74,13 +74,16 @@ Cost Layer::cost() const {
   double in = static_cast<double>(c_in), out = static_cast<double>(c_out);
   double positions = 1;
   Cost cost;
-  cost.params = in / static_cast<double>(groups) * out * std::pow(static_cast<double>(window), spatial.size());
+  cost.params = in / static_cast<double>(groups) * out;
+  for (size_t i = 0; i < spatial.size(); ++i) cost.params *= static_cast<double>(window);
   if (tokens != 0) {
     positions = static_cast<double>(tokens);
     in *= positions;
   }
-  for (int64_t extent : spatial) in *= static_cast<double>(extent);
-  for (int64_t extent : output()) positions *= static_cast<double>(extent);
+  for (int64_t extent : spatial) {
+    in *= static_cast<double>(extent);
+    positions *= static_cast<double>((extent + stride - 1) / stride);
+  }
   cost.flops = 2 * cost.params * positions;
   cost.memory = 4 * (in + out * positions);
   return cost;
@@ -130,8 +133,6 @@ void Budget::check() const {
   check_range("params", params);
   check_range("memory", memory);
   check_range("latency", latency);
-  if (latency && latency->absolute)
-    throw ArgumentError("budget latency must be a fraction of the original, got an amount");
   if (!each) return;
   if (each->each || each->latency) throw ArgumentError("a budget's `each` limits flops, params and memory alone");
   each->check();

@@ -56,7 +56,7 @@ struct Budget {
   std::optional<Range> flops;
   std::optional<Range> params;
   std::optional<Range> memory;
-  std::optional<Range> latency;  // kept for whoever measures: no solver here predicts it yet
+  std::optional<Range> latency;  // in seconds; of what Prices predict, and kept for whoever measures
   std::shared_ptr<const Budget>
       each;  // of every single layer, against its own original; latency and `each` are not in it
 

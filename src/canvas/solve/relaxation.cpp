@@ -10,10 +10,9 @@ constexpr double kRounding = 1e-12;
 constexpr size_t kUsualCorners = 16;  // of a group's hull
 
 double cross(const Point& a, const Point& b) { return a.flops * b.params - a.params * b.flops; }
-bool before(const Point& a, const Point& b) { return a.flops != b.flops ? a.flops < b.flops : a.params < b.params; }
 
 // The convex hull, counter-clockwise from the least point (monotone chain, Andrew 1979); the points ascend and differ.
-void hull(const std::vector<Point>& points, std::vector<Point>& out) {
+void hull(std::span<const Point> points, std::vector<Point>& out) {
   out.clear();
   const auto chain = [&](auto first, auto last) {
     const size_t start = out.size();
@@ -24,7 +23,7 @@ void hull(const std::vector<Point>& points, std::vector<Point>& out) {
     out.pop_back();
   };
   if (points.size() == 1) {
-    out = points;
+    out.push_back(points[0]);
     return;
   }
   chain(points.begin(), points.end());
@@ -52,20 +51,12 @@ void clip(std::vector<Corner>& polygon, const Inside& inside) {
 }  // namespace
 
 Mixtures::Mixtures(const std::vector<Group>& groups) : groups_(groups) {
-  std::vector<Point> points, corners;
+  std::vector<Point> corners;
   Point start;
   starts_.reserve(groups.size());
   edges_.reserve(groups.size() * kUsualCorners);
   for (size_t g = 0; g < groups.size(); ++g) {
-    const auto ascend = [](const Point& a, const Point& b) { return !before(a, b); };
-    if (std::adjacent_find(groups[g].points.begin(), groups[g].points.end(), ascend) == groups[g].points.end()) {
-      hull(groups[g].points, corners);
-    } else {
-      points = groups[g].points;
-      std::sort(points.begin(), points.end(), before);
-      points.erase(std::unique(points.begin(), points.end()), points.end());
-      hull(points, corners);
-    }
+    hull(groups[g].points, corners);
     const auto copies = static_cast<double>(groups[g].copies);
     starts_.push_back(corners[0]);
     start = start + corners[0] * copies;

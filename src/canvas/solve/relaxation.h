@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <span>
 #include <vector>
 
 namespace canvas {
@@ -17,9 +18,10 @@ inline Point operator+(const Point& a, const Point& b) { return {a.flops + b.flo
 inline Point operator-(const Point& a, const Point& b) { return {a.flops - b.flops, a.params - b.params}; }
 inline Point operator*(const Point& a, double factor) { return {a.flops * factor, a.params * factor}; }
 
-// Layers that choose one point each, all from the same points.
+// Layers that choose one point each, all from the same points, which ascend (by FLOPs, then parameters) and differ.
 struct Group {
-  std::vector<Point> points;
+  std::span<const Point> points;
+  std::span<const double> seconds = {};  // of each point, where time is limited
   int copies = 1;
 };
 
@@ -30,6 +32,7 @@ struct Interval {
 
 struct Box {
   Interval flops, params;
+  Interval seconds = {};  // the relaxation knows nothing of it: penalty.h does
   bool contains(const Point& total) const {
     return total.flops >= flops.low && total.flops <= flops.high && total.params >= params.low &&
            total.params <= params.high;

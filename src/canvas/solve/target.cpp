@@ -5,15 +5,19 @@
 
 namespace canvas {
 
-Point sum_of(const std::vector<Group>& groups, const Choice& choice) {
-  Point sum;
-  for (size_t d = 0; d < choice.group.size(); ++d) sum = sum + groups[choice.group[d]].points[choice.pick[d]];
-  return sum;
+void sum_up(const std::vector<Group>& groups, Choice& choice) {
+  choice.total = {};
+  choice.seconds = 0;
+  for (size_t d = 0; d < choice.group.size(); ++d) {
+    const Group& group = groups[choice.group[d]];
+    choice.total = choice.total + group.points[choice.pick[d]];
+    if (!group.seconds.empty()) choice.seconds += group.seconds[choice.pick[d]];
+  }
 }
 
 Target::Target(const std::vector<Group>& groups, const Box& box, const Relaxation& relaxed)
     : groups_(groups), box_(box), relaxed_(relaxed) {
-  scale_ = {std::max(relaxed_.best.flops, 0.5), std::max(relaxed_.best.params, 0.5)};
+  unit_ = {1 / std::max(relaxed_.best.flops, 0.5), 1 / std::max(relaxed_.best.params, 0.5)};
   if (relaxed_.most.flops < 0.5 || relaxed_.most.params < 0.5) relaxed_.normal = {};
   for (const Group& group : groups) {
     double top = -HUGE_VAL;
@@ -28,15 +32,6 @@ bool Target::within(const Point& total) const {
   const double f = 1 + kSumRounding;
   return total.flops <= box_.flops.high * f && total.flops * f >= box_.flops.low &&
          total.params <= box_.params.high * f && total.params * f >= box_.params.low;
-}
-
-double Target::loss(size_t group, const Point& point) const {
-  const Point& normal = relaxed_.normal;
-  return std::max(0.0, top_[group] - normal.flops * point.flops - normal.params * point.params);
-}
-
-double Target::distance(const Point& difference) const {
-  return std::abs(difference.flops) / scale_.flops + std::abs(difference.params) / scale_.params;
 }
 
 double Target::allowed_loss(double worth) const {
@@ -80,7 +75,12 @@ Box Target::better(double worth) const {
   };
   const double flops = std::min(box_.flops.high, relaxed_.most.flops);
   const double params = std::min(box_.params.high, relaxed_.most.params);
-  return {range(box_.flops, flops, params, n.flops, n.params), range(box_.params, params, flops, n.params, n.flops)};
+  Box found{range(box_.flops, flops, params, n.flops, n.params), range(box_.params, params, flops, n.params, n.flops)};
+  if (timed()) {
+    const double least = penalty_->least_seconds(worth, found.flops.low, found.params.low);
+    found.seconds = {std::max(box_.seconds.low, least) * (1 - kSumRounding), box_.seconds.high * (1 + kSumRounding)};
+  }
+  return found;
 }
 
 }  // namespace canvas

@@ -2,9 +2,12 @@
 // Every way of looking for one (exchange.h, listing.h) asks here.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include "canvas/solve/penalty.h"
 #include "canvas/solve/relaxation.h"
 
 namespace canvas {
@@ -16,9 +19,11 @@ struct Choice {
   std::vector<uint32_t> group;  // by decision
   std::vector<uint32_t> pick;   // by decision
   Point total;
+  double seconds = 0;  // 0 where time is not limited
 };
 
-Point sum_of(const std::vector<Group>& groups, const Choice& choice);
+// Sets what the decisions sum up to.
+void sum_up(const std::vector<Group>& groups, Choice& choice);
 
 class Target {
  public:
@@ -28,22 +33,33 @@ class Target {
   const std::vector<Group>& groups() const { return groups_; }
   const Point& best() const { return relaxed_.best; }
   bool within(const Point& total) const;
+  // Time, where it is limited: better() asks `penalty` for it.
+  bool timed() const { return penalty_ != nullptr; }
+  void hold_time(const Penalty& penalty) { penalty_ = &penalty; }
+  bool in_time(double seconds) const {
+    return seconds <= box_.seconds.high * (1 + kSumRounding) && seconds * (1 + kSumRounding) >= box_.seconds.low;
+  }
   // Both limits bind, and the points of a mixture that is worth most are as good as any: no point loses anything.
   bool at_corner() const { return relaxed_.normal == Point{}; }
   // What one copy of the group loses by this point against the best one along the relaxation's normal, at least 0.
-  double loss(size_t group, const Point& point) const;
+  double loss(size_t group, const Point& point) const {
+    return std::max(0.0, top_[group] - relaxed_.normal.flops * point.flops - relaxed_.normal.params * point.params);
+  }
   // Choices worth more than `worth` lose at most this in all; negative: there is none.
   double allowed_loss(double worth) const;
   // ... and lie in here.
   Box better(double worth) const;
   // Relative size of a difference in costs.
-  double distance(const Point& difference) const;
+  double distance(const Point& difference) const {
+    return std::abs(difference.flops) * unit_.flops + std::abs(difference.params) * unit_.params;
+  }
 
  private:
   const std::vector<Group>& groups_;
   const Box box_;
   Relaxation relaxed_;
-  Point scale_;
+  const Penalty* penalty_ = nullptr;
+  Point unit_;               // 1 over the best's costs
   std::vector<double> top_;  // by group: the most of normal . point
   double top_total_ = 0;
 };
