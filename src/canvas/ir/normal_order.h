@@ -8,16 +8,11 @@
 // one, and views of a contraction's axes go into its weights.
 #pragma once
 
-#include <optional>
-#include <string>
-#include <vector>
-
-#include "canvas/ir/renames.h"
-#include "canvas/ir/steps.h"
+#include "canvas/ir/program.h"
 
 namespace canvas {
 
-// The same program nearer to its normal order, or nothing where it is in it.
-std::optional<Program> normal_order(const Program& program, const Signature& signature, const Variables& variables);
+// Brings a program into its normal order; false where a value on the way would have too many axes: then it is of no use.
+bool normal_order(Program& program);
 
 }  // namespace canvas

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "canvas/ir/normal_order.h"
 #include "canvas/ir/primitive.h"
+#include "canvas/ir/steps.h"
 #include "canvas/prims/common.h"
 #include "canvas/prims/registry.h"
 
