@@ -240,8 +240,7 @@ Attributes attributes(const Step& step, const Program& program, const std::vecto
 
 }  // namespace
 
-CanonicalForm::CanonicalForm(const Kernel& kernel)
-    : kernel_(&kernel), program_(rewritten(kernel)) {
+CanonicalForm::CanonicalForm(const Kernel& kernel) : kernel_(&kernel), program_(rewritten(kernel)) {
   Arrangement(program_).write(program_, stem_, variables_);
   digest_ = digest_of(program_, kernel.signature());
 }
@@ -254,8 +253,8 @@ Canonical CanonicalForm::kernel() const {
   std::vector<int> origin = {0};
   for (size_t i = 1; i < program_.steps.size(); ++i) {
     const Step& step = program_.steps[i];
-    const auto added = builder.add(*step.primitive, {step.inputs.begin(), step.inputs.end()},
-                                   attributes(step, program_, axes));
+    const auto added =
+        builder.add(*step.primitive, {step.inputs.begin(), step.inputs.end()}, attributes(step, program_, axes));
     require(static_cast<bool>(added), "the canonical form of a legal kernel is not legal");
     origin.push_back(step.origin);
   }

@@ -25,8 +25,9 @@ class Simplifier {
       const Step& step = program_.step(value);
       never_negative_[static_cast<size_t>(value)] =
           step.is(kNotNegative) || ((step.is(kKeepsSign) || step.is(kView)) &&
-                                    std::all_of(step.inputs.begin(), step.inputs.end(),
-                                                [&](int input) { return never_negative_[static_cast<size_t>(input)]; }));
+                                    std::all_of(step.inputs.begin(), step.inputs.end(), [&](int input) {
+                                      return never_negative_[static_cast<size_t>(input)];
+                                    }));
       const int same = equal(i);
       if (same < 0 || (value == program_.result && same == 0)) continue;  // a kernel has at least one primitive
       program_.replace(value, same);
@@ -52,8 +53,7 @@ class Simplifier {
     if (step.primitive->weighted()) return -1;
     for (size_t j = 1; j < i; ++j) {
       const Step& other = program_.step(program_.order[j]);
-      if (same_but_operands(program_, other, step) && same_operands(other, step))
-        return program_.order[j];
+      if (same_but_operands(program_, other, step) && same_operands(other, step)) return program_.order[j];
     }
     return -1;
   }

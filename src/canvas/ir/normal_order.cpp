@@ -63,8 +63,7 @@ class NormalOrder {
   // A split of what a split made is one split into more parts, and a merge of what a merge made one of more.
   bool join_views(Step& first, Step& second) {
     if (!first.is(kBijective)) return false;
-    if (first.from.size() == 1 && second.from.size() == 1 && first.to.size() > 1 &&
-        makes_all(first, second.from)) {
+    if (first.from.size() == 1 && second.from.size() == 1 && first.to.size() > 1 && makes_all(first, second.from)) {
       int place = 0;
       while (first.to[place].axis != second.from[0]) ++place;
       auto parts = first.to;

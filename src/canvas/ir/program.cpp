@@ -108,8 +108,7 @@ Program::Program(const Kernel& kernel) {
   sizes.reserve(3 * kernel.nodes().size());
   steps.emplace_back();
   for (const Axis& axis : signature.from) require_place(steps[0].axes.push(names(axis.name)));
-  for (int value = 1; value <= kernel.length(); ++value)
-    steps.push_back(read(kernel.node(value), value, names, sizes));
+  for (int value = 1; value <= kernel.length(); ++value) steps.push_back(read(kernel.node(value), value, names, sizes));
   axis_count = names.count();
   result = kernel.length();
 }
@@ -124,8 +123,8 @@ bool Program::infer(Step& made) const {
   made.axes.clear();
   const auto taken = [&](int axis) {
     if (made.takes_listed && made.from.has(axis)) return true;
-    return made.takes_items && std::any_of(made.items.begin(), made.items.end(),
-                                           [&](const Step::Item& item) { return item.axis == axis; });
+    return made.takes_items &&
+           std::any_of(made.items.begin(), made.items.end(), [&](const Step::Item& item) { return item.axis == axis; });
   };
   bool fits = true;
   const auto add = [&](int axis) { fits = fits && !made.axes.has(axis) && made.axes.push(axis); };

@@ -103,11 +103,11 @@ class Program {
  public:
   explicit Program(const Kernel& kernel);
 
-  std::vector<Step> steps;   // those of `order` count; 0 is the input
-  std::vector<Size> sizes;   // what attributes say
-  std::vector<int> order;    // topological: operands before users, the result last
-  std::vector<int> uses;     // of each value, the result's own use included
-  std::vector<int> user;     // one of those that use a value; negative for none
+  std::vector<Step> steps;         // those of `order` count; 0 is the input
+  std::vector<Size> sizes;         // what attributes say
+  std::vector<int> order;          // topological: operands before users, the result last
+  std::vector<int> uses;           // of each value, the result's own use included
+  std::vector<int> user;           // one of those that use a value; negative for none
   std::vector<const Axis*> fixed;  // the signature's axes: ids below its size have these names
   AxisIds wanted;                  // the axes of the result
   int axis_count = 0;              // ids are below
