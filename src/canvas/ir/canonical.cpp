@@ -18,18 +18,17 @@ constexpr size_t kLongestOrdered = 256;  // steps; a kernel of more keeps its or
 
 constexpr const char* kVariableNames[] = {"r", "g", "q", "p", "t", "u", "v", "z"};
 
-// The shortest program that the identities make of a kernel, its steps in normal order.
-Program rewritten(const Kernel& kernel) {
+// The shortest program that the identities make of a kernel, its steps in normal order where that is possible and asked for.
+Program rewritten(const Kernel& kernel, bool ordered = true) {
   Program program(kernel);
   program.refresh();
   simplify(program);
   program.separate();
   while (drop_rename(program)) simplify(program);
-  if (program.order.size() > kLongestOrdered) return program;
-  Program ordered = program;
-  if (!normal_order(ordered)) return program;
-  ordered.separate();
-  return ordered;
+  if (!ordered || program.order.size() > kLongestOrdered) return program;
+  if (!normal_order(program)) return rewritten(kernel, false);
+  program.separate();
+  return program;
 }
 
 // Puts steps, operands, lists, axes and variables into an order that follows from their labels.
@@ -168,7 +167,7 @@ class Hasher {
     for (int axis : axes) put(axis);
   }
   void put(const Step& step, const Program& program) {
-    put(hash_text(step.primitive->name));
+    put(step.code);
     for (int input : step.inputs) put(input);
     put(step.from);
     put(step.per);

@@ -73,47 +73,48 @@ ChainOrder::Key ChainOrder::key(const Step& step) const {
     sizes += mix64(combine(sizes_[static_cast<size_t>(item.amount)], static_cast<uint64_t>(item.offset)));
   }
   for (const Step::Made& made : step.to) sizes += mix64(sizes_[static_cast<size_t>(made.size)]);
-  return {step.primitive->order, hash_text(step.primitive->name), step.mode, step.dilation, axes, sizes};
+  return {step.primitive->order, step.code, step.mode, step.dilation, axes, sizes};
 }
 
 bool ChainOrder::sort(Program& program) {
   describe_axes(program);
   bool changed = false;
-  std::vector<int> chain;
   for (int value : program.order) {
     if (!program.step(value).links() || program.next(value) >= 0) continue;
-    chain.clear();
-    for (int step = value; step >= 0; step = program.previous(step)) chain.push_back(step);
-    if (chain.size() < 2) continue;
-    std::reverse(chain.begin(), chain.end());
-    changed = sort(program, chain) || changed;
+    chain_.clear();
+    for (int step = value; step >= 0; step = program.previous(step)) chain_.push_back(step);
+    if (chain_.size() < 2) continue;
+    std::reverse(chain_.begin(), chain_.end());
+    keys_.clear();
+    for (int step : chain_) keys_.push_back(key(program.step(step)));
+    changed = (!std::is_sorted(keys_.begin(), keys_.end()) && sort_chain(program)) || changed;
   }
   return changed;
 }
 
-bool ChainOrder::sort(Program& program, const std::vector<int>& chain) const {
-  std::vector<Key> keys;
-  for (int value : chain) keys.push_back(key(program.step(value)));
-  std::vector<size_t> order;
-  std::vector<bool> taken(chain.size(), false);
-  while (order.size() < chain.size()) {
-    size_t best = chain.size();
-    for (size_t i = 0; i < chain.size(); ++i) {
-      if (taken[i] || (best < chain.size() && !(keys[i] < keys[best]))) continue;
+bool ChainOrder::sort_chain(Program& program) {
+  const size_t count = chain_.size();
+  order_.clear();
+  taken_.assign(count, false);
+  while (order_.size() < count) {
+    size_t best = count;
+    for (size_t i = 0; i < count; ++i) {
+      if (taken_[i] || (best < count && !(keys_[i] < keys_[best]))) continue;
       bool ready = true;
       for (size_t j = 0; j < i && ready; ++j)
-        ready = taken[j] || commute(program, program.step(chain[j]), program.step(chain[i]));
+        ready = taken_[j] || commute(program, program.step(chain_[j]), program.step(chain_[i]));
       if (ready) best = i;
     }
-    taken[best] = true;
-    order.push_back(best);
+    taken_[best] = true;
+    order_.push_back(best);
   }
-  if (std::is_sorted(order.begin(), order.end())) return false;
+  if (std::is_sorted(order_.begin(), order_.end())) return false;
   std::vector<Step> sorted;
-  for (size_t i : order) sorted.push_back(program.step(chain[i]));
-  for (size_t i = 0; i < chain.size(); ++i) {
-    sorted[i].inputs = program.step(chain[i]).inputs;  // stay where they are
-    program.step(chain[i]) = sorted[i];
+  sorted.reserve(count);
+  for (size_t i : order_) sorted.push_back(program.step(chain_[i]));
+  for (size_t i = 0; i < count; ++i) {
+    sorted[i].inputs = program.step(chain_[i]).inputs;  // stay where they are
+    program.step(chain_[i]) = sorted[i];
   }
   return true;
 }

@@ -13,7 +13,7 @@ class ChainOrder {
  public:
   explicit ChainOrder(const Program& program);
 
-  // Puts all chains into the smallest order that steps that commute allow; whether any step moved.
+  // Puts all chains into the smallest order that steps that commute allow; whether any step moved: then axes are to be refreshed.
   bool sort(Program& program);
 
  private:
@@ -28,10 +28,14 @@ class ChainOrder {
 
   void describe_axes(const Program& program);
   Key key(const Step& step) const;
-  bool sort(Program& program, const std::vector<int>& chain) const;
+  bool sort_chain(Program& program);
 
   std::vector<uint64_t> sizes_;  // what is known of a size, and of an axis, whatever variables and axes are called
   std::vector<uint64_t> axes_;
+  std::vector<int> chain_;  // the values of the one at hand, from input to result
+  std::vector<Key> keys_;
+  std::vector<size_t> order_;
+  std::vector<bool> taken_;
 };
 
 }  // namespace canvas

@@ -19,11 +19,10 @@ class Refinement {
       : program_(program),
         up_(program.steps.size(), 1),
         down_(program.steps.size(), 1),
-        codes_(program.steps.size(), 5),
+
         sizes_(program.sizes.size()) {
     labels_.axes.assign(static_cast<size_t>(program.axis_count), 1);
     for (size_t id = 0; id < program.fixed.size(); ++id) labels_.axes[id] = combine(13, id);
-    for (size_t i = 1; i < program.order.size(); ++i) codes_[at(i)] = hash_text(step(i).primitive->name);
     for (int v = 0; v < kMaxVariables; ++v)
       labels_.variables[static_cast<size_t>(v)] = is_dynamic(v) ? kUnused : combine(11, static_cast<uint64_t>(v));
     label_sizes();
@@ -74,7 +73,7 @@ class Refinement {
 
   void up(size_t i) {
     const Step& step = this->step(i);
-    uint64_t code = codes_[at(i)], operands = 0, axes = 0;
+    uint64_t code = step.code, operands = 0, axes = 0;
     for (int input : step.inputs) put(operands, up_[static_cast<size_t>(input)], !step.is(kCommutative));
     for (int id : step.axes) axes += mix64(axis(id));
     code = combine(combine(code, operands), attributes(step));
@@ -155,16 +154,10 @@ class Refinement {
 
   const Program& program_;
   Labels labels_;
-  std::vector<uint64_t> up_, down_, codes_, sizes_, sums_;
+  std::vector<uint64_t> up_, down_, sizes_, sums_;
 };
 
 }  // namespace
-
-uint64_t hash_text(const char* text) {
-  uint64_t code = 0xcbf29ce484222325ull;
-  for (; *text; ++text) code = (code ^ static_cast<unsigned char>(*text)) * 0x100000001b3ull;
-  return mix64(code);
-}
 
 Labels labels(const Program& program) { return Refinement(program).run(); }
 

@@ -18,7 +18,4 @@ struct Labels {
 
 Labels labels(const Program& program);
 
-// Of a primitive's, or an axis's, name.
-uint64_t hash_text(const char* text);
-
 }  // namespace canvas

@@ -23,7 +23,6 @@ class NormalOrder {
   // One round of rewriting; false where there is nothing left to do.
   bool round() {
     bool changed = chains_.sort(program_);
-    if (changed) program_.refresh();
     changed = each_neighbours(&NormalOrder::join_items) || each_neighbours(&NormalOrder::join_views) ||
               each(&NormalOrder::absorb_view) || changed;
     return changed || each(&NormalOrder::pull_out_of_operands) || each(&NormalOrder::push_into_operands);

@@ -3,7 +3,15 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "canvas/base/random.h"
+
 namespace canvas {
+
+uint64_t hash_text(const char* text) {
+  uint64_t code = 0xcbf29ce484222325ull;
+  for (; *text; ++text) code = (code ^ static_cast<unsigned char>(*text)) * 0x100000001b3ull;
+  return mix64(code);
+}
 
 namespace {
 
@@ -40,6 +48,7 @@ Step read(const Node& node, int origin, Names& names, std::vector<Size>& sizes) 
   Step step;
   const Attributes& a = node.attributes;
   step.primitive = node.primitive;
+  step.code = hash_text(node.primitive->name);
   step.origin = origin;
   step.mode = a.mode;
   step.dilation = a.dilation;
@@ -114,22 +123,20 @@ Program::Program(const Kernel& kernel) {
 }
 
 bool Program::infer(Step& made) const {
-  List<int, kMostOfList * kMostOperands> all;
-  for (int input : made.inputs) {
-    for (int axis : step(input).axes) {
-      if (made.inputs.size() == 1 || !all.has(axis)) all.push(axis);
-    }
-  }
-  made.axes.clear();
+  AxisIds& axes = made.axes;
   const auto taken = [&](int axis) {
     if (made.takes_listed && made.from.has(axis)) return true;
     return made.takes_items &&
            std::any_of(made.items.begin(), made.items.end(), [&](const Step::Item& item) { return item.axis == axis; });
   };
+  axes = step(made.inputs[0]).axes;
+  if (made.takes_listed || made.takes_items) axes.erase_if(taken);
   bool fits = true;
-  const auto add = [&](int axis) { fits = fits && !made.axes.has(axis) && made.axes.push(axis); };
-  for (int axis : all) {
-    if (!taken(axis)) fits = fits && made.axes.push(axis);
+  const auto add = [&](int axis) { fits = fits && !axes.has(axis) && axes.push(axis); };
+  for (int k = 1; k < made.inputs.size(); ++k) {
+    for (int axis : step(made.inputs[k]).axes) {
+      if (!axes.has(axis) && !taken(axis)) fits = fits && axes.push(axis);
+    }
   }
   for (const Step::Made& one : made.to) add(one.axis);
   for (const Step::Item& item : made.items) {
@@ -166,8 +173,8 @@ void Program::replace(int value, int by) {
 }
 
 void Program::separate() {
-  refresh();
   std::vector<int> parents;
+  parents.reserve(4 * steps.size());
   std::vector<AxisIds> own(steps.size());  // of each value's axes, a place in `parents`
   const auto fresh = [&] {
     parents.push_back(static_cast<int>(parents.size()));
@@ -212,7 +219,9 @@ void Program::separate() {
     change_axes(
         at, [&](int axis) { return id_of(of_operand(at, axis)); }, [&](int axis) { return id_of(of(order[i], axis)); });
   }
-  refresh();
+  for (int value : order) {
+    for (int k = 0; k < step(value).axes.size(); ++k) step(value).axes[k] = id_of(own[static_cast<size_t>(value)][k]);
+  }
 }
 
 bool Program::may_unite(int left, int right) const {

@@ -12,6 +12,9 @@
 
 namespace canvas {
 
+// Of a primitive's, or an axis's, name.
+uint64_t hash_text(const char* text);
+
 // A short list in place; what is pushed beyond N is refused.
 template <class T, int N>
 class List {
@@ -37,6 +40,10 @@ class List {
   }
   void erase(int place) { count_ = static_cast<int>(std::move(begin() + place + 1, end(), begin() + place) - begin()); }
   void clear() { count_ = 0; }
+  template <class Test>
+  void erase_if(const Test& test) {
+    count_ = static_cast<int>(std::remove_if(begin(), end(), test) - begin());
+  }
   int find(const T& item) const {
     const T* found = std::find(begin(), end(), item);
     return found == end() ? -1 : static_cast<int>(found - begin());
@@ -66,6 +73,7 @@ struct Step {
   };
 
   const Primitive* primitive = nullptr;  // null for the input
+  uint64_t code = 5;                     // of the primitive's name
   int origin = 0;                        // the value of the original kernel that it stands for
   int mode = 0, dilation = 1;
   bool takes_listed = false, takes_items = false;  // whether the axes of `from`, those of `items` are gone afterwards
@@ -132,7 +140,7 @@ class Program {
   bool refresh();
   // Puts one value in the place of another, everywhere.
   void replace(int value, int by);
-  // Gives every axis that the signature does not name, and that is joined with no other, an id of its own; refreshes.
+  // Gives every axis that the signature does not name, and that is joined with no other, an id of its own.
   void separate();
   // Whether two axes may be one: no value has both, and no step joins what was apart.
   bool may_unite(int left, int right) const;
