@@ -73,7 +73,14 @@ ChainOrder::Key ChainOrder::key(const Step& step) const {
     sizes += mix64(combine(sizes_[static_cast<size_t>(item.amount)], static_cast<uint64_t>(item.offset)));
   }
   for (const Step::Made& made : step.to) sizes += mix64(sizes_[static_cast<size_t>(made.size)]);
-  return {step.primitive->order, step.code, step.mode, step.dilation, axes, sizes};
+  const bool reduces = step.takes_listed && step.to.empty();  // so all that follows costs less
+  return {reduces ? kReduces : step.primitive->order,
+          step.primitive->weighted(),
+          step.code,
+          step.mode,
+          step.dilation,
+          axes,
+          sizes};
 }
 
 bool ChainOrder::sort(Program& program) {

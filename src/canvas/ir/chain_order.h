@@ -20,6 +20,7 @@ class ChainOrder {
   // What orders steps that commute; free of the names that a text may choose.
   struct Key {
     int order;
+    bool weighted;
     uint64_t name;
     int mode, dilation;
     uint64_t axes, sizes;

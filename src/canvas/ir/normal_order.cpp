@@ -28,6 +28,9 @@ class NormalOrder {
     return changed || each(&NormalOrder::pull_out_of_operands) || each(&NormalOrder::push_into_operands);
   }
 
+  // One round of shortening, where the rest is done.
+  bool shorten() { return each(&NormalOrder::gather); }
+
  private:
   Step& step(int value) { return program_.step(value); }
 
@@ -197,6 +200,15 @@ class NormalOrder {
     return true;
   }
 
+  // f(drop(a), drop(b)) = drop(f(a, b)): the pushing undone where it came no further than to the operands.
+  bool gather(int value) {
+    if (!step(value).is(kPointwise) || step(value).inputs.size() != 2) return false;
+    const int left = step(value).inputs[0], right = step(value).inputs[1];
+    if (!is_view(left) || !drops(step(left)) || !same_view(left, right)) return false;
+    pull(value, 0);
+    return true;
+  }
+
   Program& program_;
   ChainOrder chains_;
 };
@@ -208,6 +220,9 @@ bool normal_order(Program& program) {
   while (normal.round()) {
     if (!program.refresh()) return false;
     simplify(program);
+  }
+  while (normal.shorten()) {
+    if (!program.refresh()) return false;
   }
   return true;
 }

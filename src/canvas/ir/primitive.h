@@ -70,7 +70,8 @@ inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
 };
 
 // Where the normal order puts a step among those that it commutes with: smaller is nearer to the input.
-enum Order { kDropsFirst, kJoins, kMaps, kMixes, kCuts, kMoves, kCopiesLast };
+// What contracts axes and makes none comes right behind what drops elements.
+enum Order { kDropsFirst, kReduces, kJoins, kMaps, kMixes, kCuts, kMoves, kCopiesLast };
 
 enum class Initial { kNone, kNormal, kOne, kZero };
 
