@@ -43,6 +43,8 @@ class Arrangement {
     for (size_t i = 0; i < program.fixed.size(); ++i) ids_[i] = static_cast<int>(i);
     count_ = static_cast<int>(program.fixed.size());
     steps_.reserve(program.order.size());
+    sizes_.reserve(program.sizes.size());
+    stems_.reserve(static_cast<size_t>(program.axis_count));
     place(0);
     place(program.result);
   }
@@ -146,8 +148,8 @@ class Arrangement {
 class Hasher {
  public:
   void put(uint64_t value) {
-    high_ = combine(high_, value);
-    low_ = combine(low_ + 1, value ^ 0x5bd1e995ull);
+    high_ = mix64(high_ ^ value);
+    low_ = mix64(low_ + (value ^ 0x5bd1e995ull));
   }
   template <class Number>
   void put(Number value) {
@@ -252,8 +254,8 @@ Canonical CanonicalForm::kernel() const {
   std::vector<int> origin = {0};
   for (size_t i = 1; i < program_.steps.size(); ++i) {
     const Step& step = program_.steps[i];
-    const auto added =
-        builder.add(*step.primitive, {step.inputs.begin(), step.inputs.end()}, attributes(step, program_, axes));
+    const auto added = builder.add(*step.primitive, {step.inputs.begin(), step.inputs.end()},
+                                   attributes(step, program_, axes), "v" + std::to_string(i));
     require(static_cast<bool>(added), "the canonical form of a legal kernel is not legal");
     origin.push_back(step.origin);
   }

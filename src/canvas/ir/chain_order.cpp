@@ -30,6 +30,10 @@ bool commute(const Program& program, const Step& a, const Step& b) {
 }  // namespace
 
 ChainOrder::ChainOrder(const Program& program) {
+  sizes_.reserve(program.sizes.size());
+  chain_.reserve(program.steps.size());
+  keys_.reserve(program.steps.size());
+  order_.reserve(program.steps.size());
   for (const Size& size : program.sizes) {
     uint64_t code = combine(static_cast<uint64_t>(size.numerator()), static_cast<uint64_t>(size.denominator()));
     int free = 0;

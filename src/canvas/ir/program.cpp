@@ -18,6 +18,7 @@ namespace {
 // Ids of names, as they come.
 class Names {
  public:
+  Names() { known_.reserve(kFew); }
   int operator()(const std::string& name) {
     const int count = static_cast<int>(known_.size());
     if (count < kFew) {
@@ -115,6 +116,7 @@ Program::Program(const Kernel& kernel) {
   for (const Axis& axis : signature.to) require_place(wanted.push(names(axis.name)));
   steps.reserve(kernel.nodes().size() + 8);  // a few come on the way
   sizes.reserve(3 * kernel.nodes().size());
+  order.reserve(steps.capacity());
   steps.emplace_back();
   for (const Axis& axis : signature.from) require_place(steps[0].axes.push(names(axis.name)));
   for (int value = 1; value <= kernel.length(); ++value) steps.push_back(read(kernel.node(value), value, names, sizes));
