@@ -22,8 +22,9 @@ constexpr const char* kVariableNames[] = {"r", "g", "q", "p", "t", "u", "v", "z"
 Program rewritten(const Kernel& kernel, bool ordered = true) {
   Program program(kernel);
   program.refresh();
-  simplify(program);
+  simplify(program, false);
   program.separate();
+  simplify(program);
   while (drop_rename(program)) simplify(program);
   if (!ordered || program.order.size() > kLongestOrdered) return program;
   if (!normal_order(program)) return rewritten(kernel, false);
@@ -62,22 +63,34 @@ class Arrangement {
  private:
   uint64_t axis_label(int axis) const { return labels_.axes[static_cast<size_t>(axis)]; }
 
-  // Depth first from the result, operands before users; of commuting operands the smaller label first.
+  // Depth first from the result, operands before users; of commuting operands the one of fewer axes first, then the smaller label.
   void place(int value) {
     if (places_[static_cast<size_t>(value)] >= 0) return;
     Step step = program_.step(value);
     if (step.is(kCommutative)) {
-      std::stable_sort(step.inputs.begin(), step.inputs.end(), [&](int a, int b) {
-        return labels_.values[static_cast<size_t>(a)] < labels_.values[static_cast<size_t>(b)];
-      });
+      std::stable_sort(step.inputs.begin(), step.inputs.end(), [&](int a, int b) { return key(a) < key(b); });
     }
-    for (int& input : step.inputs) {
-      place(input);
-      input = places_[static_cast<size_t>(input)];
+    const auto operands = step.inputs;
+    const bool in_pairs = step.is(kAssociative);  // the language has no more than two operands of these
+    step.inputs.clear();
+    for (int operand : operands) {
+      place(operand);
+      step.inputs.push(places_[static_cast<size_t>(operand)]);
+      if (!in_pairs || step.inputs.size() < 2) continue;
+      const int pair = static_cast<int>(steps_.size());
+      steps_.push_back(step);
+      step.inputs.clear();
+      step.inputs.push(pair);
     }
-    arrange(step);
-    places_[static_cast<size_t>(value)] = static_cast<int>(steps_.size());
-    steps_.push_back(step);
+    if (!in_pairs) {
+      arrange(step);
+      steps_.push_back(step);
+    }
+    places_[static_cast<size_t>(value)] = static_cast<int>(steps_.size()) - 1;
+  }
+
+  std::pair<int, uint64_t> key(int value) const {
+    return {program_.step(value).axes.size(), labels_.values[static_cast<size_t>(value)]};
   }
 
   void arrange(Step& step) {

@@ -14,7 +14,7 @@ bool same(const Items& left, const Items& right, bool in_order, const Equal& equ
 
 class Simplifier {
  public:
-  explicit Simplifier(Program& program) : program_(program) {}
+  Simplifier(Program& program, bool own_axes) : program_(program), own_axes_(own_axes) {}
 
   // One pass from input to result; whether anything went.
   bool run() {
@@ -28,6 +28,7 @@ class Simplifier {
                                     std::all_of(step.inputs.begin(), step.inputs.end(), [&](int input) {
                                       return never_negative_[static_cast<size_t>(input)];
                                     }));
+      any = drop_repeated(program_.step(value)) || any;
       const int same = equal(i);
       if (same < 0 || (value == program_.result && same == 0)) continue;  // a kernel has at least one primitive
       program_.replace(value, same);
@@ -37,13 +38,23 @@ class Simplifier {
   }
 
  private:
+  // f(x, x, y) = f(x, y).
+  static bool drop_repeated(Step& step) {
+    const int before = step.inputs.size();
+    if (!step.is(kIdempotent) || before < 3) return false;
+    for (int slot = before; slot-- > 1;) {
+      if (step.inputs.find(step.inputs[slot]) < slot && step.inputs.size() > 2) step.inputs.erase(slot);
+    }
+    return step.inputs.size() < before;
+  }
+
   // A value that is the same as that of the i-th step, or -1.
   int equal(size_t i) {
     const Step& step = program_.step(program_.order[i]);
     const int first = step.inputs[0];
     const Step& before = program_.step(first);
     if (step.inputs.size() > 1) {
-      if (step.is(kIdempotent) && first == step.inputs[1]) return first;
+      if (step.is(kIdempotent) && step.inputs.size() == 2 && first == step.inputs[1]) return first;
     } else if (step.is(kIdempotent) && step.is(kNotNegative) && never_negative_[static_cast<size_t>(first)]) {
       return first;
     } else if (step.primitive == before.primitive) {
@@ -53,17 +64,43 @@ class Simplifier {
     if (step.primitive->weighted()) return -1;
     for (size_t j = 1; j < i; ++j) {
       const Step& other = program_.step(program_.order[j]);
-      if (same_but_operands(program_, other, step) && same_operands(other, step)) return program_.order[j];
+      if (other.primitive != step.primitive || !same_operands(other, step)) continue;
+      if (same_but_operands(program_, other, step) || (own_axes_ && made_same(other, step))) return program_.order[j];
     }
     return -1;
   }
 
   static bool same_operands(const Step& left, const Step& right) {
-    if (left.inputs == right.inputs) return true;
-    return left.is(kCommutative) && left.inputs[0] == right.inputs[1] && left.inputs[1] == right.inputs[0];
+    return same(left.inputs, right.inputs, !left.is(kCommutative));
+  }
+
+  // Whether two steps are the same once the axes that they make are, and may be; then they are.
+  bool made_same(const Step& left, const Step& right) {
+    List<std::pair<int, int>, 2 * kMostOfList> pairs;
+    Step alike = right;
+    for (int k = 0; k < std::min(left.to.size(), right.to.size()); ++k) {
+      pairs.push({left.to[k].axis, right.to[k].axis});
+      alike.to[k].axis = left.to[k].axis;
+    }
+    for (Step::Item& item : alike.items) {
+      for (const Step::Item& other : left.items) {
+        if (other.axis != item.axis || other.made < 0 || item.made < 0) continue;
+        pairs.push({other.made, item.made});
+        item.made = other.made;
+      }
+    }
+    if (!same_but_operands(program_, left, alike)) return false;
+    for (const auto& [a, b] : pairs) {
+      if (a != b && !program_.may_unite(a, b)) return false;
+    }
+    for (const auto& [a, b] : pairs) {
+      if (a != b) program_.unite(a, b);
+    }
+    return true;
   }
 
   Program& program_;
+  const bool own_axes_;
   std::vector<bool> never_negative_;
 };
 
@@ -82,9 +119,9 @@ bool same_but_operands(const Program& program, const Step& left, const Step& rig
          same(left.to, right.to, in_order, same_made) && same(left.items, right.items, in_order, same_item);
 }
 
-bool simplify(Program& program) {
+bool simplify(Program& program, bool own_axes) {
   bool any = false;
-  while (Simplifier(program).run()) {
+  while (Simplifier(program, own_axes).run()) {
     program.refresh();
     any = true;
   }

@@ -6,8 +6,9 @@
 
 namespace canvas {
 
-// Leaves out what the identities allow, as long as there is something, and refreshes; whether there was.
-bool simplify(Program& program);
+// Leaves out what the identities allow, as long as there is something, and refreshes; whether there was. Where axes have ids of their own
+// (Program::separate), steps that differ in the ids that they make are the same, too.
+bool simplify(Program& program, bool own_axes = true);
 
 // Whether two steps differ in their operands at most.
 bool same_but_operands(const Program& program, const Step& left, const Step& right);

@@ -24,8 +24,10 @@ class NormalOrder {
   bool round() {
     bool changed = chains_.sort(program_);
     changed = each_neighbours(&NormalOrder::join_items) || each_neighbours(&NormalOrder::join_views) ||
+              each_neighbours(&NormalOrder::join_lists) || each(&NormalOrder::join_operands) ||
               each(&NormalOrder::absorb_view) || changed;
-    return changed || each(&NormalOrder::pull_out_of_operands) || each(&NormalOrder::push_into_operands);
+    return changed || each(&NormalOrder::pull_out_of_operands) || each(&NormalOrder::push_into_operands) ||
+           each(&NormalOrder::push_into_factor);
   }
 
   // One round of shortening, where the rest is done.
@@ -89,6 +91,28 @@ class NormalOrder {
     return true;
   }
 
+  // The mean over w of the mean over h is the mean over both.
+  bool join_lists(Step& first, Step& second) {
+    if (!first.is(kNests) || first.mode != second.mode) return false;
+    for (int axis : first.from) second.from.push(axis);  // all of one value's axes: there is place
+    return true;
+  }
+
+  // add(add(a, b), c) = add(a, b, c): a joint of joints has all their operands, until the form is written.
+  bool join_operands(int value) {
+    Step& joint = step(value);
+    if (!joint.is(kAssociative)) return false;
+    for (int slot = 0; slot < joint.inputs.size(); ++slot) {
+      const Step& inner = step(joint.inputs[slot]);
+      if (inner.primitive != joint.primitive || !program_.used_once(joint.inputs[slot])) continue;
+      if (joint.inputs.size() + inner.inputs.size() - 1 > kMostOperands) continue;
+      joint.inputs.erase(slot);
+      for (int operand : inner.inputs) joint.inputs.push(operand);
+      return true;
+    }
+    return false;
+  }
+
   // A contraction takes an axis as one or in its parts: a view of what it sums over, or of what it makes, is but another shape of its
   // weights. Steps between that leave the view's axes alone are no hindrance.
   bool absorb_view(int value) {
@@ -134,48 +158,99 @@ class NormalOrder {
     return true;
   }
 
-  // f(view(a), view(b)) = view(f(a, b)) for one view of both, or where b has none of the axes that it is along. What drops elements
-  // stays inside unless a view is behind it that both have.
+  // f(view(a), view(b)) = view(f(a, b)) for one view of several operands, where the others have none of the axes that it is along. What
+  // drops elements stays inside unless a view is behind it.
   bool pull_out_of_operands(int value) {
-    if (!step(value).is(kPointwise) || step(value).inputs.size() != 2) return false;
-    for (int slot : {0, 1}) {
-      const int left = step(value).inputs[slot], right = step(value).inputs[1 - slot];
-      if (!joint_passes(step(value), left, right)) continue;
-      pull(value, slot);
+    const Step& joint = step(value);
+    if (!joint.is(kPointwise) || joint.inputs.size() < 2) return false;
+    for (int left : joint.inputs) {
+      const View view = view_of(left);
+      if (view.inner < 0) continue;
+      const Operands with = operands_with(joint, view);
+      const bool all = with.size() == joint.inputs.size();
+      const bool pads = step(view.inner).is(kPads);
+      if (!all && apart(joint, with, view)) {
+        if (pads && !joint.is(kScales)) continue;
+        pull(value, with, view, true);
+        return true;
+      }
+      if ((pads && !keeps_zero(joint)) || with.size() < 2) continue;
+      pull(value, with, view, all);
       return true;
     }
     return false;
   }
 
-  // The view takes the joint's place, before whatever reads it, and the joint a new one.
-  void pull(int value, int slot) {
-    const int left = step(value).inputs[slot], right = step(value).inputs[1 - slot];
-    const int inner = static_cast<int>(program_.steps.size());
-    Step joint = step(value);
-    joint.inputs[slot] = step(left).inputs[0];
-    if (same_view(left, right)) joint.inputs[1 - slot] = step(right).inputs[0];
-    step(value) = step(left);
-    step(value).inputs[0] = inner;
-    program_.steps.push_back(joint);
-  }
+  using Operands = List<int, kMostOperands>;
 
-  bool is_view(int value) { return step(value).is(kView) && program_.used_once(value); }
-  bool same_view(int left, int right) {
-    return left != right && is_view(left) && is_view(right) && same_but_operands(program_, step(left), step(right));
-  }
-
-  bool joint_passes(const Step& joint, int left, int right) {
-    if (!is_view(left)) return false;
-    if (drops(step(left))) {
-      if (!same_view(left, right)) return false;
-      const int a = step(left).inputs[0], b = step(right).inputs[0];
-      return same_view(a, b) && !drops(step(a)) && joint_passes(joint, a, b);
+  // What an operand ends in: a view, or a view and what drops some of it.
+  struct View {
+    int drop = -1, inner = -1;
+  };
+  View view_of(int value) {
+    View view;
+    if (is_view(value) && drops(step(value))) {
+      view.drop = value;
+      value = step(value).inputs[0];
     }
-    const bool pads = step(left).is(kPads);
-    if (same_view(left, right)) return !pads || keeps_zero(joint);
-    bool apart = !pads;
-    step(left).each_touched([&](int axis) { apart = apart && !step(right).axes.has(axis); });
-    return apart;
+    if (!is_view(value) || drops(step(value))) return {};
+    view.inner = value;
+    return view;
+  }
+  bool is_view(int value) { return step(value).is(kView) && program_.used_once(value); }
+
+  bool same_view(const View& a, const View& b) {
+    if (a.inner < 0 || b.inner < 0 || (a.drop < 0) != (b.drop < 0)) return false;
+    if (a.drop >= 0 && !same_but_operands(program_, step(a.drop), step(b.drop))) return false;
+    return same_but_operands(program_, step(a.inner), step(b.inner));
+  }
+
+  Operands operands_with(const Step& joint, const View& view) {
+    Operands found;
+    for (int operand : joint.inputs) {
+      if (same_view(view, view_of(operand))) found.push(operand);
+    }
+    return found;
+  }
+
+  // Whether the other operands have none of the axes that the view mixes.
+  bool apart(const Step& joint, const Operands& with, const View& view) {
+    bool none = true;
+    for (int operand : joint.inputs) {
+      if (with.has(operand)) continue;
+      for (int axis : step(operand).axes)
+        none = none && !step(view.inner).mixes(axis) && (view.drop < 0 || !step(view.drop).mixes(axis));
+    }
+    return none;
+  }
+
+  int added(const Step& made) {
+    program_.steps.push_back(made);
+    return static_cast<int>(program_.steps.size()) - 1;
+  }
+
+  // Puts the joint of the view's sources behind the view; the other operands go along, or stay with what comes out of it.
+  void pull(int value, const Operands& with, const View& view, bool whole) {
+    Step joint = step(value), inner = joint;
+    inner.inputs.clear();
+    joint.inputs.clear();
+    for (int operand : step(value).inputs) {
+      if (with.has(operand)) {
+        inner.inputs.push(step(view.drop < 0 ? operand : step(operand).inputs[0]).inputs[0]);
+      } else {
+        (whole ? inner : joint).inputs.push(operand);
+      }
+    }
+    Step seen = step(view.inner), dropped = view.drop < 0 ? seen : step(view.drop);
+    seen.inputs[0] = added(inner);
+    if (view.drop >= 0) dropped.inputs[0] = added(seen);
+    const Step& last = view.drop < 0 ? seen : dropped;
+    if (whole) {
+      step(value) = last;
+    } else {
+      joint.inputs.push(added(last));
+      step(value) = joint;
+    }
   }
 
   // drop(f(a, b)) = f(drop(a), drop(b)) for a step that works along none of the axes dropped.
@@ -200,13 +275,60 @@ class NormalOrder {
     return true;
   }
 
+  // fold(mul(a, b)) = mul(fold(a), b) for what is linear and along axes that b has not; likewise for a chain of linear steps that ends in
+  // one that is no view.
+  bool push_into_factor(int value) {
+    if (!step(value).links() || step(value).is(kView)) return false;
+    int first = value;  // of the chain
+    while (step(first).links() && step(first).linear() && (first == value || program_.used_once(first)))
+      first = step(first).inputs[0];
+    const int joint = first;
+    if (joint == value || !step(joint).is(kScales) || !program_.used_once(joint)) return false;
+    Operands along, others;
+    for (int operand : step(joint).inputs) (touched_by(value, joint, operand) ? along : others).push(operand);
+    if (along.empty() || others.empty()) return false;
+    int factor = along[0];
+    if (along.size() > 1) {
+      Step inner = step(joint);
+      inner.inputs = along;
+      factor = added(inner);
+    }
+    Step outer = step(joint);
+    outer.inputs = others;
+    const int last = added(step(value));
+    outer.inputs.push(last);
+    int start = last;
+    while (step(start).inputs[0] != joint) start = step(start).inputs[0];
+    step(start).inputs[0] = factor;
+    step(value) = outer;
+    return true;
+  }
+
+  // Whether the chain of steps from the joint to the value mixes along an axis of the operand.
+  bool touched_by(int value, int joint, int operand) {
+    for (int at = value; at != joint; at = step(at).inputs[0]) {
+      for (int axis : step(operand).axes) {
+        if (step(at).mixes(axis)) return true;
+      }
+    }
+    return false;
+  }
+
   // f(drop(a), drop(b)) = drop(f(a, b)): the pushing undone where it came no further than to the operands.
   bool gather(int value) {
-    if (!step(value).is(kPointwise) || step(value).inputs.size() != 2) return false;
-    const int left = step(value).inputs[0], right = step(value).inputs[1];
-    if (!is_view(left) || !drops(step(left)) || !same_view(left, right)) return false;
-    pull(value, 0);
-    return true;
+    const Step& joint = step(value);
+    if (!joint.is(kPointwise) || joint.inputs.size() < 2) return false;
+    for (int left : joint.inputs) {
+      if (!is_view(left) || !drops(step(left))) continue;
+      Operands with;
+      for (int operand : joint.inputs) {
+        if (is_view(operand) && same_but_operands(program_, step(left), step(operand))) with.push(operand);
+      }
+      if (with.size() < 2) continue;
+      pull(value, with, {-1, left}, with.size() == joint.inputs.size());
+      return true;
+    }
+    return false;
   }
 
   Program& program_;

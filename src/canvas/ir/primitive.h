@@ -52,6 +52,9 @@ enum Property : unsigned {
   kNotNegative =
       1024,           // no element of the result is negative; an idempotent one then leaves alone what is not negative
   kKeepsSign = 2048,  // the same where no element of an operand is
+  kAssociative = 4096,  // f(f(x, y), z) = f(x, f(y, z))
+  kScales = 8192,       // linear in each operand by itself: f(c x, y) = c f(x, y)
+  kNests = 16384,       // over some axes and then over others is over all of them
 };
 
 inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
@@ -67,6 +70,9 @@ inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
     {kPads, "pads with zeros"},
     {kNotNegative, "never negative"},
     {kKeepsSign, "keeps what is not negative"},
+    {kAssociative, "associative"},
+    {kScales, "linear in each operand"},
+    {kNests, "nests"},
 };
 
 // Where the normal order puts a step among those that it commutes with: smaller is nearer to the input.

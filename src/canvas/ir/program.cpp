@@ -98,9 +98,16 @@ bool Step::touches(int axis) const {
   return found;
 }
 
+bool Step::mixes(int axis) const {
+  if (per.has(axis)) return false;
+  const bool own_weight = primitive->weighted() && !takes_listed && from.has(axis);
+  return !own_weight && touches(axis);
+}
+
 bool meet(const Step& left, const Step& right) {
   bool found = false;
-  left.each_touched([&](int axis) { found = found || right.touches(axis); });
+  left.each_touched(
+      [&](int axis) { found = found || (right.touches(axis) && (left.mixes(axis) || right.mixes(axis))); });
   return found;
 }
 

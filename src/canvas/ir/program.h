@@ -102,9 +102,11 @@ struct Step {
     }
   }
   bool touches(int axis) const;
+  // Of those, the axes along which it does more than to each index what it does to that index alone: a weight per channel does not mix them.
+  bool mixes(int axis) const;
 };
 
-// Whether an axis is touched by both.
+// Whether an axis is touched by both, and mixed by one of them.
 bool meet(const Step& left, const Step& right);
 
 class Program {
