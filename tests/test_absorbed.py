@@ -47,7 +47,11 @@ TAKEN = {
         PLAIN,
     ),
     "twice the same": ("the sum before it", "  return fc(add(u, u), [C, h, w] -> [K])", PLAIN),
-    "windows and their means": ("the sum before it", "  return fc(add(u, fold(u, mean: [w])), [C, h, w] -> [K])", PLAIN),
+    "windows and their means": (
+        "the sum before it",
+        "  return fc(add(u, fold(u, mean: [w])), [C, h, w] -> [K])",
+        PLAIN,
+    ),
     "windows and what one weight a channel makes of them": (
         "the sum before it",
         "  z = add(u, fc(u, [h] -> [], per: [C]))\n  return fc(shift(z, H: 3, over: [C]), [C, h, w] -> [K])",

@@ -115,8 +115,7 @@ SAME = {
     "a stride of both operands, or of what is made of them": (
         "u = unfold(x, H: 3, W: 3); a = subsample(u, H: s, W: s); b = subsample(x, H: s, W: s);"
         " return fc(mul(a, relu(mul(a, b))), [C, h, w] -> [K])",
-        "u = unfold(x, H: 3, W: 3); y = subsample(mul(u, relu(mul(u, x))), H: s, W: s);"
-        " return fc(y, [C, h, w] -> [K])",
+        "u = unfold(x, H: 3, W: 3); y = subsample(mul(u, relu(mul(u, x))), H: s, W: s); return fc(y, [C, h, w] -> [K])",
     ),
     "a window of one factor in two places": (
         "g = sigmoid(fold(x, mean: [H, W])); u = unfold(mul(x, g), H: 3, W: 3);"
@@ -140,7 +139,8 @@ DIFFERENT = {
         " return subsample(y, H: s, W: s)",
     ),
     "a mean and a sum": (
-        "m = fold(fold(x, mean: [W]), sum: [H]); return mul(subsample(fc(x, [C] -> [K]), H: s, W: s), fc(m, [C] -> [K]))",
+        "m = fold(fold(x, mean: [W]), sum: [H]);"
+        " return mul(subsample(fc(x, [C] -> [K]), H: s, W: s), fc(m, [C] -> [K]))",
         "m = fold(x, mean: [H, W]); return mul(subsample(fc(x, [C] -> [K]), H: s, W: s), fc(m, [C] -> [K]))",
     ),
     "differences of differences": (
@@ -269,3 +269,17 @@ def test_the_zoo_has_different_forms_and_none_with_a_view_that_weights_take_in()
     assert len({form.hash for form in forms.values()}) == len(forms)
     for name in ("involution", "partial_convolution"):
         assert "taken apart" not in str(canvas.implausible(forms[name]))
+
+
+def test_an_order_that_would_need_too_many_axes_is_left():
+    """A value has at most 16 axes; where the smaller of two contractions would come last, it has 17 on the way."""
+    parts = [f"a{i}" for i in range(14)]
+    cut = ", ".join([f"{part} = 2" for part in parts[:-1]] + [f"{parts[-1]} = C/8192"])
+    small, large = "fc(y, [a0, a1] -> [e = 3])", "fc(z, [a2] -> [f = 2, g = 5])"
+    one = kernel(
+        f"y = relu(split(x, [C] -> [{cut}])); z = {small}; v = {large};"
+        f" return fc(subsample(relu(v), H: s, W: s), [e, f, g, {', '.join(parts[3:])}] -> [K])"
+    )
+    form = one.canonical()
+    assert str(form.canonical()) == str(form)
+    assert [line.split("(")[0].split()[-1] for line in str(form).splitlines()[1:4]] == ["split", "relu", "fc"]
