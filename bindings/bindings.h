@@ -6,6 +6,7 @@
 namespace canvas::python {
 
 void bind_kernel(nanobind::module_& module);
+void bind_native(nanobind::module_& module);
 void bind_network(nanobind::module_& module);
 void bind_search(nanobind::module_& module);
 void bind_sizes(nanobind::module_& module);

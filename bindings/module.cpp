@@ -19,6 +19,7 @@ NB_MODULE(_core, module) {
     }
   });
   canvas::python::bind_kernel(module);
+  canvas::python::bind_native(module);
   canvas::python::bind_network(module);
   canvas::python::bind_search(module);
   canvas::python::bind_sizes(module);

@@ -118,6 +118,21 @@ def test_a_window_in_which_the_machine_was_busier_is_taken_again(monkeypatch):
     assert next(baselines, None) is None
 
 
+def test_the_baseline_is_prepared_once_while_its_weights_stay(monkeypatch):
+    prepared = []
+    prepare = BACKENDS["eager"].prepare
+    monkeypatch.setattr(latency, "_PREPARED", {})
+    monkeypatch.setattr(BACKENDS["eager"], "prepare", lambda model, x: (prepared.append(model), prepare(model, x))[1])
+    small, baseline, x = nn.Linear(8, 8), nn.Linear(8, 8), torch.randn(4, 8)
+    for _ in range(2):
+        compare(small, baseline, x, seconds=0.001)
+    assert prepared == [small, baseline, small]
+    with torch.no_grad():
+        baseline.weight.add_(1)
+    timing = compare(small, baseline, x, seconds=0.001)
+    assert prepared[3:] == [small, baseline] and timing.compile_seconds > 0
+
+
 def test_auto_takes_the_quickest_backend_for_each(monkeypatch):
     class Slow:
         name = "onnxruntime"

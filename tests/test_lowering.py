@@ -94,6 +94,21 @@ def test_direct_emission_computes_what_the_interpreter_does():
     each(cases()[::7], check)
 
 
+@pytest.mark.parametrize("steps", [3, 9, 12])
+def test_a_long_chain_of_contractions_is_shortened(steps):
+    names = ["C", *(f"m{step}" for step in range(1, steps)), "K"]
+    made = ["", *(f"m{step} = 32*C" for step in range(1, steps)), "K"]
+    lines = [f"  y{i} = fc(y{i - 1}, [{names[i - 1]}] -> [{made[i]}])" for i in range(1, steps + 1)]
+    text = "kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n  y0 = subsample(x, H: s, W: s)\n" + "\n".join(lines)
+    bound = parse(f"{text}\n  return y{steps}\n").bind([Layer(2, 3, (4, 4))])[0]
+    rng = np.random.default_rng(steps)
+    x = rng.standard_normal((2, 2, 4, 4))
+    parameters = {key: rng.standard_normal(shape) / 8 for key, shape, _ in bound.parameters()}
+    source = bound.source(["contract_order"])
+    assert source.count("einsum") + source.count("matmul") >= steps - 1, source  # products of parameters, then one of x
+    assert error(bound, x, parameters, bound.interpret(x, parameters), ["contract_order"]) <= 1e-11
+
+
 def test_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match=r"there is no lowering rule 'fuse_all'; see docs/lowering\.md"):
         parse(reference.kernel_text(RULES["taps"])).source(Layer(8, 8, (6, 6)), rules=["fuse_all"])

@@ -30,7 +30,7 @@ def test_every_sampled_kernel_is_written_and_computes_what_the_interpreter_does(
     def check(case: Case) -> None:
         module = case.module(torch.float32).eval()
         x = torch.from_numpy(case.x).float()
-        got = run(write_onnx(module, [x]).SerializeToString(), x)
+        got = run(write_onnx(module, [x]), x)
         assert got.shape == case.expected.shape
         error = np.abs(got - case.expected).max() / max(1e-30, np.abs(case.expected).max())
         assert error <= 1e-3, f"relative error {error:.2e}\n{case.source}"
@@ -85,9 +85,23 @@ def test_usual_layers_are_in_the_table():
     torch.manual_seed(0)
     network, x = Usual().eval(), torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(
-            torch.from_numpy(run(write_onnx(network, [x]).SerializeToString(), x)), network(x), rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(torch.from_numpy(run(write_onnx(network, [x]), x)), network(x), rtol=1e-4, atol=1e-5)
+
+
+class InPlace(nn.Module):
+    def forward(self, x):
+        y = x * 2
+        nn.functional.relu(y, inplace=True)
+        z = y.sum((2, 3), keepdim=True)
+        y.add_(z)
+        y.sigmoid_()
+        return y.mean(1) + z.sum(1)
+
+
+@needs_onnx
+def test_what_is_changed_in_place_stays_changed():
+    x = torch.randn(2, 3, 4, 4)
+    np.testing.assert_allclose(run(write_onnx(InPlace(), [x]), x), InPlace()(x).numpy(), rtol=1e-5)
 
 
 class Odd(nn.Module):

@@ -24,7 +24,7 @@ LAYERS = [
     ["eval", "analyze"],
     ["solve", "lower"],
     ["emit", "sample"],
-    ["search"],
+    ["native", "search"],
 ]
 
 WARN_LINES = 400

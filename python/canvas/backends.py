@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from canvas import native
 from canvas.errors import UserError
 from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
@@ -149,13 +150,36 @@ class OpenVino:
         return run
 
 
+class Native:
+    """Kernels as compiled C++ loops with what follows them, the rest as in eager. On the CPU, in float32."""
+
+    name = "native"
+    packages: tuple[str, ...] = ()
+
+    def reset(self) -> None:
+        pass
+
+    def prepare(self, model: nn.Module, example: Example) -> Callee:
+        ready = fold(native.with_native_kernels(copy.deepcopy(model).eval()))
+        if isinstance(ready, fx.GraphModule):
+            native.join_endings(ready)
+        store_channels_last(ready)
+
+        def run(inputs: Example) -> Any:
+            with torch.inference_mode():
+                return call(ready, channels_last(inputs))
+
+        run(example)
+        return run
+
+
 def _openvino_model(model: nn.Module, arguments: tuple[Any, ...]) -> Any:
     """Through ONNX where that can say all of it (measured: 20 times quicker), else by torch.export."""
     import openvino
 
     if importlib.util.find_spec("onnx") and all(isinstance(value, Tensor) for value in arguments):
         try:
-            return openvino.Core().read_model(write_onnx(copy.deepcopy(model).eval(), arguments).SerializeToString())
+            return openvino.Core().read_model(write_onnx(model, arguments))
         except Unsupported:
             pass
     with torch.no_grad():
@@ -186,7 +210,9 @@ def _positional(backend: str, example: Example) -> tuple[Any, ...]:
     return example if isinstance(example, tuple) else (example,)
 
 
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Eager(), Inductor(), OnnxRuntime(), OpenVino())}
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend for backend in (Eager(), Native(), Inductor(), OnnxRuntime(), OpenVino())
+}
 
 
 def find(name: str) -> Backend:

@@ -122,7 +122,17 @@ def fields(rows: Sequence[Row]) -> list[dict[str, Any]]:
         if row.timing is None:
             entry["reason"] = row.reason
         else:
-            names = ("median_ms", "low_ms", "high_ms", "baseline_ms", "ratio", "ratio_low", "ratio_high", "steady")
+            names = (
+                "median_ms",
+                "low_ms",
+                "high_ms",
+                "baseline_ms",
+                "ratio",
+                "ratio_low",
+                "ratio_high",
+                "steady",
+                "compile_seconds",
+            )
             entry |= {name: getattr(row.timing, name) for name in names}
             entry |= {
                 "ratio_to_best": row.timing.median_ms / min(originals),

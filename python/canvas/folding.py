@@ -35,7 +35,8 @@ def fold(model: nn.Module) -> nn.Module:
         False
     """
     try:
-        traced = fx.symbolic_trace(model)
+        tracer = _Tracer()
+        traced = fx.GraphModule(model, tracer.trace(model))
     except Exception:  # tracing runs the user's forward on proxies: it may raise anything
         return model
     with torch.no_grad():
@@ -50,6 +51,13 @@ def fold(model: nn.Module) -> nn.Module:
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
+
+
+class _Tracer(fx.Tracer):
+    """Goes into all modules but PyTorch's own and those that have an `absorb` of their own."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return hasattr(m, "absorb") or super().is_leaf_module(m, module_qualified_name)
 
 
 def _attribute(traced: fx.GraphModule, name: str) -> Any:
@@ -112,6 +120,9 @@ def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
 def _into_module(traced: fx.GraphModule, source: fx.Node, scale: Tensor, shift: Tensor) -> bool:
     conv: Any = traced.get_submodule(str(source.target))
     uses = sum(1 for other in traced.graph.nodes if other.op == "call_module" and other.target == source.target)
+    if hasattr(conv, "absorb") and uses == 1:
+        conv.absorb(scale, shift)
+        return True
     if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or uses != 1:
         return False
     conv.bias = nn.Parameter(shift if conv.bias is None else conv.bias * scale + shift)

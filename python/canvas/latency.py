@@ -19,6 +19,7 @@ import math
 import os
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ LEAST_ROUNDS = 12  # in all; fewer give no useful interval
 WIDTH = 0.05  # of the ratio's interval, relative to the ratio: no more windows once it is as narrow as this
 WINDOWS = 3  # at most so many that count
 DRIFT = 1.15  # a window in which the baseline is so many times slower than in another does not count
+MOST_PREPARED = 4  # baselines that are kept compiled
 MARGIN = 1.3  # how far below the machine's least time a figure may lie: that is measured too
 
 
@@ -49,6 +51,7 @@ class Timing:
         ratio, ratio_low, ratio_high: candidate / baseline (below 1: the candidate is faster), from adjacent runs.
         backend, threads, batch: what the candidate was measured with.
         baseline_backend: what the baseline was: another one only where "auto" was asked for.
+        compile_seconds: what preparing the candidate for the backend took.
         steady: the ratio's interval became as narrow as `WIDTH`.
     """
 
@@ -64,6 +67,7 @@ class Timing:
     batch: int
     steady: bool = True
     baseline_backend: str = ""
+    compile_seconds: float = 0.0
 
 
 def compare(
@@ -116,10 +120,12 @@ def compare(
         names = [quickest(model, example, threads) if backend == backends.AUTO else backend for model in models]
         for name in set(names):
             backends.find(name).reset()
-        runs = [backends.find(name).prepare(model, example) for name, model in zip(names, models, strict=True)]
+        start = time.perf_counter()
+        run = backends.find(names[0]).prepare(candidate, example)
+        compile_seconds = time.perf_counter() - start
         inputs = fresh(example, generator)
-        _check(runs[0], reference or _eager(candidate), inputs, tolerance, "candidate")
-        _check(runs[1], _eager(baseline), inputs, tolerance, "baseline")
+        _check(run, reference or _eager(candidate), inputs, tolerance, "candidate")
+        runs = [run, _prepared(baseline, names[1], example, inputs, threads, tolerance)]
         with machine_lock():
             times = _measured(runs, example, generator, seconds, device, hopeless)
             _refuse_implausible(candidate, example, statistics.median(times[0]), threads, device)
@@ -139,7 +145,34 @@ def compare(
         _batch(example),
         _narrow(ratios),
         names[1],
+        compile_seconds,
     )
+
+
+def _prepared(
+    baseline: nn.Module, name: str, example: Example, inputs: Example, threads: int, tolerance: float
+) -> Callable[[Example], Any]:
+    """The baseline on a backend, checked. What was prepared before serves again where it gives the same outputs."""
+    key = (name, *_key(baseline, example, threads))
+    if name != "inductor" and key in _PREPARED:  # Inductor forgets what it compiled whenever it is reset
+        try:
+            _check(_PREPARED[key], _eager(baseline), inputs, tolerance, "baseline")
+            return _PREPARED[key]
+        except WrongOutput:  # other weights
+            pass
+    run = backends.find(name).prepare(baseline, example)
+    _check(run, _eager(baseline), inputs, tolerance, "baseline")
+    while len(_PREPARED) >= MOST_PREPARED:
+        del _PREPARED[next(iter(_PREPARED))]
+    _PREPARED[key] = run
+    return run
+
+
+def _key(model: nn.Module, example: Example, threads: int) -> tuple[str, str, int]:
+    return str(model), str([(tuple(t.shape), t.dtype, t.device) for t in floats(example)]), threads
+
+
+_PREPARED: dict[tuple[str, str, str, int], Callable[[Example], Any]] = {}
 
 
 def quickest(model: nn.Module, example: Example, threads: int) -> str:
@@ -160,11 +193,11 @@ def quickest(model: nn.Module, example: Example, threads: int) -> str:
         >>> quickest(resnet8(), torch.zeros(32, 1, 28, 28), threads=1) in backends.BACKENDS
         True
     """
-    key = (str(model), str([tuple(t.shape) for t in floats(example)]), threads)
+    key = _key(model, example, threads)
     if key in _QUICKEST:
         return _QUICKEST[key]
     device, times, faults = device_of(model, example), {}, []
-    for name in ("eager", "inductor") if device.type == "cuda" else ("eager", "onnxruntime", "openvino"):
+    for name in ("eager", "inductor") if device.type == "cuda" else ("eager", "native", "onnxruntime", "openvino"):
         try:
             run = backends.find(name).prepare(model, example)
             with fixed_threads(threads), machine_lock():

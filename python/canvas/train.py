@@ -24,7 +24,7 @@ from canvas import latency, layers, roofline
 from canvas.cost_model import CostModel, default_path
 from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
-from canvas.example import channels_last, stored_channels_last
+from canvas.example import channels_last, evaluating, stored_channels_last
 from canvas.models import load_model
 
 HOPELESS = 1.5  # times the original's latency: no budget is that wide, so nothing finer need be known
@@ -183,19 +183,14 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 250)
         0.6666666666666666
     """
     device = next((p.device for p in model.parameters()), images.device)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     right = 0
-    try:
+    with evaluating(model):
         for begin in range(0, len(labels), batch):
             inputs = channels_last(images[begin : begin + batch].to(device))
             logits = model(inputs)
             if bool(logits.isnan().any()):
                 raise Diverged("the trained network gives outputs that are not numbers")
             right += int((logits.argmax(1).cpu() == labels[begin : begin + batch]).sum())
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return right / len(labels)
 
 

@@ -51,11 +51,15 @@ def _machine() -> list[Row]:
 def _backends() -> list[Row]:
     import torch
 
-    from canvas import backends, cost_model
+    from canvas import backends, cost_model, native
     from canvas.errors import UserError
 
     rows: list[Row] = []
     for name, backend in backends.BACKENDS.items():
+        if name == "native":
+            program, flags = native.compiler(), " ".join(native.target().flags)
+            rows.append(("backend native", program and f"{program} {flags}", "apt install g++, or name one by CXX"))
+            continue
         try:
             backends.need(name, *backend.packages)
             versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in backend.packages)

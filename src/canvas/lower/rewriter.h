@@ -22,6 +22,8 @@ bool meets(const Axes& axes, const Names& names);
 
 class Rewriter {
  public:
+  using Part = uint64_t;  // a set of factors, as bits
+
   // `values` are the sizes, where they are known.
   Rewriter(const CoreProgram& program, const Values* values)
       : ops_(program.ops), result_(static_cast<int>(ops_.size()) - 1), values_(values) {
@@ -75,6 +77,7 @@ class Rewriter {
   double elements(const Axes& axes) const;
   double pair_cost(const Axes& left, const Axes& right, const Axes& made, bool parameters) const;
   bool factors_of(int id, std::vector<int>& factors, double& cost) const;
+  Axes left_by(Part part, const std::vector<int>& factors, const Axes& result) const;
   // Replaces an operation over a window map by a window map over that operation, which has axes `axes` and inputs `inputs`.
   void put_before(int id, const CoreOp& window, Axes axes, std::vector<int> inputs);
   // The contraction of `operand` with `weights` over those of `from` that it has; the weights are summed over the others.

@@ -89,8 +89,9 @@ const std::vector<Rule>& rules() {
        "  return fc(add(unfold(v, H: 3, W: 3), v), [C, h, w] -> [K])",
        &Rewriter::contract_terms},
       {"contract_order", "contract(contract(x, y), z)", "contract(x, contract(y, z))",
-       "that is cheaper: nested contractions, of at most eight factors without windows, in the best of all orders; "
-       "products of parameters alone count little, since they are made once for a batch",
+       "that is cheaper: nested contractions without windows, of up to eight factors in the best of all orders, of "
+       "more "
+       "by the cheapest pair first; products of parameters alone count little, since they are made once for a batch",
        "  a = fc(subsample(x, H: s, W: s), [C] -> [m = 8*C])\n"
        "  return fc(a, [m] -> [K])",
        &Rewriter::contract_order},

@@ -1,0 +1,346 @@
+"""Native code: kernels of a network as compiled C++ loops, the rest as PyTorch runs it. The backend "native" calls it.
+
+The core writes a kernel's C++ source (`_core.native_source`); the machine's compiler makes a shared object of it, which
+is kept in a cache, and `NativeKernel` runs that in place of the emitted module. What follows a kernel in the network
+(batch norm, addition, relu) is computed with it.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import functools
+import hashlib
+import inspect
+import math
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from canvas import _core
+from canvas.errors import UserError, one_line
+
+SECONDS = 120  # that a compiler may take for a kernel
+RELU = (F.relu, torch.relu)
+ADD = ("add", "iadd")
+SIZES = re.compile(r"^Sizes: (.*)\.$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What code is written for.
+
+    Attributes:
+        flags: of the compiler.
+        width: floats in a vector.
+        registers: how many vectors the processor holds.
+    """
+
+    flags: tuple[str, ...]
+    width: int
+    registers: int
+
+
+@functools.cache
+def target() -> Target:
+    """This machine's processor, as the system describes it: what a compiler takes for native may be wrong."""
+    if platform.machine() in ("aarch64", "arm64"):
+        return Target(("-mcpu=native",), 4, 32)
+    try:
+        found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        found = None
+    has = set(found[1].split()) if found else set()
+    if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= has:
+        return Target(("-march=x86-64-v4", "-mprefer-vector-width=512"), 16, 32)
+    if {"avx2", "fma", "bmi2"} <= has:
+        return Target(("-march=x86-64-v3",), 8, 16)
+    return Target((), 4, 16)
+
+
+def compiler() -> str | None:
+    """The C++ compiler: $CXX, else g++; None where there is none."""
+    return shutil.which(os.environ.get("CXX") or "g++")
+
+
+def cache_folder() -> Path:
+    """Where shared objects are kept: below $XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "canvas" / "native"
+
+
+def load(source: str) -> ctypes.CDLL:
+    """Compiles C++ source for this machine, unless the cache has it, and loads it.
+
+    Args:
+        source: a text of `_core.native_source`.
+
+    Returns:
+        The library. It is kept under a hash of text, flags and compiler, so that one made for another processor is
+        never taken. Where the cache cannot be written it is made in a folder of its own, and lost afterwards.
+
+    Raises:
+        UserError: there is no compiler, or it refuses the text.
+
+    Example:
+        >>> load('extern "C" int two() { return 2; }').two()
+        2
+    """
+    program = compiler()
+    if program is None:
+        raise UserError("native code: there is no C++ compiler; install g++ (apt install g++) or name one by CXX")
+    flags = ("-O2", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-w", *target().flags)
+    name = hashlib.sha256("\0".join((source, program, version(program), *flags)).encode()).hexdigest()[:32] + ".so"
+    kept = cache_folder() / name
+    if not kept.exists():
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            return _compiled(program, flags, source, kept.parent, kept)
+        except OSError:  # a full or read-only disk
+            with tempfile.TemporaryDirectory(prefix="canvas-native-") as folder:
+                return _compiled(program, flags, source, Path(folder), Path(folder) / name)
+    return ctypes.CDLL(str(kept))
+
+
+def _compiled(program: str, flags: tuple[str, ...], source: str, folder: Path, to: Path) -> ctypes.CDLL:
+    """Compiles in a folder of its own and moves the result to its place at once: what was cut off leaves nothing."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as place:
+        text, made = Path(place) / "kernel.cpp", Path(place) / "kernel.so"
+        text.write_text(source, encoding="utf-8")
+        try:
+            run = subprocess.run(
+                [program, *flags, str(text), "-o", str(made)], capture_output=True, text=True, timeout=SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise UserError(f"native code: {program} took more than {SECONDS} s for a kernel") from None
+        if run.returncode != 0 or not made.exists():
+            raise UserError(
+                f"native code: {program} failed ({run.returncode}): {one_line(Exception(run.stderr))[:300]}"
+            )
+        made.replace(to)
+    return ctypes.CDLL(str(to))
+
+
+@functools.cache
+def version(program: str) -> str:
+    """What a compiler says that it is."""
+    return subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
+
+
+class NativeKernel(nn.Module):
+    """An emitted kernel module as native code, for inference on the CPU in float32.
+
+    Compiled at its first call. It keeps the module, so that gradients and other types of numbers have a way: there
+    PyTorch computes.
+
+    Args:
+        module: from `Kernel.module` or `canvas.replace`.
+
+    Raises:
+        UserError: at the first call: there is no compiler, or the input has another shape than the kernel was made for.
+
+    Example:
+        >>> layer = canvas.Layer(16, 32, (8, 8))
+        >>> native = NativeKernel(canvas.zoo()["depthwise_separable"].module(layer)).eval()
+        >>> with torch.no_grad(): native(torch.zeros(1, 16, 8, 8)).shape
+        torch.Size([1, 32, 8, 8])
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        text = inspect.cleandoc(type(module).__doc__ or "")
+        found = SIZES.search(text)
+        if not hasattr(type(module), "source") or found is None:
+            raise UserError(f"native code: {type(module).__name__} is no kernel's module")
+        self.module = module
+        self.kernel = _core.parse(text[: found.start()])
+        self.sizes = {name: int(size) for name, size in (part.split(" = ") for part in found[1].split(", "))}
+        self.scale: Tensor | None = None
+        self.shift: Tensor | None = None
+        self.adds = self.relu = False  # what is added to the result is the second input
+        self._run: Any = None
+
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Multiplies each output channel and adds to it, after what was absorbed before."""
+        self.scale = scale if self.scale is None else self.scale * scale
+        self.shift = shift if self.shift is None else self.shift * scale + shift
+        self._run = None
+
+    def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
+        if (addend is not None) != self.adds:
+            raise UserError(f"native code: takes {1 + self.adds} inputs")
+        plain = torch.is_grad_enabled() or x.dtype != torch.float32 or x.device.type != "cpu"
+        if plain or x.is_meta:
+            return self._by_pytorch(x, addend)
+        if self._run is None:
+            self._run = _Run(self)
+        return self._run(x, addend)  # type: ignore[no-any-return]
+
+    def _by_pytorch(self, x: Tensor, addend: Tensor | None) -> Tensor:
+        y: Tensor = self.module(x)
+        if self.scale is not None and self.shift is not None:
+            shape = (-1, *[1] * (y.dim() - 2)) if self.channels_first else (-1,)
+            y = y * self.scale.view(shape).to(y) + self.shift.view(shape).to(y)
+        if addend is not None:
+            y = y + addend
+        return y.relu() if self.relu else y
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the channels are the second axis, as in convolutions."""
+        return any(name in self.sizes for name in "DHW")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NativeKernel:
+        twin = self.__class__.__new__(self.__class__)
+        memo[id(self)] = twin
+        twin.__dict__.update(self.__dict__ | {"_run": None})
+        twin._modules = copy.deepcopy(self._modules, memo)
+        return twin
+
+
+class _Run:
+    """The compiled kernel with its constants."""
+
+    def __init__(self, owner: NativeKernel) -> None:
+        sizes = owner.sizes
+        text, names, constants, self.scratch = _core.native_source(
+            owner.kernel,
+            sizes,
+            target().width,
+            target().registers,
+            scale=owner.scale is not None,
+            addend=owner.adds,
+            relu=owner.relu,
+        )
+        self.library = load(text)
+        values: dict[str, Any] = dict(owner.module.named_parameters())
+        values |= {"ending.scale": owner.scale, "ending.shift": owner.shift}
+        self.constants = _zeros(constants)
+        stored = [values[name].detach().float().contiguous() for name in names]
+        pointers = (ctypes.c_void_p * max(1, len(stored)))(*[value.data_ptr() for value in stored])
+        self.library.prepare(pointers, ctypes.c_void_p(self.constants.data_ptr()))
+        self.c_in, self.c_out = sizes["C"], sizes["K"]
+        self.positions = [sizes[name] for name in ("DHW" if owner.channels_first else "T") if name in sizes]
+        self.stride = sizes.get("s", 1) if owner.channels_first else 1
+        self.channels_first = owner.channels_first
+        self.room = _zeros(0)
+
+    def __call__(self, x: Tensor, addend: Tensor | None) -> Tensor:
+        images = self._images(x)
+        last = (x.movedim(1, -1) if self.channels_first else x).contiguous()
+        positions = list(last.shape[1:-1]) if self.positions else list(x.shape[1:-1])
+        out = [-(-extent // self.stride) for extent in positions]
+        y = torch.empty([last.shape[0], *out, self.c_out] if last.dim() > 1 else [self.c_out])
+        added = ctypes.c_void_p()
+        if addend is not None:
+            shape = (y.movedim(-1, 1) if self.channels_first else y).shape
+            other = addend.expand(shape)
+            other = (other.movedim(1, -1) if self.channels_first else other).contiguous()
+            added = ctypes.c_void_p(other.data_ptr())
+        threads = torch.get_num_threads()
+        needed = self.scratch * (threads if images >= threads else 1)
+        if self.room.numel() < needed:
+            self.room = _zeros(needed)
+        self.library.run(
+            ctypes.c_void_p(last.data_ptr()),
+            added,
+            ctypes.c_void_p(y.data_ptr()),
+            ctypes.c_void_p(self.constants.data_ptr()),
+            ctypes.c_void_p(self.room.data_ptr()),
+            ctypes.c_long(images),
+            ctypes.c_int(threads),
+        )
+        return y.movedim(-1, 1) if self.channels_first else y
+
+    def _images(self, x: Tensor) -> int:
+        if not self.positions:  # every position by itself
+            if x.shape[-1] != self.c_in:
+                raise UserError(f"native code: takes [..., {self.c_in}], got {list(x.shape)}")
+            return math.prod(x.shape[:-1])
+        wanted = [self.c_in, *self.positions] if self.channels_first else [*self.positions, self.c_in]
+        if list(x.shape[1:]) != wanted:
+            raise UserError(f"native code: was made for inputs of shape {['N', *wanted]}, got {list(x.shape)}")
+        return x.shape[0]
+
+
+def _zeros(count: int) -> Tensor:
+    """So many zeros, from an address that is a multiple of 64 bytes."""
+    room = torch.zeros(count + 16)
+    skipped = -room.data_ptr() // 4 % 16
+    return room[skipped : skipped + count]
+
+
+def with_native_kernels(model: nn.Module) -> nn.Module:
+    """The model with each emitted kernel module as a `NativeKernel`: changed in place, or a new one where it is one."""
+    if hasattr(type(model), "source"):
+        return NativeKernel(model)
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is not None and hasattr(type(child), "source"):
+                parent._modules[name] = NativeKernel(child)
+    return model
+
+
+def join_endings(traced: fx.GraphModule) -> None:
+    """Gives each native kernel the bias, the addition and the relu that follow it alone, in place."""
+    for node in list(traced.graph.nodes):
+        kernel = _native(traced, node)
+        if kernel is None:
+            continue
+        if (other := _added(node)) is not None and other.op == "get_attr":
+            value = getattr(traced, str(other.target), None)
+            if isinstance(value, Tensor) and value.numel() == kernel.sizes["K"] == max(value.shape):
+                kernel.absorb(torch.ones(value.numel()), value.flatten())
+                _skip(traced, next(iter(node.users)), node)
+        if (other := _added(node)) is not None:
+            kernel.adds = True
+            user = next(iter(node.users))
+            with traced.graph.inserting_before(user):
+                moved = traced.graph.call_module(str(node.target), (node.args[0], other))
+            _skip(traced, user, moved)
+            traced.graph.erase_node(node)
+            node = moved
+        if len(node.users) == 1 and _is_relu(traced, user := next(iter(node.users))):
+            kernel.relu = True
+            _skip(traced, user, node)
+    traced.recompile()
+
+
+def _skip(traced: fx.GraphModule, node: fx.Node, by: fx.Node) -> None:
+    node.replace_all_uses_with(by)
+    traced.graph.erase_node(node)
+
+
+def _added(node: fx.Node) -> fx.Node | None:
+    """What is added to a value that is used for nothing else."""
+    if len(node.users) != 1:
+        return None
+    [user] = node.users
+    name = str(getattr(user.target, "__name__", user.target)).strip("_")
+    if user.op not in ("call_function", "call_method") or name not in ADD or len(user.args) != 2 or user.kwargs:
+        return None
+    others = [value for value in user.args if isinstance(value, fx.Node) and value is not node]
+    return others[0] if others else None
+
+
+def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(traced.get_submodule(str(node.target)), nn.ReLU)
+    return node.target in RELU or (node.op == "call_method" and node.target in ("relu", "relu_"))
+
+
+def _native(traced: fx.GraphModule, node: fx.Node) -> NativeKernel | None:
+    if node.op != "call_module":
+        return None
+    module = traced.get_submodule(str(node.target))
+    uses = sum(1 for other in traced.graph.nodes if other.op == "call_module" and other.target == node.target)
+    return module if isinstance(module, NativeKernel) and uses == 1 else None

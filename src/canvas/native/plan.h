@@ -1,0 +1,45 @@
+// A kernel as loop nests over buffers: which values are stored and how, and what each nest computes. Made from lowered core forms; what is
+// affine is an access, maps are computed where their results are used, and everything else is stored once.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "canvas/native/access.h"
+
+namespace canvas::native {
+
+// What is computed for one element: a tree of functions over elements of buffers and the nest's own sum.
+struct Expression {
+  enum Kind { kLoad, kCore, kApply, kScale } kind;
+  Access access = {};         // kLoad
+  std::string function = {};  // kApply: a primitive's name, or "norm"
+  double factor = 1;          // kScale
+  std::vector<Expression> of = {};
+};
+
+// For all elements of `to`: expression(sum or maximum over `reduced` of the product of `factors`).
+struct Nest {
+  std::vector<std::pair<std::string, int64_t>> loops;    // axes of the result and their extents
+  std::vector<std::pair<std::string, int64_t>> reduced;  // axes that are summed
+  Access to;
+  std::vector<Access> factors;  // none: the expression alone
+  bool maximum = false;         // of one factor
+  Expression expression;
+  bool once = false;  // depends on parameters alone
+};
+
+struct Plan {
+  Buffers buffers;
+  std::vector<Nest> nests;
+  std::vector<std::string> parameters;  // names, by number
+};
+
+// An input of this name is what is added to the output.
+inline const std::string kAddendName = "the addend";
+
+// Throws ArgumentError where a core form is not known.
+Plan make_plan(const CoreProgram& program, const Signature& signature, const Values& values);
+
+}  // namespace canvas::native

@@ -1,0 +1,190 @@
+#include "canvas/native/tile_writer.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "canvas/emit/python.h"
+#include "canvas/native/prelude.h"
+
+namespace canvas::native {
+
+using std::to_string;
+
+std::string loop_text(const std::string& index, int64_t extent) {
+  return "for (long " + index + " = 0; " + index + " < " + to_string(extent) + "; " + index + "++) ";
+}
+
+std::string step_text(const std::string& index, int64_t step) {
+  return step == 0 ? "" : " + " + index + (step == 1 ? "" : " * " + to_string(step));
+}
+
+namespace {
+
+constexpr int64_t kStraight = 200;  // so many multiply-adds are written one after the other, without a loop
+
+class TileWriter {
+ public:
+  TileWriter(const TiledNest& nest, const Panel& panel, const Rows& rows) : nest_(nest), panel_(panel), rows_(rows) {}
+
+  std::string text(const std::string& name) {
+    text_ = "static __attribute__((noinline)) void " + name + "(float* __restrict__ f0";
+    for (size_t operand = 1; operand < nest_.it.operands.size(); ++operand)
+      text_ += ", const float* f" + to_string(operand);
+    text_ += ") {\n  typedef v" + to_string(panel_.width) + " V;\n";
+    if (nest_.sums()) {
+      for (int row = 0; row < rows_.rows; ++row)
+        for (int vector = 0; vector < panel_.vectors; ++vector)
+          line("V " + sum(row, vector) + (nest_.nest.maximum ? " = splat<V>(-3.4e38f);" : " = {};"));
+      sums();
+      for (int row = 0; row < rows_.rows; ++row) store(row);
+    } else if (nest_.has_rows()) {
+      open(loop_text("q", nest_.at(nest_.rows).extent));
+      store(0);
+      for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand) {
+        if (nest_.row_step(operand) != 0)
+          line("f" + to_string(operand) + " += " + to_string(nest_.row_step(operand)) + ";");
+      }
+      close();
+    } else {
+      store(0);
+    }
+    return text_ + "}\n";
+  }
+
+ private:
+  void line(const std::string& statement) { text_ += indent_ + statement + "\n"; }
+  void open(const std::string& head) {
+    line(head + "{");
+    indent_ += "  ";
+  }
+  void close() {
+    indent_.resize(indent_.size() - 2);
+    line("}");
+  }
+
+  static std::string sum(int row, int vector) { return "a" + to_string(row) + "_" + to_string(vector); }
+
+  // The elements of an operand in a vector of a row, `further` elements on.
+  int64_t offset(size_t operand, int row, int vector) const {
+    return nest_.row_step(operand) * row + nest_.lane_step(operand) * vector * panel_.width;
+  }
+  std::string element(size_t operand, const std::string& at) const {
+    const int64_t lane = nest_.lane_step(operand);
+    if (lane == 0) return "*(" + at + ")";
+    return lane == 1 ? "load<V>(" + at + ")" : "gather<V>(" + at + ", " + to_string(lane) + ")";
+  }
+
+  void store(int row) {
+    const int64_t lane = nest_.lane_step(0);
+    for (int vector = 0; vector < panel_.vectors; ++vector) {
+      line((lane == 1 ? "store<V>(f0 + " : "scatter<V>(f0 + ") + to_string(offset(0, row, vector)) +
+           (lane == 1 ? "" : ", " + to_string(lane)) + ", " + value(nest_.it.expression, row, vector) + ");");
+    }
+  }
+
+  std::string value(const Expression& expression, int row, int vector) const {
+    switch (expression.kind) {
+      case Expression::kCore: return sum(row, vector);
+      case Expression::kScale:
+        return "(" + value(expression.of[0], row, vector) + " * " + "float(" + number(expression.factor) + "))";
+      case Expression::kLoad: {
+        const size_t operand = static_cast<size_t>(std::stoi(expression.function));
+        const std::string text =
+            element(operand, "f" + expression.function + " + " + to_string(offset(operand, row, vector)));
+        return nest_.lane_step(operand) == 0 ? "splat<V>(" + text + ")" : text;
+      }
+      default: break;
+    }
+    std::vector<std::string> operands;
+    for (const Expression& child : expression.of) operands.push_back(value(child, row, vector));
+    return function_name(expression.function) + "<V>(" + join(operands) + ")";
+  }
+
+  // One product: of a row and a vector, at a step of the loops that are written straight.
+  struct Product {
+    int row, vector;
+    std::vector<int64_t> at;  // of each factor
+  };
+
+  void sums() {
+    const size_t factors = nest_.it.factors;
+    std::vector<std::string> base(factors + 1);
+    for (size_t operand = 1; operand <= factors; ++operand) base[operand] = "f" + to_string(operand);
+    int64_t straight = int64_t{rows_.rows} * panel_.vectors;
+    size_t loops = nest_.reduced.size();
+    while (loops > 0 && straight * nest_.at(nest_.reduced[loops - 1]).extent <= kStraight)
+      straight *= nest_.at(nest_.reduced[--loops]).extent;
+    for (size_t i = 0; i < loops; ++i) {
+      const std::string index = "r" + to_string(i);
+      open(loop_text(index, nest_.at(nest_.reduced[i]).extent));
+      for (size_t operand = 1; operand <= factors; ++operand)
+        base[operand] += step_text(index, nest_.reduced_step(nest_.reduced[i], operand, panel_));
+    }
+    for (size_t operand = 1; operand <= factors; ++operand)
+      line("const float* g" + to_string(operand) + " = " + base[operand] + ";");
+    std::vector<Product> products = products_of(loops);
+    // What several rows load is loaded once: in the order of the factor that moves with rows and vectors.
+    for (size_t operand = 1; operand <= factors; ++operand) {
+      if (nest_.row_step(operand) == 0 || nest_.lane_step(operand) == 0) continue;
+      std::stable_sort(products.begin(), products.end(),
+                       [&](const Product& a, const Product& b) { return a.at[operand] < b.at[operand]; });
+      break;
+    }
+    std::set<std::string> loaded;
+    for (const Product& product : products) {
+      std::vector<std::string> names;
+      for (size_t operand = 1; operand <= factors; ++operand) {
+        names.push_back("e" + to_string(operand) + "_" + to_string(product.at[operand]));
+        if (loaded.insert(names.back()).second)
+          line("const auto " + names.back() + " = " +
+               element(operand, "g" + to_string(operand) + " + " + to_string(product.at[operand])) + ";");
+      }
+      const std::string to = sum(product.row, product.vector);
+      line(nest_.nest.maximum ? to + " = larger<V>(" + to + ", splat<V>(" + names[0] + "));"
+                              : to + " += " + join(names, " * ") + ";");
+    }
+    for (size_t i = 0; i < loops; ++i) close();
+  }
+
+  // All products of the loops from `first` on, in order, for all rows and vectors.
+  std::vector<Product> products_of(size_t first) const {
+    std::vector<std::vector<int64_t>> steps = {std::vector<int64_t>(nest_.it.factors + 1, 0)};
+    for (size_t i = first; i < nest_.reduced.size(); ++i) {
+      std::vector<std::vector<int64_t>> next;
+      for (const std::vector<int64_t>& at : steps) {
+        for (int64_t k = 0; k < nest_.at(nest_.reduced[i]).extent; ++k) {
+          next.push_back(at);
+          for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
+            next.back()[operand] += k * nest_.reduced_step(nest_.reduced[i], operand, panel_);
+        }
+      }
+      steps = std::move(next);
+    }
+    std::vector<Product> products;
+    for (const std::vector<int64_t>& at : steps) {
+      for (int row = 0; row < rows_.rows; ++row) {
+        for (int vector = 0; vector < panel_.vectors; ++vector) {
+          Product product{row, vector, at};
+          for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
+            product.at[operand] += offset(operand, row, vector);
+          products.push_back(std::move(product));
+        }
+      }
+    }
+    return products;
+  }
+
+  const TiledNest& nest_;
+  const Panel& panel_;
+  const Rows& rows_;
+  std::string text_, indent_ = "  ";
+};
+
+}  // namespace
+
+std::string tile_function(const TiledNest& nest, const std::string& name, const Panel& panel, const Rows& rows) {
+  return TileWriter(nest, panel, rows).text(name);
+}
+
+}  // namespace canvas::native

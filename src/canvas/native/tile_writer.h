@@ -1,0 +1,18 @@
+// Writes the function of one tile: sums in registers, then the expression of each element. Called by the writer of nests.
+#pragma once
+
+#include <string>
+
+#include "canvas/native/tiled.h"
+
+namespace canvas::native {
+
+// "for (long i = 0; i < 8; i++) ".
+std::string loop_text(const std::string& index, int64_t extent);
+// " + i * 8", or nothing.
+std::string step_text(const std::string& index, int64_t step);
+
+// Its arguments are pointers to the first element of each operand of the nest. Without factors it runs over all rows.
+std::string tile_function(const TiledNest& nest, const std::string& name, const Panel& panel, const Rows& rows);
+
+}  // namespace canvas::native

@@ -1,0 +1,19 @@
+// Writes a plan as C++ source with all sizes fixed.
+#pragma once
+
+#include <string>
+
+#include "canvas/native/plan.h"
+#include "canvas/native/tiled.h"
+
+namespace canvas::native {
+
+struct Source {
+  std::string text;
+  int64_t constants = 0;  // elements that `prepare` fills
+  int64_t scratch = 0;    // elements of zeros for each thread, or, where fewer images than threads are given, for all
+};
+
+Source write(Plan plan, const Target& target);
+
+}  // namespace canvas::native

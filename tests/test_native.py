@@ -1,0 +1,206 @@
+"""Native code computes what the interpreter does; what follows a kernel is computed with it; nothing is lost."""
+
+import copy
+import os
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import canvas
+from canvas import Layer, _core, native, parse
+from canvas.backends import BACKENDS
+from canvas.errors import UserError
+from canvas.folding import fold
+from canvas.models import resnet8
+from canvas.native import NativeKernel
+from sampled import Case, each, one_each
+
+STEP = int(os.environ.get("CANVAS_NATIVE_STEP", "16"))  # every so many kernels; 1: all
+
+needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+
+
+def computed(case: Case, threads: int) -> np.ndarray:
+    """What native code makes of the case's input."""
+    module = NativeKernel(case.module(torch.float32)).eval()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.no_grad():
+            return module(torch.from_numpy(case.x).float()).numpy()
+    finally:
+        torch.set_num_threads(before)
+
+
+def off(got: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.abs(got - wanted).max() / max(1e-30, np.abs(wanted).max()))
+
+
+@needs_compiler
+def test_sampled_kernels_compute_what_the_interpreter_does():
+    def check(case: Case) -> None:
+        for threads in (1, 2):
+            got = computed(case, threads)
+            assert got.shape == case.expected.shape
+            assert off(got, case.expected) <= 1e-4, f"{threads} threads"
+
+    each(one_each()[::STEP], check)
+
+
+@needs_compiler
+@pytest.mark.parametrize("width", [1, 4, 16])
+def test_any_width_of_vectors_computes_the_same(width, monkeypatch):
+    machine = native.target()
+    monkeypatch.setattr(native, "target", lambda: native.Target(machine.flags, width, 32))
+    for name in ("involution", "shift_pointwise", "cross_covariance_attention"):
+        layer = Layer(20, 12, (7, 5))
+        module = canvas.zoo()[name].module(layer).eval()
+        x = torch.randn(2, 20, 7, 5)
+        with torch.no_grad():
+            assert off(NativeKernel(module)(x).numpy(), module(x).numpy()) <= 1e-5, name
+
+
+ONE = ("relu", "gelu", "silu", "sigmoid", "tanh", "abs", "exp", "neg", "sin", "sqrt", "square")
+FUNCTIONS = dict.fromkeys(ONE, "v") | dict.fromkeys(("add", "sub", "mul", "div", "max", "min"), "v, m")
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_exact_over_their_range(name):
+    text = (
+        "kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n  v = subsample(x, H: s, W: s)\n  m = sigmoid(v)\n"
+        f"  y = {name}({FUNCTIONS[name]})\n  z = add(m, y)\n  return fc(z, [C] -> [K])\n"
+    )
+    bound = parse(text).bind([Layer(1, 1, (40, 21))])[0]
+    x = np.linspace(-20, 20, 840).reshape(1, 1, 40, 21)
+    parameters = {name: np.ones(shape) for name, shape, _ in bound.parameters()}
+    module = canvas.kernel.module_from_source(bound.source()).eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(1)
+        got = NativeKernel(module)(torch.from_numpy(x).float()).numpy()
+    np.testing.assert_allclose(got, bound.interpret(x, parameters), rtol=2e-6, atol=2e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["depthwise_separable", "grouped", "involution"])
+def test_a_network_computes_the_same_and_leaves_no_norm_and_no_relu_behind_kernels(name):
+    torch.manual_seed(0)
+    x = torch.randn(3, 1, 28, 28)
+    network = canvas.replace(resnet8(), canvas.zoo()[name], example=x)
+    with torch.no_grad():
+        for _ in range(3):
+            network(x)
+        network.eval()
+        wanted = network(x)
+        got = BACKENDS["native"].prepare(network, x)(x)
+    torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4, check_stride=False)
+    traced = fold(native.with_native_kernels(copy.deepcopy(network)))
+    native.join_endings(traced)
+    kernels = [module for module in traced.modules() if isinstance(module, NativeKernel)]
+    assert len(kernels) >= 6 and all(kernel.scale is not None for kernel in kernels)
+    assert sum(kernel.relu for kernel in kernels) >= 6 and sum(kernel.adds for kernel in kernels) >= 3
+    by_pytorch = traced(x)  # there are gradients to take
+    assert by_pytorch.requires_grad
+    torch.testing.assert_close(by_pytorch.detach(), wanted, rtol=1e-3, atol=1e-4, check_stride=False)
+
+
+@needs_compiler
+def test_a_bias_is_part_of_the_kernel():
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 6, 6)
+    model = canvas.replace(
+        nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU()), canvas.zoo()["dense"], example=x
+    ).eval()
+    nn.init.normal_(model[0].bias)
+    with torch.no_grad():
+        wanted = model(x)
+        got = BACKENDS["native"].prepare(model, x)(x)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5, check_stride=False)
+
+
+def small() -> tuple[nn.Module, torch.Tensor]:
+    return canvas.zoo()["depthwise_separable"].module(Layer(8, 8, (6, 6))), torch.randn(2, 8, 6, 6)
+
+
+@needs_compiler
+def test_gradients_and_other_types_are_left_to_pytorch():
+    module, x = small()
+    kernel = NativeKernel(module)
+    torch.testing.assert_close(kernel(x), module(x))
+    kernel(x).sum().backward()
+    assert all(p.grad is not None for p in module.parameters())
+    with torch.no_grad():
+        assert copy.deepcopy(kernel).double()(x.double()).dtype == torch.float64
+
+
+@needs_compiler
+def test_a_wrong_shape_is_refused():
+    module, _ = small()
+    with torch.no_grad(), pytest.raises(UserError, match=r"inputs of shape \['N', 8, 6, 6\], got \[2, 8, 7, 6\]"):
+        NativeKernel(module)(torch.zeros(2, 8, 7, 6))
+
+
+def test_another_module_is_refused():
+    with pytest.raises(UserError, match="Linear is no kernel's module"):
+        NativeKernel(nn.Linear(2, 2))
+
+
+SOURCE = 'extern "C" int answer() { return 42; }\n'
+
+
+@needs_compiler
+def test_nothing_is_compiled_twice(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert native.load(SOURCE).answer() == 42
+    monkeypatch.setattr(native, "_compiled", None)
+    assert native.load(SOURCE).answer() == 42
+    assert [file.suffix for file in native.cache_folder().iterdir()] == [".so"]
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert native.load(SOURCE).answer() == 42
+
+
+@needs_compiler
+def test_code_for_another_processor_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    native.load(SOURCE)
+    monkeypatch.setattr(native, "target", lambda: native.Target(("-O1",), 4, 16))
+    native.load(SOURCE)
+    assert len(list(native.cache_folder().iterdir())) == 2
+
+
+@needs_compiler
+@pytest.mark.parametrize("script", ["kill -9 $$", "echo broken >&2; exit 1", "exit 0"])
+def test_a_compile_that_fails_is_told_and_leaves_nothing(script, tmp_path, monkeypatch):
+    program = tmp_path / "c++"
+    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("CXX", str(program))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"native code: .*c\+\+ failed"):
+        native.load(SOURCE)
+    assert list(native.cache_folder().iterdir()) == []
+
+
+def test_without_a_compiler_the_backend_says_so(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    module, x = small()
+    with pytest.raises(UserError, match=r"there is no C\+\+ compiler; install g\+\+"):
+        BACKENDS["native"].prepare(module, x)
+
+
+def test_sizes_are_checked():
+    kernel = canvas.zoo()["dense"]
+    with pytest.raises(ValueError, match="dense has no size 'r'"):
+        _core.native_source(kernel, {"C": 8, "r": 2}, 8, 16)
+    with pytest.raises(ValueError, match="has no size"):
+        _core.native_source(kernel, {"C": 8}, 8, 16)
+    with pytest.raises(ValueError, match="a vector holds"):
+        _core.native_source(kernel, {"C": 8}, 7, 16)
