@@ -68,7 +68,7 @@ class Arrangement {
     if (places_[static_cast<size_t>(value)] >= 0) return;
     Step step = program_.step(value);
     if (step.is(kCommutative)) {
-      std::stable_sort(step.inputs.begin(), step.inputs.end(), [&](int a, int b) { return key(a) < key(b); });
+      step.inputs.sort([&](int a, int b) { return key(a) < key(b); });
     }
     const auto operands = step.inputs;
     const bool in_pairs = step.is(kAssociative);  // the language has no more than two operands of these
@@ -95,17 +95,14 @@ class Arrangement {
 
   void arrange(Step& step) {
     if (!step.ordered()) {
-      std::stable_sort(step.to.begin(), step.to.end(), [&](const Step::Made& a, const Step::Made& b) {
-        return axis_label(a.axis) < axis_label(b.axis);
-      });
-      std::stable_sort(step.items.begin(), step.items.end(), [&](const Step::Item& a, const Step::Item& b) {
-        return axis_label(a.axis) < axis_label(b.axis);
-      });
+      const auto by_label = [&](const auto& a, const auto& b) { return axis_label(a.axis) < axis_label(b.axis); };
+      step.to.sort(by_label);
+      step.items.sort(by_label);
     }
     for (int& axis : step.from) axis = id(axis, -1);
     for (int& axis : step.per) axis = id(axis, -1);
-    if (!step.ordered()) std::sort(step.from.begin(), step.from.end());
-    std::sort(step.per.begin(), step.per.end());
+    if (!step.ordered()) step.from.sort(std::less<>());
+    step.per.sort(std::less<>());
     for (Step::Made& made : step.to) made = {id(made.axis, -1), size(made.size)};
     for (Step::Item& item : step.items) {
       item.axis = id(item.axis, -1);

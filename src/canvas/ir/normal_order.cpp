@@ -7,6 +7,8 @@ namespace canvas {
 
 namespace {
 
+constexpr size_t kMostRounds = 64;  // a step, before it is given up; two or three are usual
+
 bool drops(const Step& step) { return step.primitive->order == kDropsFirst; }
 bool keeps_zero(const Step& step) { return step.linear() || step.is(kKeepsZero); }
 
@@ -339,8 +341,9 @@ class NormalOrder {
 
 bool normal_order(Program& program) {
   NormalOrder normal(program);
-  while (normal.round()) {
-    if (!program.refresh()) return false;
+  const size_t most = kMostRounds * program.order.size();
+  for (size_t rounds = 0; normal.round(); ++rounds) {
+    if (rounds == most || !program.refresh()) return false;
     simplify(program);
   }
   while (normal.shorten()) {

@@ -14,7 +14,7 @@
 
 namespace canvas {
 
-// Brings a program into its normal order; false where a value on the way would have too many axes: then it is of no use.
+// Brings a program into its normal order; false where a value on the way would have too many axes: then the program is of no use.
 bool normal_order(Program& program);
 
 }  // namespace canvas

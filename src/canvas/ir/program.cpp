@@ -203,7 +203,11 @@ void Program::separate() {
     return found;
   };
   for (int value : order) {
-    Step& at = step(value);
+    const Step& at = step(value);
+    if (at.links() && at.axes == step(at.inputs[0]).axes && at.to.empty()) {
+      own[static_cast<size_t>(value)] = own[static_cast<size_t>(at.inputs[0])];
+      continue;
+    }
     for (int axis : at.axes)
       own[static_cast<size_t>(value)].push(at.primitive && !at.makes(axis) ? of_operand(at, axis) : fresh());
     if (at.inputs.size() > 1) {

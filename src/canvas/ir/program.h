@@ -40,6 +40,13 @@ class List {
   }
   void erase(int place) { count_ = static_cast<int>(std::move(begin() + place + 1, end(), begin() + place) - begin()); }
   void clear() { count_ = 0; }
+  // Stable, and without a buffer.
+  template <class Less>
+  void sort(const Less& less) {
+    for (T* last = begin(); last != end(); ++last) {
+      for (T* at = last; at != begin() && less(*at, *(at - 1)); --at) std::swap(*at, *(at - 1));
+    }
+  }
   template <class Test>
   void erase_if(const Test& test) {
     count_ = static_cast<int>(std::remove_if(begin(), end(), test) - begin());
