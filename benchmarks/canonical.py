@@ -29,7 +29,7 @@ from families import Family, fits, same  # noqa: E402
 
 LAYERS = [canvas.Layer(16, 16, (8, 8)), canvas.Layer(16, 32, (8, 8), stride=2)]
 SMALL = (canvas.Layer(4, 8, (5, 4), stride=2), 2, 8)  # layer, free sizes, images
-SECOND = (canvas.Layer(4, 12, (7, 6)), 4, 2)  # C, K, their halves and quarters all differ
+SECOND = (canvas.Layer(12, 4, (7, 6)), 4, 2)  # C, K, their halves and quarters all differ, and K is the smaller here
 LARGER = ((canvas.Layer(8, 16, (5, 4), stride=2), 2, 4), (canvas.Layer(16, 8, (7, 6)), 4, 1))  # where parts are small
 
 

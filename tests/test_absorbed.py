@@ -46,6 +46,17 @@ TAKEN = {
         "  return add(fc(u, [C, h, w] -> [K]), fc(p, [C] -> [K]))",
         PLAIN,
     ),
+    "twice the same": ("the sum before it", "  return fc(add(u, u), [C, h, w] -> [K])", PLAIN),
+    "windows and their means": (
+        "the sum before it",
+        "  return fc(add(u, fold(u, mean: [w])), [C, h, w] -> [K])",
+        PLAIN,
+    ),
+    "windows and what one weight a channel makes of them": (
+        "the sum before it",
+        "  z = add(u, fc(u, [h] -> [], per: [C]))\n  return fc(shift(z, H: 3, over: [C]), [C, h, w] -> [K])",
+        "  return fc(shift(u, H: 3, over: [C]), [C, h, w] -> [K])",
+    ),
     "a difference that could be a sum": (
         "the order of a difference",
         "  return sub(fc(relu(p), [C] -> [K]), fc(u, [C, h, w] -> [K]))",
@@ -68,6 +79,15 @@ KEPT = {
     "windows that are summed up by one weight a channel": (
         "  return fc(fold(relu(add(u, p)), sum: [h, w]), [C] -> [K])",
         "  return fc(fold(relu(u), sum: [h, w]), [C] -> [K])",
+    ),
+    "windows and their largest": ("  return fc(add(u, fold(u, max: [w])), [C, h, w] -> [K])", PLAIN),
+    "windows and their means, activated": (
+        "  return fc(relu(add(u, fold(u, mean: [w]))), [C, h, w] -> [K])",
+        "  return fc(relu(u), [C, h, w] -> [K])",
+    ),
+    "channels and their mean before one weight a channel": (
+        "  z = fc(add(u, fold(u, mean: [C])), [h, w] -> [], per: [C])\n  return fc(relu(z), [C] -> [K])",
+        "  z = fc(u, [h, w] -> [], per: [C])\n  return fc(relu(z), [C] -> [K])",
     ),
     "a sign before an activation": (
         "  return fc(silu(neg(u)), [C, h, w] -> [K])",

@@ -1,7 +1,8 @@
 """The canonical form against the interpreter: kernels that random rewrites make, right or wrong, and that have one form
 compute the same.
 
-`CANVAS_REWRITES=100000 pytest tests/test_canonical.py` is the long run: so many pairs of equal forms.
+`CANVAS_REWRITES=100000 pytest tests/test_canonical.py` is the long run: so many pairs of equal forms. Or in parts, each
+with other random numbers: `CANVAS_REWRITES=12500 CANVAS_REWRITES_PART=0` to 7.
 """
 
 import os
@@ -18,6 +19,7 @@ from shuffling import WEIGHTED, substituted, taken_apart
 from test_laws import matched
 
 REWRITES = int(os.environ.get("CANVAS_REWRITES", "400"))
+PART = os.environ.get("CANVAS_REWRITES_PART", "0")
 
 
 def parsed(text: str) -> canvas.Kernel | None:
@@ -42,7 +44,7 @@ def fixed(number: int) -> tuple[canvas.Kernel, canvas.Layer] | None:
 
 @pytest.mark.timeout(0 if REWRITES > 5000 else 300)
 def test_rewrites_with_one_form_compute_the_same():
-    rng = random.Random(f"{SEED} rewrites")
+    rng = random.Random(f"{SEED} rewrites {PART}")
     pairs = refused = apart = 0
     steps = set()
     while pairs < REWRITES:

@@ -159,6 +159,7 @@ def test_auto_takes_the_quickest_backend_for_each(monkeypatch):
     monkeypatch.setattr(latency, "_QUICKEST", {})
     monkeypatch.setitem(BACKENDS, "onnxruntime", Slow())
     monkeypatch.setitem(BACKENDS, "openvino", Refuses())
+    monkeypatch.setitem(BACKENDS, "native", Refuses())
     monkeypatch.setattr(BACKENDS["eager"], "prepare", lambda model, x: lambda y: (time.sleep(0.01), y)[1])
     timing = compare(Titled("dense", 0.0), Titled("slow", 0.0), EXAMPLE, "auto", seconds=0.05)
     assert (timing.backend, timing.baseline_backend) == ("onnxruntime", "eager") and timing.ratio < 0.5

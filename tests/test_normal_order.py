@@ -75,9 +75,78 @@ SAME = {
         "a = relu(mul(fold(square(x), mean: [H, W]), abs(add(relu(x), exp(x)))));"
         " return subsample(fc(a, [C] -> [K]), H: s, W: s)",
     ),
+    "names of windows that never meet": (
+        "u = unfold(x, H: 3); r = fc(relu(u), [h] -> [], per: [C]); a = fc(u, [h] -> [], per: [C]);"
+        " return subsample(fc(mul(a, r), [C] -> [K]), H: s, W: s)",
+        "u = unfold(x, H: h = 3); v = unfold(x, H: g = 3); r = fc(relu(u), [h] -> [], per: [C]);"
+        " a = fc(v, [g] -> [], per: [C]); return subsample(fc(mul(a, r), [C] -> [K]), H: s, W: s)",
+    ),
+    "sums of sums": (
+        "p = subsample(x, H: s, W: s); a = fc(p, [C] -> [K]); b = fc(relu(p), [C] -> [K]); c = fc(sin(p), [C] -> [K]);"
+        " return add(a, add(b, add(c, fold(c, mean: [H]))))",
+        "p = subsample(x, H: s, W: s); a = fc(p, [C] -> [K]); b = fc(relu(p), [C] -> [K]); c = fc(sin(p), [C] -> [K]);"
+        " return add(add(c, a), add(fold(c, mean: [H]), b))",
+    ),
+    "the largest of the same": (
+        "m = max(x, sin(x)); return subsample(fc(m, [C] -> [K]), H: s, W: s)",
+        "m = max(sin(x), max(x, sin(x))); return subsample(fc(m, [C] -> [K]), H: s, W: s)",
+    ),
+    "one mean or two": (
+        "m = fold(x, mean: [H, W]); return mul(subsample(fc(x, [C] -> [K]), H: s, W: s), fc(m, [C] -> [K]))",
+        "m = fold(fold(x, mean: [W]), mean: [H]);"
+        " return mul(subsample(fc(x, [C] -> [K]), H: s, W: s), fc(m, [C] -> [K]))",
+    ),
+    "a mean of a contraction": (
+        "u = unfold(subsample(x, H: s, W: s), H: 3); return fc(fold(u, mean: [h]), [C] -> [K])",
+        "u = unfold(subsample(x, H: s, W: s), H: 3); return fold(fc(u, [C] -> [K]), mean: [h])",
+    ),
+    "a factor that has none of the axes of a sum": (
+        "u = unfold(x, H: 3, W: 3); g = sigmoid(fold(x, mean: [H, W])); y = fc(mul(u, g), [h, w] -> [], per: [C]);"
+        " return subsample(fc(y, [C] -> [K]), H: s, W: s)",
+        "u = unfold(x, H: 3, W: 3); g = sigmoid(fold(x, mean: [H, W])); y = mul(fc(u, [h, w] -> [], per: [C]), g);"
+        " return subsample(fc(y, [C] -> [K]), H: s, W: s)",
+    ),
+    "filters of one channel along two axes": (
+        "u = unfold(x, H: 3, W: 3); y = fc(fc(u, [h] -> [], per: [C]), [w] -> [], per: [C]);"
+        " return subsample(fc(scale(y, [C]), [C] -> [K]), H: s, W: s)",
+        "u = scale(unfold(x, H: 3, W: 3), [C]); y = fc(fc(u, [w] -> [], per: [C]), [h] -> [], per: [C]);"
+        " return subsample(fc(y, [C] -> [K]), H: s, W: s)",
+    ),
+    "a stride of both operands, or of what is made of them": (
+        "u = unfold(x, H: 3, W: 3); a = subsample(u, H: s, W: s); b = subsample(x, H: s, W: s);"
+        " return fc(mul(a, relu(mul(a, b))), [C, h, w] -> [K])",
+        "u = unfold(x, H: 3, W: 3); y = subsample(mul(u, relu(mul(u, x))), H: s, W: s); return fc(y, [C, h, w] -> [K])",
+    ),
+    "a window of one factor in two places": (
+        "g = sigmoid(fold(x, mean: [H, W])); u = unfold(mul(x, g), H: 3, W: 3);"
+        " return fc(subsample(u, H: s, W: s), [C, h, w] -> [K])",
+        "g = sigmoid(fold(x, mean: [H, W])); u = mul(subsample(unfold(x, H: 3, W: 3), H: s, W: s), g);"
+        " return fc(u, [C, h, w] -> [K])",
+    ),
 }
 
 DIFFERENT = {
+    "a window of one summand alone": (
+        "g = sigmoid(fold(x, mean: [H, W])); u = unfold(add(x, g), H: 3, W: 3);"
+        " return fc(subsample(u, H: s, W: s), [C, h, w] -> [K])",
+        "g = sigmoid(fold(x, mean: [H, W])); u = add(unfold(x, H: 3, W: 3), g);"
+        " return fc(subsample(u, H: s, W: s), [C, h, w] -> [K])",
+    ),
+    "names of windows that meet": (
+        "u = unfold(x, H: h = 3); v = unfold(x, H: h = 3); y = fc(mul(u, sin(v)), [h, C] -> [K]);"
+        " return subsample(y, H: s, W: s)",
+        "u = unfold(x, H: h = 3); v = unfold(x, H: g = 3); y = fc(mul(u, sin(v)), [h, g, C] -> [K]);"
+        " return subsample(y, H: s, W: s)",
+    ),
+    "a mean and a sum": (
+        "m = fold(fold(x, mean: [W]), sum: [H]);"
+        " return mul(subsample(fc(x, [C] -> [K]), H: s, W: s), fc(m, [C] -> [K]))",
+        "m = fold(x, mean: [H, W]); return mul(subsample(fc(x, [C] -> [K]), H: s, W: s), fc(m, [C] -> [K]))",
+    ),
+    "differences of differences": (
+        "y = sub(x, sub(relu(x), sin(x))); return subsample(fc(y, [C] -> [K]), H: s, W: s)",
+        "y = sub(sub(x, relu(x)), sin(x)); return subsample(fc(y, [C] -> [K]), H: s, W: s)",
+    ),
     "an activation that makes something of zero": (
         "u = unfold(sigmoid(x), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
         "u = unfold(x, H: 3, W: 3); p = subsample(sigmoid(u), H: s, W: s); return fc(p, [C, h, w] -> [K])",
@@ -200,3 +269,17 @@ def test_the_zoo_has_different_forms_and_none_with_a_view_that_weights_take_in()
     assert len({form.hash for form in forms.values()}) == len(forms)
     for name in ("involution", "partial_convolution"):
         assert "taken apart" not in str(canvas.implausible(forms[name]))
+
+
+def test_an_order_that_would_need_too_many_axes_is_left():
+    """A value has at most 16 axes; where the smaller of two contractions would come last, it has 17 on the way."""
+    parts = [f"a{i}" for i in range(14)]
+    cut = ", ".join([f"{part} = 2" for part in parts[:-1]] + [f"{parts[-1]} = C/8192"])
+    small, large = "fc(y, [a0, a1] -> [e = 3])", "fc(z, [a2] -> [f = 2, g = 5])"
+    one = kernel(
+        f"y = relu(split(x, [C] -> [{cut}])); z = {small}; v = {large};"
+        f" return fc(subsample(relu(v), H: s, W: s), [e, f, g, {', '.join(parts[3:])}] -> [K])"
+    )
+    form = one.canonical()
+    assert str(form.canonical()) == str(form)
+    assert [line.split("(")[0].split()[-1] for line in str(form).splitlines()[1:4]] == ["split", "relu", "fc"]

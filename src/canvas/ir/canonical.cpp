@@ -1,14 +1,11 @@
 #include "canvas/ir/canonical.h"
 
-#include <algorithm>
 #include <cctype>
-#include <functional>
 #include <map>
-#include <numeric>
 
 #include "canvas/base/random.h"
-#include "canvas/ir/axis_classes.h"
 #include "canvas/ir/builder.h"
+#include "canvas/ir/identities.h"
 #include "canvas/ir/labels.h"
 #include "canvas/ir/normal_order.h"
 #include "canvas/ir/renames.h"
@@ -21,261 +18,183 @@ constexpr size_t kLongestOrdered = 256;  // steps; a kernel of more keeps its or
 
 constexpr const char* kVariableNames[] = {"r", "g", "q", "p", "t", "u", "v", "z"};
 
-// What a node is told, with lists that have no order sorted.
-Attributes sorted_attributes(const Node& node) {
-  Attributes attributes = node.attributes;
-  if (ordered(node)) return attributes;
-  std::sort(attributes.from.begin(), attributes.from.end());
-  std::sort(attributes.items.begin(), attributes.items.end(),
-            [](const AxisItem& a, const AxisItem& b) { return a.axis < b.axis; });
-  return attributes;
+// The shortest program that the identities make of a kernel, its steps in normal order where that is possible and asked for.
+Program rewritten(const Kernel& kernel, bool ordered = true) {
+  Program program(kernel);
+  program.refresh();
+  simplify(program, false);
+  program.separate();
+  simplify(program);
+  while (drop_rename(program)) simplify(program);
+  if (!ordered || program.order.size() > kLongestOrdered) return program;
+  if (!normal_order(program)) return rewritten(kernel, false);
+  program.separate();
+  return program;
 }
 
-// Whether no element of each value is negative, whatever the input and the parameters.
-std::vector<bool> not_negative(const std::vector<Node>& nodes) {
-  std::vector<bool> known(nodes.size(), false);
-  for (size_t i = 1; i < nodes.size(); ++i) {
-    const Node& node = nodes[i];
-    const auto is_known = [&](int input) { return known[static_cast<size_t>(input)]; };
-    known[i] = node.primitive->is(kNotNegative) || ((node.primitive->is(kKeepsSign) || node.primitive->is(kView)) &&
-                                                    std::all_of(node.inputs.begin(), node.inputs.end(), is_known));
-  }
-  return known;
-}
-
-// Replacement of each value by an equal one, by the identities that properties declare: f(f(x)) = f(x), f(f(x)) = x, f(x, x) = x,
-// relu(x) = |x| = x where x cannot be negative, and one value for two parameterless nodes that are the same.
-std::vector<int> simplified(const std::vector<Node>& nodes) {
-  std::vector<int> same(nodes.size());
-  std::iota(same.begin(), same.end(), 0);
-  const auto operands = [&](const Node& node) {
-    std::vector<int> inputs;
-    for (int input : node.inputs) inputs.push_back(same[static_cast<size_t>(input)]);
-    if (commutes(node)) std::sort(inputs.begin(), inputs.end());
-    return inputs;
-  };
-  const std::vector<bool> positive = not_negative(nodes);
-  for (size_t i = 1; i < nodes.size(); ++i) {
-    const Node& node = nodes[i];
-    const int first = same[static_cast<size_t>(node.inputs[0])];
-    const Node& before = nodes[static_cast<size_t>(first)];
-    if (node.inputs.size() > 1) {
-      const std::vector<int> inputs = operands(node);
-      if (node.primitive->is(kIdempotent) && inputs[0] == inputs[1]) same[i] = first;
-    } else if (node.primitive->is(kIdempotent) && node.primitive->is(kNotNegative) &&
-               positive[static_cast<size_t>(node.inputs[0])]) {
-      same[i] = first;
-    } else if (node.primitive == before.primitive) {
-      if (node.primitive->is(kIdempotent)) same[i] = first;
-      if (node.primitive->is(kInvolution)) same[i] = same[static_cast<size_t>(before.inputs[0])];
-    }
-    if (same[i] != static_cast<int>(i) || node.primitive->weighted()) continue;
-    for (size_t j = 1; j < i && same[i] == static_cast<int>(i); ++j) {
-      if (nodes[j].primitive != node.primitive || operands(nodes[j]) != operands(node)) continue;
-      if (sorted_attributes(nodes[j]) == sorted_attributes(node)) same[i] = same[j];
-    }
-  }
-  if (same.back() == 0) same.back() = static_cast<int>(nodes.size()) - 1;  // a kernel has at least one primitive
-  return same;
-}
-
-// The nodes that the result needs after simplification, in their old order.
-Program needed(Program program) {
-  const std::vector<int> same = simplified(program.nodes);
-  std::vector<bool> needed(program.nodes.size(), false);
-  const int result = same.back();
-  needed[static_cast<size_t>(result)] = needed[0] = true;
-  for (size_t i = program.nodes.size(); i-- > 0;) {
-    if (!needed[i]) continue;
-    for (int input : program.nodes[i].inputs) needed[static_cast<size_t>(same[static_cast<size_t>(input)])] = true;
-  }
-  Program kept;
-  std::vector<int> place(program.nodes.size(), -1);
-  for (size_t i = 0; i < program.nodes.size(); ++i) {
-    if (!needed[i]) continue;
-    place[i] = static_cast<int>(kept.nodes.size());
-    kept.origin.push_back(program.origin[i]);
-    kept.nodes.push_back(std::move(program.nodes[i]));
-    for (int& input : kept.nodes.back().inputs) input = place[static_cast<size_t>(same[static_cast<size_t>(input)])];
-  }
-  return kept;
-}
-
-// Puts nodes, operands, lists and names into canonical order and rebuilds the kernel.
-class Canonicaliser {
+// Puts steps, operands, lists, axes and variables into an order that follows from their labels.
+class Arrangement {
  public:
-  Canonicaliser(const Kernel& kernel, Program program)
-      : kernel_(kernel),
-        nodes_(std::move(program.nodes)),
-        origin_(std::move(program.origin)),
-        labels_(labels(nodes_, kernel.signature())),
-        classes_(nodes_) {
-    const int last = static_cast<int>(nodes_.size()) - 1;
-    for (const Axis& axis : kernel.signature().from) names_[classes_.find(0, axis.name)] = axis.name;
-    for (const Axis& axis : kernel.signature().to) names_[classes_.find(last, axis.name)] = axis.name;
+  explicit Arrangement(const Program& program)
+      : program_(program),
+        labels_(labels(program)),
+        places_(program.steps.size(), -1),
+        ids_(static_cast<size_t>(program.axis_count), -1),
+        variables_(kMaxVariables, -1) {
+    for (size_t i = 0; i < program.fixed.size(); ++i) ids_[i] = static_cast<int>(i);
+    count_ = static_cast<int>(program.fixed.size());
+    steps_.reserve(program.order.size());
+    sizes_.reserve(program.sizes.size());
+    stems_.reserve(static_cast<size_t>(program.axis_count));
+    place(0);
+    place(program.result);
   }
 
-  Canonical run() {
-    Builder builder(kernel_.signature());
-    std::vector<int> place(nodes_.size(), -1);
-    place[0] = 0;
-    Canonical result{kernel_, {origin_[0]}};
-    for (int value : order()) {
-      Node node = arranged(value);
-      for (int& input : node.inputs) input = place[static_cast<size_t>(input)];
-      builder.variables() = variables_;
-      const auto added = builder.add(*node.primitive, node.inputs, node.attributes);
-      require(static_cast<bool>(added), "the canonical form of a legal kernel is not legal");
-      place[static_cast<size_t>(value)] = *added;
-      result.origin.push_back(origin_[static_cast<size_t>(value)]);
-    }
-    auto finished = std::move(builder).finish(kernel_.name());
-    require(static_cast<bool>(finished), "the canonical form of a legal kernel does not verify");
-    result.kernel = std::move(*finished);
-    return result;
+  // The program so arranged; of each axis made, the axis that it is a window of, or -1; the number of variables.
+  void write(Program& program, std::vector<int>& stems, int& variables) {
+    program.steps = std::move(steps_);
+    program.sizes = std::move(sizes_);
+    program.axis_count = count_;
+    program.result = static_cast<int>(program.steps.size()) - 1;
+    stems = std::move(stems_);
+    variables = free_;
   }
 
  private:
-  uint64_t label(int value) const { return labels_.values[static_cast<size_t>(value)]; }
-  uint64_t axis_label(int value, const std::string& name) const {
-    const int position = find_axis(nodes_[static_cast<size_t>(value)].axes, name);
-    return position < 0 ? 0 : labels_.axes[static_cast<size_t>(value)][static_cast<size_t>(position)];
-  }
+  uint64_t axis_label(int axis) const { return labels_.axes[static_cast<size_t>(axis)]; }
 
-  // Depth first from the result, operands before users; of commuting operands the smaller label first.
-  std::vector<int> order() const {
-    std::vector<int> sequence;
-    std::vector<bool> seen(nodes_.size(), false);
-    seen[0] = true;
-    const std::function<void(int)> visit = [&](int value) {
-      if (seen[static_cast<size_t>(value)]) return;
-      seen[static_cast<size_t>(value)] = true;
-      for (int input : sorted_inputs(nodes_[static_cast<size_t>(value)])) visit(input);
-      sequence.push_back(value);
-    };
-    visit(static_cast<int>(nodes_.size()) - 1);
-    return sequence;
-  }
-
-  std::vector<int> sorted_inputs(const Node& node) const {
-    std::vector<int> inputs = node.inputs;
-    if (commutes(node))
-      std::stable_sort(inputs.begin(), inputs.end(), [&](int a, int b) { return label(a) < label(b); });
-    return inputs;
-  }
-
-  Node arranged(int value) {
-    Node node = nodes_[static_cast<size_t>(value)];
-    const int operand = node.inputs[0];
-    Attributes& a = node.attributes;
-    if (!ordered(node)) {
-      std::stable_sort(a.to.begin(), a.to.end(), [&](const Axis& x, const Axis& y) {
-        return axis_label(value, x.name) < axis_label(value, y.name);
-      });
-      std::stable_sort(a.items.begin(), a.items.end(), [&](const AxisItem& x, const AxisItem& y) {
-        return axis_label(operand, x.axis) < axis_label(operand, y.axis);
-      });
+  // Depth first from the result, operands before users; of commuting operands the one of fewer axes first, then the smaller label.
+  void place(int value) {
+    if (places_[static_cast<size_t>(value)] >= 0) return;
+    Step step = program_.step(value);
+    if (step.is(kCommutative)) {
+      step.inputs.sort([&](int a, int b) { return key(a) < key(b); });
     }
-    for (std::string& name : a.from) name = operand_name(node, name);
-    for (std::string& name : a.per) name = operand_name(node, name);
-    for (Axis& axis : a.to) axis = {new_name(value, axis), renamed(axis.size), axis.role};
-    for (AxisItem& item : a.items) {
-      item.axis = operand_name(node, item.axis);
-      if (!item.made.empty()) item.made = new_name(value, {item.made, Size(), Role::kWindow}, item.axis);
-      item.amount = renamed(item.amount);
+    const auto operands = step.inputs;
+    const bool in_pairs = step.is(kAssociative);  // the language has no more than two operands of these
+    step.inputs.clear();
+    for (int operand : operands) {
+      place(operand);
+      step.inputs.push(places_[static_cast<size_t>(operand)]);
+      if (!in_pairs || step.inputs.size() < 2) continue;
+      const int pair = static_cast<int>(steps_.size());
+      steps_.push_back(step);
+      step.inputs.clear();
+      step.inputs.push(pair);
     }
-    node.inputs = sorted_inputs(node);
-    return node;
+    if (!in_pairs) {
+      arrange(step);
+      steps_.push_back(step);
+    }
+    places_[static_cast<size_t>(value)] = static_cast<int>(steps_.size()) - 1;
   }
 
-  std::string operand_name(const Node& node, const std::string& name) {
-    for (int input : node.inputs) {
-      const size_t axis_class = classes_.find(input, name);
-      if (axis_class != SIZE_MAX) return names_.at(axis_class);
-    }
-    return name;
+  std::pair<int, uint64_t> key(int value) const {
+    return {program_.step(value).axes.size(), labels_.values[static_cast<size_t>(value)]};
   }
 
-  std::string new_name(int value, const Axis& axis, const std::string& window_of = "") {
-    std::string& name = names_[classes_.find(value, axis.name)];
-    if (!name.empty()) return name;
-    const bool window = !window_of.empty();
-    std::string stem = window ? window_of.substr(0, 1) : "c";
-    stem[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(stem[0])));
-    std::string made;
-    do {
-      const int number = ++used_[stem];
-      made = stem + (window && number == 1 ? "" : std::to_string(number));
-    } while (has_axis(kernel_.signature().from, made) || has_axis(kernel_.signature().to, made));
-    return name = made;
+  void arrange(Step& step) {
+    if (!step.ordered()) {
+      const auto by_label = [&](const auto& a, const auto& b) { return axis_label(a.axis) < axis_label(b.axis); };
+      step.to.sort(by_label);
+      step.items.sort(by_label);
+    }
+    for (int& axis : step.from) axis = id(axis, -1);
+    for (int& axis : step.per) axis = id(axis, -1);
+    if (!step.ordered()) step.from.sort(std::less<>());
+    step.per.sort(std::less<>());
+    for (Step::Made& made : step.to) made = {id(made.axis, -1), size(made.size)};
+    for (Step::Item& item : step.items) {
+      item.axis = id(item.axis, -1);
+      if (item.made >= 0) item.made = id(item.made, item.axis);
+      item.amount = size(item.amount);
+    }
+  }
+
+  int id(int axis, int window_of) {
+    int& known = ids_[static_cast<size_t>(axis)];
+    if (known < 0) {
+      known = count_++;
+      stems_.push_back(window_of);
+    }
+    return known;
   }
 
   // The size in canonical variables: those met for the first time are numbered by label.
-  Size renamed(const Size& size) {
-    std::vector<int> fresh;
-    for (int v = kFirstDynamic; v < kMaxVariables; ++v) {
-      if (size.exponent(v) != 0 && !canonical_.count(v)) fresh.push_back(v);
+  int size(int place) {
+    Size size = program_.sizes[static_cast<size_t>(place)];
+    const auto exponent = [&](int v) { return size.exponent(v); };
+    if (size.has_dynamic()) {
+      std::vector<int> fresh;
+      for (int v = kFirstDynamic; v < kMaxVariables; ++v) {
+        if (exponent(v) != 0 && variables_[static_cast<size_t>(v)] < 0) fresh.push_back(v);
+      }
+      std::stable_sort(fresh.begin(), fresh.end(), [&](int a, int b) {
+        return labels_.variables[static_cast<size_t>(a)] < labels_.variables[static_cast<size_t>(b)];
+      });
+      for (int v : fresh) variables_[static_cast<size_t>(v)] = kFirstDynamic + free_++;
+      Size renamed = Size::constant(size.numerator(), size.denominator());
+      for (int v = 0; v < kMaxVariables; ++v) {
+        if (exponent(v) != 0)
+          renamed = renamed * Size::variable(is_dynamic(v) ? variables_[static_cast<size_t>(v)] : v, exponent(v));
+      }
+      size = renamed;
     }
-    std::stable_sort(fresh.begin(), fresh.end(), [&](int a, int b) {
-      return labels_.variables[static_cast<size_t>(a)] < labels_.variables[static_cast<size_t>(b)];
-    });
-    for (int v : fresh) canonical_[v] = variables_.add(kVariableNames[variables_.names.size()]);
-    Size result = Size::constant(size.numerator(), size.denominator());
-    for (int v = 0; v < kMaxVariables; ++v) {
-      if (size.exponent(v) != 0)
-        result = result * Size::variable(is_dynamic(v) ? canonical_.at(v) : v, size.exponent(v));
-    }
-    return result;
+    sizes_.push_back(size);
+    return static_cast<int>(sizes_.size()) - 1;
   }
 
-  const Kernel& kernel_;
-  std::vector<Node> nodes_;
-  std::vector<int> origin_;
-  Labels labels_;
-  AxisClasses classes_;
-  std::map<size_t, std::string> names_;
-  std::map<std::string, int> used_;
-  std::map<int, int> canonical_;
-  Variables variables_;
+  const Program& program_;
+  const Labels labels_;
+  std::vector<int> places_;     // of values, in steps_
+  std::vector<int> ids_;        // of axes
+  std::vector<int> variables_;  // of variables
+  std::vector<int> stems_;
+  int count_ = 0, free_ = 0;
+  std::vector<Step> steps_;
+  std::vector<Size> sizes_;
 };
-
-}  // namespace
-
-Canonical canonical(const Kernel& kernel) {
-  Program program{kernel.nodes(), std::vector<int>(kernel.nodes().size())};
-  std::iota(program.origin.begin(), program.origin.end(), 0);
-  program = needed(std::move(program));
-  while (drop_renames(program, kernel.signature())) program = needed(std::move(program));
-  if (program.nodes.size() <= kLongestOrdered) {
-    program = own_names(program, kernel.signature());
-    while (auto next = normal_order(program, kernel.signature(), kernel.variables()))
-      program = needed(std::move(*next));
-  }
-  return Canonicaliser(kernel, std::move(program)).run();
-}
-
-namespace {
 
 class Hasher {
  public:
   void put(uint64_t value) {
-    high_ = combine(high_, value);
-    low_ = combine(low_ + 1, value ^ 0x5bd1e995ull);
+    high_ = mix64(high_ ^ value);
+    low_ = mix64(low_ + (value ^ 0x5bd1e995ull));
   }
-  void put(std::string_view text) {
-    put(text.size());
-    for (char letter : text) put(static_cast<uint64_t>(static_cast<unsigned char>(letter)));
+  template <class Number>
+  void put(Number value) {
+    put(static_cast<uint64_t>(static_cast<int64_t>(value)));
   }
-  void put(const Axes& axes) {
-    put(axes.size());
-    for (const Axis& axis : axes) {
-      put(std::string_view(axis.name));
-      put(axis.size.hash());
+  void put(const Size& size) {
+    put(size.numerator());
+    put(size.denominator());
+    for (int first : {0, 8}) {
+      uint64_t packed = 0;
+      for (int v = first; v < first + 8; ++v) packed = packed << 8 | static_cast<uint8_t>(size.exponent(v));
+      put(packed);
     }
   }
-  void put(const std::vector<std::string>& names) {
-    put(names.size());
-    for (const std::string& name : names) put(std::string_view(name));
+  void put(const AxisIds& axes) {
+    put(axes.size());
+    for (int axis : axes) put(axis);
+  }
+  void put(const Step& step, const Program& program) {
+    put(step.code);
+    for (int input : step.inputs) put(input);
+    put(step.from);
+    put(step.per);
+    put(step.to.size() * 64 + step.items.size());
+    for (const Step::Made& made : step.to) {
+      put(made.axis);
+      put(program.sizes[static_cast<size_t>(made.size)]);
+    }
+    for (const Step::Item& item : step.items) {
+      put(item.axis);
+      put(item.made);
+      put(item.offset);
+      put(program.sizes[static_cast<size_t>(item.amount)]);
+    }
+    put(step.mode * 65536 + step.dilation);
   }
   Digest digest() const { return {high_, low_}; }
 
@@ -284,11 +203,80 @@ class Hasher {
   uint64_t low_ = 2;
 };
 
+Digest digest_of(const Program& program, const Signature& signature) {
+  Hasher hasher;
+  for (const Axes* axes : {&signature.from, &signature.to}) {
+    hasher.put(axes->size());
+    for (const Axis& axis : *axes) {
+      hasher.put(hash_text(axis.name.c_str()));
+      hasher.put(axis.size);
+    }
+  }
+  for (size_t i = 1; i < program.steps.size(); ++i) hasher.put(program.steps[i], program);
+  return hasher.digest();
+}
+
+// Names of axes: the signature's; windows are called after what they are windows of, h and w, other axes c1, c2.
+std::vector<std::string> names(const Program& program, const std::vector<int>& stems, const Signature& signature) {
+  std::vector<std::string> made;
+  for (const Axis* axis : program.fixed) made.push_back(axis->name);
+  std::map<char, int> used;
+  for (int window_of : stems) {
+    const bool window = window_of >= 0;
+    const unsigned char first = window ? static_cast<unsigned char>(made[static_cast<size_t>(window_of)][0]) : 'c';
+    const char stem = static_cast<char>(std::tolower(first));
+    std::string name;
+    do {
+      const int number = ++used[stem];
+      name = stem + (window && number == 1 ? "" : std::to_string(number));
+    } while (has_axis(signature.from, name) || has_axis(signature.to, name));
+    made.push_back(name);
+  }
+  return made;
+}
+
+Attributes attributes(const Step& step, const Program& program, const std::vector<std::string>& names) {
+  Attributes a;
+  const auto name = [&](int axis) { return names[static_cast<size_t>(axis)]; };
+  const auto size = [&](int place) { return program.sizes[static_cast<size_t>(place)]; };
+  for (int axis : step.from) a.from.push_back(name(axis));
+  for (int axis : step.per) a.per.push_back(name(axis));
+  for (const Step::Made& made : step.to) a.to.push_back({name(made.axis), size(made.size)});
+  for (const Step::Item& item : step.items)
+    a.items.push_back({name(item.axis), item.made < 0 ? "" : name(item.made), size(item.amount), item.offset});
+  a.mode = step.mode;
+  a.dilation = step.dilation;
+  return a;
+}
+
 }  // namespace
 
-std::string hash(const Kernel& kernel) { return hash_of(canonical(kernel)); }
+CanonicalForm::CanonicalForm(const Kernel& kernel) : kernel_(&kernel), program_(rewritten(kernel)) {
+  Arrangement(program_).write(program_, stem_, variables_);
+  digest_ = digest_of(program_, kernel.signature());
+}
 
-std::string hash_of(const Canonical& form) { return to_string(digest_of(form)); }
+Canonical CanonicalForm::kernel() const {
+  Variables variables;
+  for (int i = 0; i < variables_; ++i) variables.add(kVariableNames[i]);
+  const std::vector<std::string> axes = names(program_, stem_, kernel_->signature());
+  Builder builder(kernel_->signature(), variables);
+  std::vector<int> origin = {0};
+  for (size_t i = 1; i < program_.steps.size(); ++i) {
+    const Step& step = program_.steps[i];
+    const auto added = builder.add(*step.primitive, {step.inputs.begin(), step.inputs.end()},
+                                   attributes(step, program_, axes), "v" + std::to_string(i));
+    require(static_cast<bool>(added), "the canonical form of a legal kernel is not legal");
+    origin.push_back(step.origin);
+  }
+  auto finished = std::move(builder).finish(kernel_->name());
+  require(static_cast<bool>(finished), "the canonical form of a legal kernel does not verify");
+  return {std::move(*finished), std::move(origin), digest_};
+}
+
+Canonical canonical(const Kernel& kernel) { return CanonicalForm(kernel).kernel(); }
+
+std::string hash(const Kernel& kernel) { return to_string(CanonicalForm(kernel).digest()); }
 
 std::string to_string(const Digest& digest) {
   static constexpr char kDigits[] = "0123456789abcdef";
@@ -297,31 +285,6 @@ std::string to_string(const Digest& digest) {
     for (int shift = 60; shift >= 0; shift -= 4) text += kDigits[(word >> shift) & 15];
   }
   return text;
-}
-
-Digest digest_of(const Canonical& canonical_form) {
-  const Kernel& form = canonical_form.kernel;
-  Hasher hasher;
-  hasher.put(form.signature().from);
-  hasher.put(form.signature().to);
-  for (size_t i = 1; i < form.nodes().size(); ++i) {
-    const Node& node = form.nodes()[i];
-    const Attributes& a = node.attributes;
-    hasher.put(std::string_view(node.primitive->name));
-    for (int input : node.inputs) hasher.put(static_cast<uint64_t>(input));
-    hasher.put(a.from);
-    hasher.put(a.to);
-    hasher.put(a.per);
-    for (const AxisItem& item : a.items) {
-      hasher.put(std::string_view(item.axis));
-      hasher.put(std::string_view(item.made));
-      hasher.put(item.amount.hash());
-      hasher.put(static_cast<uint64_t>(static_cast<int64_t>(item.offset)));
-    }
-    hasher.put(static_cast<uint64_t>(a.mode));
-    hasher.put(static_cast<uint64_t>(a.dilation));
-  }
-  return hasher.digest();
 }
 
 }  // namespace canvas

@@ -1,405 +1,355 @@
 #include "canvas/ir/normal_order.h"
 
-#include <algorithm>
-#include <map>
-#include <span>
-#include <string_view>
-#include <tuple>
-
-#include "canvas/base/random.h"
-#include "canvas/ir/builder.h"
-#include "canvas/ir/primitive.h"
+#include "canvas/ir/chain_order.h"
+#include "canvas/ir/identities.h"
 
 namespace canvas {
 
 namespace {
 
-bool meets(const std::vector<std::string>& left, const std::vector<std::string>& right) {
-  return std::any_of(left.begin(), left.end(),
-                     [&](const auto& name) { return std::find(right.begin(), right.end(), name) != right.end(); });
-}
+constexpr size_t kMostRounds = 64;  // a step, before it is given up; two or three are usual
 
-bool moves(const Node& node) { return node.primitive->is(kView) && !node.primitive->is(kPads); }
-bool keeps_zero(const Node& node) { return linear(node) || node.primitive->is(kKeepsZero); }
-bool drops(const Node& node) { return node.primitive->order == kDropsFirst; }
+bool drops(const Step& step) { return step.primitive->order == kDropsFirst; }
+bool keeps_zero(const Step& step) { return step.linear() || step.is(kKeepsZero); }
 
-// What orders steps that commute; free of the names that a text may choose.
-using Key = std::tuple<int, std::string_view, int, int, uint64_t, uint64_t>;
-
-// A step of a chain, and what decides where it may stand.
-struct Step {
-  const Node* node;
-  Key key;
-  std::vector<std::string> touched;
-  bool spatial;  // it works along a position of the signature
-};
-
-// Whether two steps in a row give the same in either order. A stride along one position stays behind work along another: costs are
-// monomials, and H*W/s does not say which of the two it divides.
-bool commute(const Step& first, const Step& second) {
-  const Node &a = *first.node, &b = *second.node;
-  if (meets(first.touched, second.touched)) return false;
-  if ((drops(a) || drops(b)) && first.spatial && second.spatial) return false;
-  if (moves(a) || moves(b) || (linear(a) && linear(b))) return true;
-  return (a.primitive->is(kPads) && keeps_zero(b)) || (b.primitive->is(kPads) && keeps_zero(a));
+bool makes_all(const Step& step, const AxisIds& axes) {
+  return std::all_of(axes.begin(), axes.end(), [&](int axis) {
+    return std::any_of(step.to.begin(), step.to.end(), [&](const Step::Made& made) { return made.axis == axis; });
+  });
 }
 
 class NormalOrder {
  public:
-  NormalOrder(const Program& program, const Signature& signature)
-      : nodes_(program.nodes), origin_(program.origin), signature_(signature) {
-    result_ = static_cast<int>(nodes_.size()) - 1;
-    for (const Axes* axes : {&signature.from, &signature.to}) {
-      for (const Axis& axis : *axes) names_[axis.name] = hash_text(axis.name);
-    }
-    for (const Node& node : nodes_) {
-      for (const AxisItem& item : node.attributes.items) {
-        if (!item.made.empty()) names_[item.made] += combine(name_of(item.axis), 5);
-      }
-    }
-  }
+  explicit NormalOrder(Program& program) : program_(program), chains_(program) {}
 
   // One round of rewriting; false where there is nothing left to do.
-  bool run() {
-    count_uses();
-    bool changed = false;
-    for (const std::vector<int>& chain : chains()) changed = sort(chain) || changed;
-    return join_items() || join_views() || absorb_views() || changed || pull_out_of_operands() || push_into_operands();
+  bool round() {
+    bool changed = chains_.sort(program_);
+    changed = each_neighbours(&NormalOrder::join_items) || each_neighbours(&NormalOrder::join_views) ||
+              each_neighbours(&NormalOrder::join_lists) || each(&NormalOrder::join_operands) ||
+              each(&NormalOrder::absorb_view) || changed;
+    return changed || each(&NormalOrder::pull_out_of_operands) || each(&NormalOrder::push_into_operands) ||
+           each(&NormalOrder::push_into_factor);
   }
 
-  // Through the builder, which infers the axes anew; nothing where a value on the way would have too many axes.
-  Result<Program> rebuilt(const Variables& variables) {
-    Program program{{}, {origin_[0]}};
-    Builder builder(signature_, variables);
-    std::vector<int> place(nodes_.size(), -1);
-    place[0] = 0;
-    std::vector<int> stack = {result_};
-    while (!stack.empty()) {
-      const int value = stack.back();
-      const Node& node = nodes_[static_cast<size_t>(value)];
-      const auto waiting = std::find_if(node.inputs.begin(), node.inputs.end(),
-                                        [&](int input) { return place[static_cast<size_t>(input)] < 0; });
-      if (place[static_cast<size_t>(value)] < 0 && waiting != node.inputs.end()) {
-        stack.push_back(*waiting);
-        continue;
-      }
-      stack.pop_back();
-      if (place[static_cast<size_t>(value)] >= 0) continue;
-      std::vector<int> inputs;
-      for (int input : node.inputs) inputs.push_back(place[static_cast<size_t>(input)]);
-      const auto added = builder.add(*node.primitive, inputs, node.attributes);
-      if (!added) return added.fault();
-      place[static_cast<size_t>(value)] = *added;
-      program.origin.push_back(origin_[static_cast<size_t>(value)]);
-    }
-    program.nodes = std::move(builder).nodes();
-    return program;
-  }
+  // One round of shortening, where the rest is done.
+  bool shorten() { return each(&NormalOrder::gather); }
 
  private:
-  Node& node(int value) { return nodes_[static_cast<size_t>(value)]; }
-  bool used_once(int value) const { return uses_[static_cast<size_t>(value)] == 1; }
+  Step& step(int value) { return program_.step(value); }
 
-  void count_uses() {
-    uses_.assign(nodes_.size(), 0);
-    std::vector<int> stack = {result_};
-    uses_[static_cast<size_t>(result_)] = 1;
-    std::vector<bool> seen(nodes_.size(), false);
-    while (!stack.empty()) {
-      const int value = stack.back();
-      stack.pop_back();
-      if (seen[static_cast<size_t>(value)]) continue;
-      seen[static_cast<size_t>(value)] = true;
-      for (int input : node(value).inputs) {
-        ++uses_[static_cast<size_t>(input)];
-        stack.push_back(input);
-      }
-    }
-  }
-
-  bool links(int value) { return node(value).primitive && node(value).inputs.size() == 1; }
-
-  // Maximal runs of one-operand steps, each but the last used by the next alone; from input to result.
-  std::vector<std::vector<int>> chains() {
-    std::vector<bool> continued(nodes_.size(), false);
-    for (int value = 1; value < static_cast<int>(nodes_.size()); ++value) {
-      if (uses_[static_cast<size_t>(value)] == 0 || !links(value)) continue;
-      const int input = node(value).inputs[0];
-      if (links(input) && used_once(input)) continued[static_cast<size_t>(input)] = true;
-    }
-    std::vector<std::vector<int>> found;
-    for (int value = 1; value < static_cast<int>(nodes_.size()); ++value) {
-      if (uses_[static_cast<size_t>(value)] == 0 || !links(value) || continued[static_cast<size_t>(value)]) continue;
-      std::vector<int> chain = {value};
-      for (int input = node(value).inputs[0]; links(input) && used_once(input); input = node(input).inputs[0])
-        chain.push_back(input);
-      std::reverse(chain.begin(), chain.end());
-      found.push_back(std::move(chain));
-    }
-    return found;
-  }
-
-  static uint64_t hash_text(const std::string& text) {
-    uint64_t code = 17;
-    for (char letter : text) code = combine(code, static_cast<uint64_t>(letter));
-    return code;
-  }
-
-  // What is known of an axis whatever it is called: the signature's name, or the axis whose window it is.
-  uint64_t name_of(const std::string& name) const {
-    const auto found = names_.find(name);
-    return found == names_.end() ? 17 : found->second;
-  }
-
-  Key key(const Node& node) const {
-    const Attributes& a = node.attributes;
-    uint64_t axes = 0, sizes = 0;
-    const auto size_of = [](const Size& size) {
-      uint64_t code = combine(static_cast<uint64_t>(size.numerator()), static_cast<uint64_t>(size.denominator()));
-      int free = 0;
-      for (int v = 0; v < kMaxVariables; ++v) {
-        if (is_dynamic(v)) free += size.exponent(v);
-        if (!is_dynamic(v)) code = combine(code, static_cast<uint64_t>(size.exponent(v) + 64));
-      }
-      return combine(code, static_cast<uint64_t>(free + 64));
-    };
-    for (const std::string& name : a.from) axes += mix64(name_of(name) + 1);
-    for (const std::string& name : a.per) axes += mix64(name_of(name) + 2);
-    for (const AxisItem& item : a.items) {
-      axes += mix64(combine(name_of(item.axis), 3));
-      sizes += mix64(combine(size_of(item.amount), static_cast<uint64_t>(item.offset + 4096)));
-    }
-    for (const Axis& axis : a.to) sizes += mix64(size_of(axis.size));
-    return {node.primitive->order, node.primitive->name, a.mode, a.dilation, axes, sizes};
-  }
-
-  Step step(int value) {
-    Step step{&node(value), key(node(value)), touched(node(value)), false};
-    step.spatial = std::any_of(signature_.from.begin(), signature_.from.end(), [&](const Axis& axis) {
-      return axis.role == Role::kSpatial &&
-             std::find(step.touched.begin(), step.touched.end(), axis.name) != step.touched.end();
-    });
-    return step;
-  }
-
-  // The lexicographically smallest order of a chain among those that commuting steps allow.
-  bool sort(const std::vector<int>& chain) {
-    if (chain.size() < 2) return false;
-    std::vector<Step> steps;
-    for (int value : chain) steps.push_back(step(value));
-    std::vector<size_t> order;
-    std::vector<bool> taken(steps.size(), false);
-    while (order.size() < steps.size()) {
-      size_t best = steps.size();
-      for (size_t i = 0; i < steps.size(); ++i) {
-        bool ready = !taken[i];
-        for (size_t j = 0; j < i && ready; ++j) ready = taken[j] || commute(steps[j], steps[i]);
-        if (ready && (best == steps.size() || steps[i].key < steps[best].key)) best = i;
-      }
-      taken[best] = true;
-      order.push_back(best);
-    }
-    if (std::is_sorted(order.begin(), order.end())) return false;
-    std::vector<Node> sorted;
-    std::vector<int> origins;
-    for (size_t i : order) {
-      sorted.push_back(std::move(node(chain[i])));
-      origins.push_back(origin_[static_cast<size_t>(chain[i])]);
-    }
-    std::vector<std::vector<int>> inputs(order.size());  // stay where they are
-    for (size_t i = 0; i < order.size(); ++i) inputs[order[i]] = std::move(sorted[i].inputs);
-    for (size_t i = 0; i < order.size(); ++i) {
-      node(chain[i]) = std::move(sorted[i]);
-      node(chain[i]).inputs = std::move(inputs[i]);
-      origin_[static_cast<size_t>(chain[i])] = origins[i];
-    }
-    return true;
-  }
-
-  // unfold(unfold(x, H: 3), W: 3) = unfold(x, H: 3, W: 3), and likewise for all steps that are told by axis.
-  bool join_items() {
-    for (const std::vector<int>& chain : chains()) {
-      for (size_t i = 1; i < chain.size(); ++i) {
-        Node& second = node(chain[i]);
-        Node& first = node(chain[i - 1]);
-        if (first.primitive != second.primitive || second.attributes.items.empty()) continue;
-        if (!first.attributes.per.empty() || !second.attributes.per.empty()) continue;
-        if (first.attributes.dilation != second.attributes.dilation || meets(touched(first), touched(second))) continue;
-        std::vector<AxisItem>& items = second.attributes.items;
-        items.insert(items.begin(), first.attributes.items.begin(), first.attributes.items.end());
-        second.inputs = first.inputs;
-        count_uses();
-        return true;
-      }
+  // Applies a rule at the first value where it holds.
+  bool each(bool (NormalOrder::*rule)(int)) {
+    for (size_t i = 1; i < program_.order.size(); ++i) {
+      if ((this->*rule)(program_.order[i])) return true;
     }
     return false;
   }
 
+  // The same for a rule of two steps in a row, of which the second then takes the place of both.
+  bool each_neighbours(bool (NormalOrder::*rule)(Step&, Step&)) {
+    for (size_t i = 1; i < program_.order.size(); ++i) {
+      const int value = program_.order[i], before = program_.previous(value);
+      if (before < 0 || step(before).primitive != step(value).primitive) continue;
+      if (!(this->*rule)(step(before), step(value))) continue;
+      step(value).inputs = step(before).inputs;
+      return true;
+    }
+    return false;
+  }
+
+  // unfold(unfold(x, H: 3), W: 3) = unfold(x, H: 3, W: 3), and likewise for all steps that are told by axis.
+  bool join_items(Step& first, Step& second) {
+    if (second.items.empty() || !first.per.empty() || !second.per.empty()) return false;
+    if (first.dilation != second.dilation || meet(first, second)) return false;
+    for (const Step::Item& item : first.items) second.items.push(item);  // all of one value's axes: there is place
+    return true;
+  }
+
   // A split of what a split made is one split into more parts, and a merge of what a merge made one of more.
-  bool join_views() {
-    for (const std::vector<int>& chain : chains()) {
-      for (size_t i = 1; i < chain.size(); ++i) {
-        Node &first = node(chain[i - 1]), &second = node(chain[i]);
-        if (first.primitive != second.primitive || !first.primitive->is(kBijective)) continue;
-        Attributes &a = first.attributes, &b = second.attributes;
-        if (a.from.size() == 1 && b.from.size() == 1 && a.to.size() > 1 && has_axis(a.to, b.from[0])) {
-          const auto place = a.to.begin() + find_axis(a.to, b.from[0]);
-          const auto rest = a.to.erase(place);
-          a.to.insert(rest, b.to.begin(), b.to.end());
-          b = a;
-        } else if (a.to.size() == 1 && b.to.size() == 1 && a.from.size() > 1) {
-          const auto place = std::find(b.from.begin(), b.from.end(), a.to[0].name);
-          if (place == b.from.end()) continue;
-          const auto rest = b.from.erase(place);
-          b.from.insert(rest, a.from.begin(), a.from.end());
-        } else {
-          continue;
-        }
-        second.inputs = first.inputs;
-        count_uses();
-        return true;
+  bool join_views(Step& first, Step& second) {
+    if (!first.is(kBijective)) return false;
+    if (first.from.size() == 1 && second.from.size() == 1 && first.to.size() > 1 && makes_all(first, second.from)) {
+      int place = 0;
+      while (first.to[place].axis != second.from[0]) ++place;
+      auto parts = first.to;
+      parts.erase(place);
+      for (const Step::Made& part : second.to) {
+        if (!parts.insert(place++, part)) return false;
       }
+      second.from = first.from;
+      second.to = parts;
+      return true;
+    }
+    if (first.to.size() != 1 || second.to.size() != 1 || first.from.size() < 2) return false;
+    int place = second.from.find(first.to[0].axis);
+    if (place < 0) return false;
+    auto parts = second.from;
+    parts.erase(place);
+    for (int part : first.from) {
+      if (!parts.insert(place++, part)) return false;
+    }
+    second.from = parts;
+    return true;
+  }
+
+  // The mean over w of the mean over h is the mean over both.
+  bool join_lists(Step& first, Step& second) {
+    if (!first.is(kNests) || first.mode != second.mode) return false;
+    for (int axis : first.from) second.from.push(axis);  // all of one value's axes: there is place
+    return true;
+  }
+
+  // add(add(a, b), c) = add(a, b, c): a joint of joints has all their operands, until the form is written.
+  bool join_operands(int value) {
+    Step& joint = step(value);
+    if (!joint.is(kAssociative)) return false;
+    for (int slot = 0; slot < joint.inputs.size(); ++slot) {
+      const Step& inner = step(joint.inputs[slot]);
+      if (inner.primitive != joint.primitive || !program_.used_once(joint.inputs[slot])) continue;
+      if (joint.inputs.size() + inner.inputs.size() - 1 > kMostOperands) continue;
+      joint.inputs.erase(slot);
+      for (int operand : inner.inputs) joint.inputs.push(operand);
+      return true;
     }
     return false;
   }
 
   // A contraction takes an axis as one or in its parts: a view of what it sums over, or of what it makes, is but another shape of its
   // weights. Steps between that leave the view's axes alone are no hindrance.
-  bool absorb_views() {
-    for (const std::vector<int>& chain : chains()) {
-      for (size_t i = 0; i < chain.size(); ++i) {
-        for (size_t j = i + 1; j < chain.size(); ++j) {
-          const bool before = node(chain[i]).primitive->is(kBijective);
-          const int view = chain[before ? i : j], contraction = chain[before ? j : i];
-          if (!node(view).primitive->is(kBijective) || node(contraction).primitive->initial != Initial::kNormal)
-            continue;
-          if (!reshape(node(contraction).attributes, node(view).attributes, before, {&chain[i] + 1, &chain[j]}))
-            continue;
-          for (Node& user : nodes_) std::replace(user.inputs.begin(), user.inputs.end(), view, node(view).inputs[0]);
-          if (result_ == view) result_ = node(view).inputs[0];
-          count_uses();
-          return true;
-        }
-      }
+  bool absorb_view(int value) {
+    const Step& view = step(value);
+    if (!view.links() || !view.is(kBijective)) return false;
+    AxisIds made;
+    for (const Step::Made& axis : view.to) made.push(axis.axis);
+    const bool absorbed = absorb(value, made, true) || absorb(value, view.from, false);
+    if (absorbed) program_.replace(value, step(value).inputs[0]);
+    return absorbed;
+  }
+
+  // Looks for the contraction behind the view, or before it; `inner` are the view's axes on that side.
+  bool absorb(int value, const AxisIds& inner, bool behind) {
+    const auto follow = [&](int from) { return behind ? program_.next(from) : program_.previous(from); };
+    for (int other = follow(value); other >= 0; other = follow(other)) {
+      Step& contraction = step(other);
+      if (contraction.primitive->initial == Initial::kNormal &&
+          (behind ? take_in_listed(contraction, inner, step(value)) : take_in_made(contraction, inner, step(value))))
+        return true;
+      if (std::any_of(inner.begin(), inner.end(), [&](int axis) { return contraction.touches(axis); })) return false;
     }
     return false;
   }
 
-  // Gives a contraction the view's other axes; false where it does not have all of them, or a step between works along one.
-  bool reshape(Attributes& contraction, const Attributes& view, bool before, std::span<const int> between) {
-    std::vector<std::string> made;
-    for (const Axis& axis : view.to) made.push_back(axis.name);
-    const std::vector<std::string>& inner = before ? made : view.from;
-    if (std::any_of(between.begin(), between.end(), [&](int step) { return touches(node(step), inner); })) return false;
-    const auto shaped = [&](const std::string& name) { return std::count(inner.begin(), inner.end(), name) > 0; };
-    if (before) {
-      if (std::count_if(contraction.from.begin(), contraction.from.end(), shaped) != std::ssize(inner)) return false;
-      std::erase_if(contraction.from, shaped);
-      contraction.from.insert(contraction.from.end(), view.from.begin(), view.from.end());
-    } else {
-      const auto made_here = [&](const Axis& axis) { return shaped(axis.name); };
-      if (std::count_if(contraction.to.begin(), contraction.to.end(), made_here) != std::ssize(inner)) return false;
-      std::erase_if(contraction.to, made_here);
-      contraction.to.insert(contraction.to.end(), view.to.begin(), view.to.end());
+  static bool take_in_listed(Step& contraction, const AxisIds& inner, const Step& view) {
+    if (!std::all_of(inner.begin(), inner.end(), [&](int axis) { return contraction.from.has(axis); })) return false;
+    AxisIds from = view.from;
+    for (int axis : contraction.from) {
+      if (!inner.has(axis) && !from.push(axis)) return false;
     }
+    contraction.from = from;
     return true;
   }
 
-  // f(view(a), view(b)) = view(f(a, b)) for one view of both, or where b has none of the axes that it is along. What drops elements
-  // stays where it is, but where it hides such a view from the joint.
-  bool pull_out_of_operands() {
-    for (int value = 1; value < static_cast<int>(nodes_.size()); ++value) {
-      const Node joint = node(value);
-      if (uses_[static_cast<size_t>(value)] == 0 || !joint.primitive->is(kPointwise) || joint.inputs.size() != 2)
-        continue;
-      for (size_t slot : {size_t{0}, size_t{1}}) {
-        const int left = joint.inputs[slot], right = joint.inputs[1 - slot];
-        if (!joint_passes(joint, left, right)) continue;
-        // The view keeps its place in the list, before whatever reads the joint, and the joint takes a new one.
-        const int inner = static_cast<int>(nodes_.size());
-        Node moved = joint;
-        moved.name.clear();
-        moved.inputs[slot] = node(left).inputs[0];
-        if (same_view(left, right)) moved.inputs[1 - slot] = node(right).inputs[0];
-        nodes_.push_back(std::move(moved));
-        origin_.push_back(origin_[static_cast<size_t>(value)]);
-        node(value) = node(left);
-        node(value).inputs = {inner};
-        origin_[static_cast<size_t>(value)] = origin_[static_cast<size_t>(left)];
+  static bool take_in_made(Step& contraction, const AxisIds& inner, const Step& view) {
+    if (!makes_all(contraction, inner)) return false;
+    auto to = view.to;
+    for (const Step::Made& made : contraction.to) {
+      if (!inner.has(made.axis) && !to.push(made)) return false;
+    }
+    contraction.to = to;
+    return true;
+  }
+
+  // f(view(a), view(b)) = view(f(a, b)) for one view of several operands, where the others have none of the axes that it is along. What
+  // drops elements stays inside unless a view is behind it.
+  bool pull_out_of_operands(int value) {
+    const Step& joint = step(value);
+    if (!joint.is(kPointwise) || joint.inputs.size() < 2) return false;
+    for (int left : joint.inputs) {
+      const View view = view_of(left);
+      if (view.inner < 0) continue;
+      const Operands with = operands_with(joint, view);
+      const bool all = with.size() == joint.inputs.size();
+      const bool pads = step(view.inner).is(kPads);
+      if (!all && apart(joint, with, view)) {
+        if (pads && !joint.is(kScales)) continue;
+        pull(value, with, view, true);
         return true;
       }
-    }
-    return false;
-  }
-
-  bool is_view(int value) const {
-    const Node& step = nodes_[static_cast<size_t>(value)];
-    return step.primitive && step.primitive->is(kView) && used_once(value);
-  }
-
-  bool same_view(int left, int right) {
-    const Node &a = node(left), &b = node(right);
-    return left != right && is_view(left) && is_view(right) && a.primitive == b.primitive &&
-           a.attributes == b.attributes;
-  }
-
-  bool joint_passes(const Node& joint, int left, int right) {
-    if (!is_view(left)) return false;
-    if (drops(node(left))) {
-      const int a = node(left).inputs[0], b = node(right).primitive ? node(right).inputs[0] : 0;
-      return same_view(left, right) && same_view(a, b) && !drops(node(a)) && joint_passes(joint, a, b);
-    }
-    const bool pads = node(left).primitive->is(kPads);
-    if (same_view(left, right)) return !pads || keeps_zero(joint);
-    const std::vector<std::string> along = touched(node(left));
-    return !pads && std::none_of(along.begin(), along.end(),
-                                 [&](const std::string& name) { return has_axis(node(right).axes, name); });
-  }
-
-  // drop(f(a, b)) = f(drop(a), drop(b)) for a step that works along none of the axes dropped.
-  bool push_into_operands() {
-    for (const std::vector<int>& chain : chains()) {
-      const Node drop = node(chain[0]);
-      const int joint = drop.inputs[0];
-      if (!drops(drop) || !node(joint).primitive || node(joint).inputs.size() < 2 || !used_once(joint)) continue;
-      if (meets(touched(drop), touched(node(joint)))) continue;
-      const int origin = origin_[static_cast<size_t>(chain[0])];
-      const std::vector<int> inputs = node(joint).inputs;
-      const Node step = node(joint);
-      node(chain[0]) = step;
-      origin_[static_cast<size_t>(chain[0])] = origin_[static_cast<size_t>(joint)];
-      for (int& input : node(chain[0]).inputs) {
-        Node part = drop;
-        part.name.clear();
-        std::erase_if(part.attributes.items,
-                      [&](const AxisItem& item) { return !has_axis(node(input).axes, item.axis); });
-        if (part.attributes.items.empty()) continue;
-        part.inputs = {input};
-        part.axes.clear();
-        input = static_cast<int>(nodes_.size());
-        nodes_.push_back(std::move(part));
-        origin_.push_back(origin);
-      }
+      if ((pads && !keeps_zero(joint)) || with.size() < 2) continue;
+      pull(value, with, view, all);
       return true;
     }
     return false;
   }
 
-  std::vector<Node> nodes_;
-  std::vector<int> origin_;
-  const Signature& signature_;
-  int result_ = 0;
-  std::map<std::string, uint64_t> names_;
-  std::vector<int> uses_;
+  using Operands = List<int, kMostOperands>;
+
+  // What an operand ends in: a view, or a view and what drops some of it.
+  struct View {
+    int drop = -1, inner = -1;
+  };
+  View view_of(int value) {
+    View view;
+    if (is_view(value) && drops(step(value))) {
+      view.drop = value;
+      value = step(value).inputs[0];
+    }
+    if (!is_view(value) || drops(step(value))) return {};
+    view.inner = value;
+    return view;
+  }
+  bool is_view(int value) { return step(value).is(kView) && program_.used_once(value); }
+
+  bool same_view(const View& a, const View& b) {
+    if (a.inner < 0 || b.inner < 0 || (a.drop < 0) != (b.drop < 0)) return false;
+    if (a.drop >= 0 && !same_but_operands(program_, step(a.drop), step(b.drop))) return false;
+    return same_but_operands(program_, step(a.inner), step(b.inner));
+  }
+
+  Operands operands_with(const Step& joint, const View& view) {
+    Operands found;
+    for (int operand : joint.inputs) {
+      if (same_view(view, view_of(operand))) found.push(operand);
+    }
+    return found;
+  }
+
+  // Whether the other operands have none of the axes that the view mixes.
+  bool apart(const Step& joint, const Operands& with, const View& view) {
+    bool none = true;
+    for (int operand : joint.inputs) {
+      if (with.has(operand)) continue;
+      for (int axis : step(operand).axes)
+        none = none && !step(view.inner).mixes(axis) && (view.drop < 0 || !step(view.drop).mixes(axis));
+    }
+    return none;
+  }
+
+  int added(const Step& made) {
+    program_.steps.push_back(made);
+    return static_cast<int>(program_.steps.size()) - 1;
+  }
+
+  // Puts the joint of the view's sources behind the view; the other operands go along, or stay with what comes out of it.
+  void pull(int value, const Operands& with, const View& view, bool whole) {
+    Step joint = step(value), inner = joint;
+    inner.inputs.clear();
+    joint.inputs.clear();
+    for (int operand : step(value).inputs) {
+      if (with.has(operand)) {
+        inner.inputs.push(step(view.drop < 0 ? operand : step(operand).inputs[0]).inputs[0]);
+      } else {
+        (whole ? inner : joint).inputs.push(operand);
+      }
+    }
+    Step seen = step(view.inner), dropped = view.drop < 0 ? seen : step(view.drop);
+    seen.inputs[0] = added(inner);
+    if (view.drop >= 0) dropped.inputs[0] = added(seen);
+    const Step& last = view.drop < 0 ? seen : dropped;
+    if (whole) {
+      step(value) = last;
+    } else {
+      joint.inputs.push(added(last));
+      step(value) = joint;
+    }
+  }
+
+  // drop(f(a, b)) = f(drop(a), drop(b)) for a step that works along none of the axes dropped.
+  bool push_into_operands(int value) {
+    if (!step(value).links() || !drops(step(value))) return false;
+    const int joint = step(value).inputs[0];
+    if (step(joint).inputs.size() < 2 || !program_.used_once(joint) || meet(step(value), step(joint))) return false;
+    const Step drop = step(value);
+    step(value) = step(joint);
+    for (int slot = 0; slot < step(value).inputs.size(); ++slot) {
+      const int input = step(value).inputs[slot];
+      Step part = drop;
+      part.items.clear();
+      for (const Step::Item& item : drop.items) {
+        if (step(input).axes.has(item.axis)) part.items.push(item);
+      }
+      if (part.items.empty()) continue;
+      part.inputs[0] = input;
+      step(value).inputs[slot] = static_cast<int>(program_.steps.size());
+      program_.steps.push_back(part);
+    }
+    return true;
+  }
+
+  // fold(mul(a, b)) = mul(fold(a), b) for what is linear and along axes that b has not; likewise for a chain of linear steps that ends in
+  // one that is no view.
+  bool push_into_factor(int value) {
+    if (!step(value).links() || step(value).is(kView)) return false;
+    int first = value;  // of the chain
+    while (step(first).links() && step(first).linear() && (first == value || program_.used_once(first)))
+      first = step(first).inputs[0];
+    const int joint = first;
+    if (joint == value || !step(joint).is(kScales) || !program_.used_once(joint)) return false;
+    Operands along, others;
+    for (int operand : step(joint).inputs) (touched_by(value, joint, operand) ? along : others).push(operand);
+    if (along.empty() || others.empty()) return false;
+    int factor = along[0];
+    if (along.size() > 1) {
+      Step inner = step(joint);
+      inner.inputs = along;
+      factor = added(inner);
+    }
+    Step outer = step(joint);
+    outer.inputs = others;
+    const int last = added(step(value));
+    outer.inputs.push(last);
+    int start = last;
+    while (step(start).inputs[0] != joint) start = step(start).inputs[0];
+    step(start).inputs[0] = factor;
+    step(value) = outer;
+    return true;
+  }
+
+  // Whether the chain of steps from the joint to the value mixes along an axis of the operand.
+  bool touched_by(int value, int joint, int operand) {
+    for (int at = value; at != joint; at = step(at).inputs[0]) {
+      for (int axis : step(operand).axes) {
+        if (step(at).mixes(axis)) return true;
+      }
+    }
+    return false;
+  }
+
+  // f(drop(a), drop(b)) = drop(f(a, b)): the pushing undone where it came no further than to the operands.
+  bool gather(int value) {
+    const Step& joint = step(value);
+    if (!joint.is(kPointwise) || joint.inputs.size() < 2) return false;
+    for (int left : joint.inputs) {
+      if (!is_view(left) || !drops(step(left))) continue;
+      Operands with;
+      for (int operand : joint.inputs) {
+        if (is_view(operand) && same_but_operands(program_, step(left), step(operand))) with.push(operand);
+      }
+      if (with.size() < 2) continue;
+      pull(value, with, {-1, left}, with.size() == joint.inputs.size());
+      return true;
+    }
+    return false;
+  }
+
+  Program& program_;
+  ChainOrder chains_;
 };
 
 }  // namespace
 
-std::optional<Program> normal_order(const Program& program, const Signature& signature, const Variables& variables) {
-  NormalOrder normal(program, signature);
-  if (!normal.run()) return std::nullopt;
-  auto rebuilt = normal.rebuilt(variables);
-  return rebuilt ? std::optional(std::move(*rebuilt)) : std::nullopt;
+bool normal_order(Program& program) {
+  NormalOrder normal(program);
+  const size_t most = kMostRounds * program.order.size();
+  for (size_t rounds = 0; normal.round(); ++rounds) {
+    if (rounds == most || !program.refresh()) return false;
+    simplify(program);
+  }
+  while (normal.shorten()) {
+    if (!program.refresh()) return false;
+  }
+  return true;
 }
 
 }  // namespace canvas

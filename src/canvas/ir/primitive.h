@@ -53,6 +53,9 @@ enum Property : unsigned {
       1024,            // no element of the result is negative; an idempotent one then leaves alone what is not negative
   kKeepsSign = 2048,   // the same where no element of an operand is
   kKeepsAxes = 32768,  // the result has its only operand's axes
+  kAssociative = 4096,  // f(f(x, y), z) = f(x, f(y, z))
+  kScales = 8192,       // linear in each operand by itself: f(c x, y) = c f(x, y)
+  kNests = 16384,       // over some axes and then over others is over all of them
 };
 
 inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
@@ -69,10 +72,14 @@ inline constexpr std::pair<Property, const char*> kPropertyNames[] = {
     {kNotNegative, "never negative"},
     {kKeepsSign, "keeps what is not negative"},
     {kKeepsAxes, "keeps its axes"},
+    {kAssociative, "associative"},
+    {kScales, "linear in each operand"},
+    {kNests, "nests"},
 };
 
 // Where the normal order puts a step among those that it commutes with: smaller is nearer to the input.
-enum Order { kDropsFirst, kJoins, kMaps, kMixes, kCuts, kMoves, kCopiesLast };
+// What contracts axes and makes none comes right behind what drops elements.
+enum Order { kDropsFirst, kReduces, kJoins, kMaps, kMixes, kCuts, kMoves, kCopiesLast };
 
 enum class Initial { kNone, kNormal, kOne, kZero };
 

@@ -6,18 +6,6 @@
 
 namespace canvas {
 
-std::vector<std::string> touched(const Node& node) {
-  const Attributes& a = node.attributes;
-  std::vector<std::string> names = a.from;
-  names.insert(names.end(), a.per.begin(), a.per.end());
-  for (const Axis& axis : a.to) names.push_back(axis.name);
-  for (const AxisItem& item : a.items) {
-    names.push_back(item.axis);
-    if (!item.made.empty()) names.push_back(item.made);
-  }
-  return names;
-}
-
 bool touches(const Node& node, const std::string& axis) {
   const Attributes& a = node.attributes;
   return std::find(a.from.begin(), a.from.end(), axis) != a.from.end() ||

@@ -1,5 +1,5 @@
-// What a step of a kernel works along, and how: what the rules of the canonical form and of plausibility ask before they take one past
-// another.
+// What a step of a kernel works along, and how: what the rules of plausibility ask before they take one past another. The canonical form
+// asks the same of its own steps (program.h).
 #pragma once
 
 #include <string>
@@ -9,9 +9,7 @@
 
 namespace canvas {
 
-// The axes that a step reads along, makes, or tells apart.
-std::vector<std::string> touched(const Node& node);
-// Whether this one, or one of these, is among them.
+// Whether a step reads along an axis, makes it, or tells its positions apart; the same of one of several.
 bool touches(const Node& node, const std::string& axis);
 bool touches(const Node& node, const std::vector<std::string>& axes);
 

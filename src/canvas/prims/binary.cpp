@@ -104,17 +104,17 @@ Primitive binary(const char* name, const char* summary, const char* formula, con
   }
 
 CANVAS_BINARY(add, add, "the sum of two values", "z = x + y", "add(x, fold(x, mean: [H, W]))", 1.5, "{0} + {1}",
-              kLinear | kCommutative | kKeepsSign)
+              kLinear | kCommutative | kAssociative | kKeepsSign)
 CANVAS_BINARY(sub, subtract, "the difference of two values", "z = x - y", "sub(x, fold(x, max: [C]))", 0.2, "{0} - {1}",
               kLinear)
 CANVAS_BINARY(mul, multiply, "the product of two values", "z = x * y", "mul(x, sigmoid(fold(x, mean: [H, W])))", 0.8,
-              "{0} * {1}", kCommutative | kKeepsZero | kKeepsSign)
+              "{0} * {1}", kCommutative | kAssociative | kScales | kKeepsZero | kKeepsSign)
 CANVAS_BINARY(div, safe::div, "the quotient of two values", safe::kDiv.formula, "div(x, exp(fold(x, mean: [C])))", 0.05,
               safe::kDiv.torch, kKeepsZero | kKeepsSign)
 CANVAS_BINARY(max, larger, "the larger of two values", "z = max(x, y)", "max(x, shift(x, H: 1))", 0.05,
-              "torch.maximum({0}, {1})", kCommutative | kIdempotent | kKeepsZero | kKeepsSign)
+              "torch.maximum({0}, {1})", kCommutative | kAssociative | kIdempotent | kKeepsZero | kKeepsSign)
 CANVAS_BINARY(min, smaller, "the smaller of two values", "z = min(x, y)", "min(x, fold(x, mean: [C]))", 0.05,
-              "torch.minimum({0}, {1})", kCommutative | kIdempotent | kKeepsZero | kKeepsSign)
+              "torch.minimum({0}, {1})", kCommutative | kAssociative | kIdempotent | kKeepsZero | kKeepsSign)
 
 #undef CANVAS_BINARY
 

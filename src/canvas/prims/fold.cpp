@@ -96,7 +96,7 @@ const Primitive& fold_primitive() {
       .summary = "reduces axes by sum, mean or max",
       .formula = "y[..] = sum (mean, max) of x[.., i, ..] over i",
       .grammar = kFrom | kModes,
-      .properties = kKeepsZero | kKeepsSign,
+      .properties = kKeepsZero | kKeepsSign | kNests,
       .linear_modes = 1u << kSum | 1u << kMean,
       .modes = {"sum", "mean", "max"},
       .constraints = {{"fold C1", "at least one axis, each of the operand and named once"}},

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "canvas/ir/normal_order.h"
 #include "canvas/ir/primitive.h"
+#include "canvas/ir/steps.h"
 #include "canvas/prims/common.h"
 #include "canvas/prims/registry.h"
 
@@ -54,6 +54,8 @@ class Absorption {
           if (one != other && centre(one, other, windows) && !windows.empty() && contracts_later(value, windows))
             return "a contraction absorbs the sum of windows and what they are of";
           if (beside_itself(one, other)) return "a contraction absorbs the sum with what it reads";
+          if (one != other ? follows_linearly(one, other, value) : ends_in_weights(value, {}))
+            return "a contraction absorbs the sum before it";
         }
       }
       if (is(node, add_primitive()) || is(node, sub_primitive())) {
@@ -151,6 +153,35 @@ class Absorption {
     if (!centre(step.inputs[0], other, windows) || !within(windows, step.attributes.from)) return false;
     const Axes kept = without(select(node(step.inputs[0]).axes, step.attributes.from), windows);
     return same_axes(kept, step.attributes.to);
+  }
+
+  // The axes along which a linear step does more than weigh each index by itself.
+  static Names mixed_by(const Node& step) {
+    Names names = joined(names_of(step.attributes.to), axes_of(step.attributes.items));
+    for (const AxisItem& item : step.attributes.items) names.push_back(item.made);
+    return is(step, scale_primitive()) ? names : joined(std::move(names), step.attributes.from);
+  }
+
+  // Whether `made` is a chain of linear steps on `other`, and a contraction that takes their sum in, after steps that leave the chain's axes
+  // alone, could do the chain's work: x + fold(x, mean: [w]) before a contraction of w.
+  bool follows_linearly(int made, int other, int sum) const {
+    Names mixed, own;  // axes along which the chain adds up; those that have weights of their own
+    for (; made != other; made = node(made).inputs[0]) {
+      const Node& step = node(made);
+      if (!step.primitive || step.inputs.size() != 1 || !linear(step) || user(made) < 0) return false;
+      mixed = joined(std::move(mixed), mixed_by(step));
+      own = joined(joined(std::move(own), step.attributes.per),
+                   is(step, scale_primitive()) ? step.attributes.from : Names());
+    }
+    for (int next = user(sum); next >= 0; next = user(next)) {
+      const Node& step = node(next);
+      const Attributes& a = step.attributes;
+      if (is(step, fc_primitive())) return within(mixed, a.from) && within(own, joined(a.from, a.per));
+      if (step.inputs.size() != 1 || !linear(step) || touches(step, mixed)) return false;
+      const Names now = mixed_by(step);
+      if (std::any_of(own.begin(), own.end(), [&](const auto& name) { return contains(now, name); })) return false;
+    }
+    return false;
   }
 
   // Whether the first of two contractions could do the second's work too: they make the same axes of the same, or of its middle.

@@ -85,11 +85,12 @@ Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const 
     if (auto reason = superfluous(grown)) return {"implausible", std::move(*reason)};
   }
   if (const auto reason = plausibility.ill_connected(grown)) return {"implausible", reason->what};
-  Canonical form = canonical(grown);
-  Judged judged{"kept", "", digest_of(form)};
+  const CanonicalForm form(grown);
+  Judged judged{"kept", "", form.digest()};
   if (seen_.count(judged.identity)) return {"duplicate"};
-  const Kernel& kernel = form.kernel;
-  if (kernel.length() < limits_.min_primitives) return {"implausible", "its canonical form is too short"};
+  if (form.length() < limits_.min_primitives) return {"implausible", "its canonical form is too short"};
+  if (form.length() > limits_.max_primitives) return {"implausible", "its canonical form is too long"};
+  Kernel kernel = form.kernel().kernel;
   if (const auto reason = plausibility.untrainable(kernel)) return {"implausible", reason->what};
   if (!spending.fits(kernel)) {
     judged.missed = least_miss_;
@@ -100,7 +101,7 @@ Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const 
     }
   }
   if (const auto reason = plausibility.fails_forward(kernel)) return {"implausible", reason->what};
-  judged.kernel = std::move(form.kernel);
+  judged.kernel = std::move(kernel);
   return judged;
 }
 
