@@ -351,7 +351,9 @@ def test_a_model_that_cannot_be_traced_is_timed_as_it_is():
 
 
 def test_an_unknown_backend_lists_the_known():
-    with pytest.raises(UserError, match="backend 'tpu': unknown; use one of eager, inductor, onnxruntime, openvino"):
+    with pytest.raises(
+        UserError, match="backend 'tpu': unknown; use one of eager, native, inductor, onnxruntime, openvino"
+    ):
         compare(Wait(0), Wait(0), EXAMPLE, backend="tpu")
 
 

@@ -20,7 +20,8 @@ IMAGE = torch.zeros(1, 1, 28, 28)
 LAYERS = merged(targets(resnet8(), IMAGE))
 SEPARABLE = zoo()["depthwise_separable"]
 # No quotients: near zero they magnify rounding, and what is compared here is precisions.
-SAMPLED = sample(LAYERS, 30, seed=11, budget=Budget(flops=1.0), weights={"div": 0.0})
+BUDGET = Budget(flops=1.0, params=1.0)
+SAMPLED = sample(LAYERS, 30, seed=11, budget=BUDGET, weights={"div": 0.0})
 CHOSEN = (
     "asymmetric", "dense", "depthwise_separable", "efficient_attention", "grouped_shuffle", "involution", "low_rank",
     "outlook_attention", "pointwise", "shift_pointwise", "squeeze_excitation",
@@ -97,7 +98,7 @@ def deviations(model, x):
 def test_a_replaced_network_starts_at_the_originals_scale_and_trains(kernel):
     torch.manual_seed(0)
     model, x, labels = resnet8(), torch.randn(32, 1, 28, 28), torch.arange(32) % 10
-    new = replace(model, kernel, example=x)
+    new = replace(model, kernel, budget=BUDGET, example=x)
     for mine, original in zip(deviations(new, x), deviations(model, x), strict=True):
         assert original / 4 < mine < original * 4
     before = [p.detach().clone() for p in new.parameters()]
