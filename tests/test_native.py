@@ -121,6 +121,12 @@ def test_a_bias_is_part_of_the_kernel():
     torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5, check_stride=False)
 
 
+def test_what_is_added_along_positions_is_no_bias():
+    kernel = NativeKernel(canvas.zoo()["dense"].module(Layer(8, 8, (8, 8))))
+    assert kernel.by_channel(torch.zeros(8, 1, 1)) and kernel.by_channel(torch.zeros(1, 8, 1, 1))
+    assert not any(map(kernel.by_channel, (torch.zeros(8), torch.zeros(1, 1, 8), torch.zeros(8, 8, 8))))
+
+
 def small() -> tuple[nn.Module, torch.Tensor]:
     return canvas.zoo()["depthwise_separable"].module(Layer(8, 8, (6, 6))), torch.randn(2, 8, 6, 6)
 
@@ -158,6 +164,18 @@ def test_nothing_is_compiled_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(native, "_compiled", None)
     assert native.load(SOURCE).answer() == 42
     assert [file.suffix for file in native.cache_folder().iterdir()] == [".so"]
+
+
+@needs_compiler
+def test_a_broken_file_in_the_cache_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "whole"))
+    native.load(SOURCE)
+    [whole] = native.cache_folder().iterdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "broken"))
+    native.cache_folder().mkdir(parents=True)
+    broken = native.cache_folder() / whole.name
+    broken.write_bytes(b"no library")
+    assert native.load(SOURCE).answer() == 42 and broken.stat().st_size > 100
 
 
 @needs_compiler

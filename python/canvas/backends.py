@@ -160,7 +160,8 @@ class Native:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
-        ready = fold(native.with_native_kernels(copy.deepcopy(model).eval()))
+        ready = native.with_native_kernels(copy.deepcopy(model).eval())
+        ready = ready if isinstance(ready, native.NativeKernel) else fold(ready)
         if isinstance(ready, fx.GraphModule):
             native.join_endings(ready)
         store_channels_last(ready)

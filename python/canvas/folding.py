@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from canvas.native import NativeKernel
+
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, F.conv1d, F.conv2d, F.conv3d)
 ADDITIONS = (operator.add, torch.add)
@@ -54,10 +56,10 @@ def fold(model: nn.Module) -> nn.Module:
 
 
 class _Tracer(fx.Tracer):
-    """Goes into all modules but PyTorch's own and those that have an `absorb` of their own."""
+    """Goes into all modules but PyTorch's own and native kernels."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return hasattr(m, "absorb") or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, NativeKernel) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _attribute(traced: fx.GraphModule, name: str) -> Any:
@@ -120,7 +122,7 @@ def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
 def _into_module(traced: fx.GraphModule, source: fx.Node, scale: Tensor, shift: Tensor) -> bool:
     conv: Any = traced.get_submodule(str(source.target))
     uses = sum(1 for other in traced.graph.nodes if other.op == "call_module" and other.target == source.target)
-    if hasattr(conv, "absorb") and uses == 1:
+    if isinstance(conv, NativeKernel) and uses == 1:
         conv.absorb(scale, shift)
         return True
     if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or uses != 1:

@@ -7,6 +7,7 @@ is kept in a cache, and `NativeKernel` runs that in place of the emitted module.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ctypes
 import functools
@@ -101,14 +102,14 @@ def load(source: str) -> ctypes.CDLL:
     flags = ("-O2", "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-w", *target().flags)
     name = hashlib.sha256("\0".join((source, program, version(program), *flags)).encode()).hexdigest()[:32] + ".so"
     kept = cache_folder() / name
-    if not kept.exists():
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            return _compiled(program, flags, source, kept.parent, kept)
-        except OSError:  # a full or read-only disk
-            with tempfile.TemporaryDirectory(prefix="canvas-native-") as folder:
-                return _compiled(program, flags, source, Path(folder), Path(folder) / name)
-    return ctypes.CDLL(str(kept))
+    with contextlib.suppress(OSError):  # it is not there yet, or broken
+        return ctypes.CDLL(str(kept))
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        return _compiled(program, flags, source, kept.parent, kept)
+    except OSError:  # a full or read-only disk
+        with tempfile.TemporaryDirectory(prefix="canvas-native-") as folder:
+            return _compiled(program, flags, source, Path(folder), Path(folder) / name)
 
 
 def _compiled(program: str, flags: tuple[str, ...], source: str, folder: Path, to: Path) -> ctypes.CDLL:
@@ -198,6 +199,11 @@ class NativeKernel(nn.Module):
     def channels_first(self) -> bool:
         """Whether the channels are the second axis, as in convolutions."""
         return any(name in self.sizes for name in "DHW")
+
+    def by_channel(self, value: Tensor) -> bool:
+        """Whether a value that is added to the result is one number for each output channel."""
+        positions = sum(name in self.sizes for name in "DHW")  # behind the channels
+        return value.dim() > positions and value.shape[-1 - positions] == self.sizes["K"] == value.numel()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> NativeKernel:
         twin = self.__class__.__new__(self.__class__)
@@ -298,7 +304,7 @@ def join_endings(traced: fx.GraphModule) -> None:
             continue
         if (other := _added(node)) is not None and other.op == "get_attr":
             value = getattr(traced, str(other.target), None)
-            if isinstance(value, Tensor) and value.numel() == kernel.sizes["K"] == max(value.shape):
+            if isinstance(value, Tensor) and kernel.by_channel(value):
                 kernel.absorb(torch.ones(value.numel()), value.flatten())
                 _skip(traced, next(iter(node.users)), node)
         if (other := _added(node)) is not None:
