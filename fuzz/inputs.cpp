@@ -83,12 +83,14 @@ std::optional<Kernel> kernel_of(Input& input) {
 
 Kernel searched(Bytes& bytes) {
   const Limits limits = limits_of(bytes);
+  const Chances chances(limits);
+  const Growing under{limits, chances, nullptr};
   Random random(bytes.ConsumeIntegral<uint64_t>());
-  Growth growth(Builder(Signature::convolution(bytes.ConsumeIntegralInRange(1, 3))), limits, random);
+  Growth growth(Builder(Signature::convolution(bytes.ConsumeIntegralInRange(1, 3))), under, random);
   law(growth.can_close(), "a kernel can be grown from nothing");
   Kernel kernel = growth.grow(bytes.ConsumeIntegralInRange(3, limits.max_primitives), "searched");
   for (int turn = bytes.ConsumeIntegralInRange(0, 3); turn > 0; --turn) {
-    if (auto child = mutated(kernel, limits, random)) kernel = std::move(*child);
+    if (auto child = mutated(kernel, under, random)) kernel = std::move(*child);
   }
   return kernel;
 }
