@@ -141,7 +141,9 @@ std::string mutated_kernel(const std::string& text, Random& random) {
   try {
     const Kernel parent = parse(text);
     if (!is_convolution(parent.signature())) return "";
-    const auto child = mutated(parent, {}, random);
+    const Limits limits;
+    const Chances chances(limits);
+    const auto child = mutated(parent, {limits, chances, nullptr}, random);
     return child ? print(*child) : "";
   } catch (const std::exception&) {
     return "";  // the targets do the same where it counts

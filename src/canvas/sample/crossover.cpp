@@ -59,7 +59,7 @@ class Crossing {
           child->variables().count() - kFirstDynamic > under.limits.max_variables)
         continue;
       found = std::move(child);
-      if (under.spending->fits(under.spending->steps(*found))) break;
+      if (!under.spending || under.spending->fits(under.spending->steps(*found))) break;
     }
     return found;
   }

@@ -31,7 +31,7 @@ class Chances {
 struct Growing {
   const Limits& limits;
   const Chances& chances;
-  Spending* spending;  // steps are left out after which the budget cannot hold
+  Spending* spending;  // steps are left out after which the budget cannot hold; null: there is no budget
 };
 
 class Growth {

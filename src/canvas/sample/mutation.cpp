@@ -154,7 +154,7 @@ std::optional<Kernel> mutated(const Kernel& parent, const Growing& under, Random
     auto child = changed(parent, under, random);
     if (!child || child->length() > under.limits.max_primitives) continue;
     found = std::move(child);
-    if (under.spending->fits(under.spending->steps(*found))) break;
+    if (!under.spending || under.spending->fits(under.spending->steps(*found))) break;
   }
   return found;
 }
