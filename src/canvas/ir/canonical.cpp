@@ -60,6 +60,9 @@ class Arrangement {
     variables = free_;
   }
 
+  // Whether chains turned out to have a pair in common, which other rules may then see.
+  bool shares() const { return shares_; }
+
  private:
   uint64_t axis_label(int axis) const { return labels_.axes[static_cast<size_t>(axis)]; }
 
@@ -77,16 +80,29 @@ class Arrangement {
       place(operand);
       step.inputs.push(places_[static_cast<size_t>(operand)]);
       if (!in_pairs || step.inputs.size() < 2) continue;
-      const int pair = static_cast<int>(steps_.size());
-      steps_.push_back(step);
+      const int pair = place_of_pair(step);
       step.inputs.clear();
       step.inputs.push(pair);
     }
-    if (!in_pairs) {
-      arrange(step);
-      steps_.push_back(step);
+    if (in_pairs) {
+      places_[static_cast<size_t>(value)] = step.inputs[0];
+      return;
     }
+    arrange(step);
+    steps_.push_back(step);
     places_[static_cast<size_t>(value)] = static_cast<int>(steps_.size()) - 1;
+  }
+
+  // Adds a pair of operands, unless it stands there as part of another chain.
+  int place_of_pair(const Step& step) {
+    const auto same = std::find_if(steps_.begin(), steps_.end(), [&](const Step& other) {
+      return other.primitive == step.primitive && other.inputs.size() == 2 && other.inputs[0] == step.inputs[0] &&
+             other.inputs[1] == step.inputs[1];
+    });
+    shares_ = shares_ || same != steps_.end();
+    if (same != steps_.end()) return static_cast<int>(same - steps_.begin());
+    steps_.push_back(step);
+    return static_cast<int>(steps_.size()) - 1;
   }
 
   std::pair<int, uint64_t> key(int value) const {
@@ -151,6 +167,7 @@ class Arrangement {
   std::vector<int> variables_;  // of variables
   std::vector<int> stems_;
   int count_ = 0, free_ = 0;
+  bool shares_ = false;
   std::vector<Step> steps_;
   std::vector<Size> sizes_;
 };
@@ -251,9 +268,17 @@ Attributes attributes(const Step& step, const Program& program, const std::vecto
 
 }  // namespace
 
-CanonicalForm::CanonicalForm(const Kernel& kernel) : kernel_(&kernel), program_(rewritten(kernel)) {
-  Arrangement(program_).write(program_, stem_, variables_);
+CanonicalForm::CanonicalForm(const Kernel& kernel, bool again) : kernel_(&kernel), program_(rewritten(kernel)) {
+  Arrangement arrangement(program_);
+  arrangement.write(program_, stem_, variables_);
   digest_ = digest_of(program_, kernel.signature());
+  if (!again || !arrangement.shares()) return;
+  Canonical first = this->kernel();
+  const auto held = std::make_shared<const Kernel>(std::move(first.kernel));
+  CanonicalForm second(*held, false);
+  for (Step& step : second.program_.steps) step.origin = first.origin[static_cast<size_t>(step.origin)];
+  *this = std::move(second);
+  held_ = held;
 }
 
 Canonical CanonicalForm::kernel() const {

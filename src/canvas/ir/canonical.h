@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,7 +29,7 @@ struct Canonical {
 class CanonicalForm {
  public:
   // The kernel must outlive the form.
-  explicit CanonicalForm(const Kernel& kernel);
+  explicit CanonicalForm(const Kernel& kernel) : CanonicalForm(kernel, true) {}
 
   const Digest& digest() const { return digest_; }
   // Number of primitives.
@@ -36,8 +37,12 @@ class CanonicalForm {
   Canonical kernel() const;
 
  private:
+  // With `again`, chains that have a pair in common are looked at once more.
+  CanonicalForm(const Kernel& kernel, bool again);
+
   const Kernel* kernel_;
-  Program program_;        // in canonical order, with canonical axes and variables
+  std::shared_ptr<const Kernel> held_;  // what kernel_ is, where it is the form of a first look
+  Program program_;                     // in canonical order, with canonical axes and variables
   std::vector<int> stem_;  // of each axis that has no name from the signature: the axis that it is a window of, or -1
   int variables_ = 0;
   Digest digest_;
