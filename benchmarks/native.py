@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import canvas
 from canvas import backends, native, roofline
+from canvas.cost_model import rank_correlation
 from canvas.kernel import module_from_source
 
 STAGES = {"stage 1": (64, 32), "stage 2": (128, 16), "stage 3": (256, 8), "stage 4": (512, 4)}
@@ -82,30 +83,15 @@ def row(name: str, kernel: canvas.Kernel, stage: str, batch: int, asked: argpars
     }
 
 
-def geomean(values: list[float]) -> float:
-    return math.exp(statistics.fmean(map(math.log, values))) if values else float("nan")
-
-
-def correlation(rows: list[dict[str, Any]]) -> float:
-    """Spearman's, of predicted and measured times of native code."""
-
-    def ranks(values: list[float]) -> list[float]:
-        order = sorted(range(len(values)), key=values.__getitem__)
-        return [float(rank) for _, rank in sorted(zip(order, range(len(order)), strict=True))]
-
-    if len(rows) < 3:
-        return float("nan")
-    return statistics.correlation(ranks([r["predicted"] for r in rows]), ranks([r["ms"]["native"] for r in rows]))
-
-
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    pairs = ([r["predicted"] for r in rows], [r["ms"]["native"] for r in rows])
     return {
         "kernels": len(rows),
-        "geomean": geomean([r["ratio"] for r in rows]),
+        "geomean": statistics.geometric_mean(r["ratio"] for r in rows),
         "median_peak": statistics.median(r["peak"] for r in rows),
         "slower": sum(r["ratio"] < 1 for r in rows),
         "median_compile_seconds": statistics.median(r["compile_seconds"] for r in rows),
-        "spearman": correlation(rows),
+        "spearman": rank_correlation(*(np.array(times) for times in pairs)),
         "largest_error": max(r["error"] for r in rows),
     }
 

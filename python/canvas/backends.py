@@ -56,13 +56,18 @@ class Eager:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
-        ready = store_channels_last(fold(copy.deepcopy(model).eval()))
+        return _by_pytorch(fold(copy.deepcopy(model).eval()))
 
-        def run(inputs: Example) -> Any:
-            with torch.inference_mode():
-                return call(ready, channels_last(inputs))
 
-        return run
+def _by_pytorch(model: nn.Module) -> Callee:
+    """Runs it channels last, in inference mode."""
+    ready = store_channels_last(model)
+
+    def run(inputs: Example) -> Any:
+        with torch.inference_mode():
+            return call(ready, channels_last(inputs))
+
+    return run
 
 
 class Inductor:
@@ -164,12 +169,7 @@ class Native:
         ready = ready if isinstance(ready, native.NativeKernel) else fold(ready)
         if isinstance(ready, fx.GraphModule):
             native.join_endings(ready)
-        store_channels_last(ready)
-
-        def run(inputs: Example) -> Any:
-            with torch.inference_mode():
-                return call(ready, channels_last(inputs))
-
+        run = _by_pytorch(ready)
         run(example)
         return run
 

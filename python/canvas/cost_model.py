@@ -28,6 +28,7 @@ from canvas.errors import EvaluationError, UserError
 from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
 from canvas.kernel import module_from_source
+from canvas.native import cache_folder
 
 KINDS = ("dense", "point", "grouped", "depthwise", "matmul", "map", "function", "reduce", "softmax", "move", "view")
 FIGURES = ("calls", "flops", "near", "far")  # near: bytes of operations that fit the caches, far: of those that do not
@@ -347,8 +348,7 @@ def default_path(backend: str, threads: int) -> Path:
         >>> default_path("eager", 2).name
         'eager-2.json'
     """
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "canvas" / "cost" / f"{backend}-{threads}.json"
+    return cache_folder("cost") / f"{backend}-{threads}.json"
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

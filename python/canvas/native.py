@@ -74,9 +74,9 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX") or "g++")
 
 
-def cache_folder() -> Path:
-    """Where shared objects are kept: below $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "canvas" / "native"
+def cache_folder(what: str = "native") -> Path:
+    """Where things of a kind, here shared objects, are kept: below $XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "canvas" / what
 
 
 def load(source: str) -> ctypes.CDLL:

@@ -56,14 +56,15 @@ def _backends() -> list[Row]:
 
     rows: list[Row] = []
     for name, backend in backends.BACKENDS.items():
-        if name == "native":
-            program, flags = native.compiler(), " ".join(native.target().flags)
-            rows.append(("backend native", program and f"{program} {flags}", "apt install g++, or name one by CXX"))
-            continue
         try:
             backends.need(name, *backend.packages)
             versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in backend.packages)
-            rows.append((f"backend {name}", versions or f"part of PyTorch {torch.__version__}", ""))
+            if name == "native":
+                program = native.compiler()
+                found = program and " ".join((program, *native.target().flags))
+                rows.append(("backend native", found, "apt install g++, or name one by CXX"))
+            else:
+                rows.append((f"backend {name}", versions or f"part of PyTorch {torch.__version__}", ""))
         except UserError:
             rows.append((f"backend {name}", None, f"pip install 'canvas-kas[{name}]'"))
         models = sorted(cost_model.default_path(name, 1).parent.glob(f"{name}-*.json"))
