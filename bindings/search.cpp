@@ -1,6 +1,7 @@
 // Sampling and search.
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/set.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -112,7 +113,8 @@ std::vector<Kernel> taken(Samples& samples, int64_t count) {
 Strategy strategy(const std::string& name) {
   if (name == "random") return Strategy::kRandom;
   if (name == "evolution") return Strategy::kEvolution;
-  throw ArgumentError("the strategy must be 'evolution' or 'random', got '" + name + "'");
+  if (name == "guided") return Strategy::kGuided;
+  throw ArgumentError("the strategy must be 'guided', 'evolution' or 'random', got '" + name + "'");
 }
 
 }  // namespace
@@ -257,17 +259,21 @@ void bind_search(nb::module_& module) {
       .def(
           "__init__",
           [](Search* self, const std::vector<Layer>& layers, std::optional<Budget> budget, uint64_t seed,
-             const std::string& name, int64_t lookahead, const nb::kwargs& given) {
-            new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead);
+             const std::string& name, int64_t lookahead, std::set<std::string> only, const nb::kwargs& given) {
+            new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead,
+                              std::move(only));
           },
-          "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "evolution", "lookahead"_a = 8, "limits"_a)
+          "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "evolution", "lookahead"_a = 8,
+          "only"_a = std::set<std::string>(), "limits"_a)
       .def("ask", &ask, nb::keep_alive<0, 1>(),
            "The next Candidate, or None while results of earlier ones must be told first.")
       .def("tell", &Search::tell, "index"_a, "objectives"_a.none(),
            "The result of a candidate: numbers of which lower is better, or None when it failed.")
       .def("front", &Search::front, "Indices of the told candidates that no other dominates.")
-      .def_prop_ro("counts", &Search::counts,
-                   "How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.");
+      .def_prop_ro(
+          "counts", &Search::counts,
+          "How many tries ended how: tried, illegal, implausible, over_budget, duplicate, outranked (the model "
+          "expects more of another), unlisted, kept.");
 }
 
 }  // namespace canvas::python

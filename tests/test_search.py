@@ -18,10 +18,10 @@ def objectives(candidate) -> list[float] | None:
 
 
 def run(
-    count: int, seed: int, order: random.Random, lookahead: int = 5, evaluate=objectives
+    count: int, seed: int, order: random.Random, lookahead: int = 5, evaluate=objectives, strategy: str = "evolution"
 ) -> tuple[list[tuple], Search]:
     """Asks whenever a draw says so, tells in any order; the list of candidates in order."""
-    search = Search(LAYERS, seed=seed, lookahead=lookahead, **QUICK)
+    search = Search(LAYERS, seed=seed, lookahead=lookahead, strategy=strategy, **QUICK)
     candidates, waiting = [], []
     while len(candidates) < count:
         if order.random() < 0.6 and (candidate := search.ask()) is not None:
@@ -36,20 +36,22 @@ def run(
     return candidates, search
 
 
-def test_order_and_timing_of_results_change_nothing():
-    lists = [run(90, 3, random.Random(seed))[0] for seed in range(4)]
+@pytest.mark.parametrize("strategy", ["evolution", "guided"])
+def test_order_and_timing_of_results_change_nothing(strategy):
+    lists = [run(90, 3, random.Random(seed), strategy=strategy)[0] for seed in range(4)]
     assert all(other == lists[0] for other in lists)
-    assert {origin for _, origin, _ in lists[0]} == {"random", "mutation"}
-    assert run(30, 4, random.Random(0))[0] != lists[0][:30]
+    assert {origin for _, origin, _ in lists[0]} == {"random", "mutation", "crossover"}
+    assert run(30, 4, random.Random(0), strategy=strategy)[0] != lists[0][:30]
 
 
+@pytest.mark.parametrize("strategy", ["evolution", "guided"])
 @pytest.mark.parametrize("lookahead", [1, 5])
-def test_a_candidate_depends_on_results_up_to_its_lookahead_alone(lookahead):
+def test_a_candidate_depends_on_results_up_to_its_lookahead_alone(lookahead, strategy):
     def other_from(first: int):
         return lambda candidate: objectives(candidate) if candidate.index < first else [1.0, float(candidate.index % 3)]
 
-    whole = run(70, 3, random.Random(0), lookahead)[0]
-    changed = run(70, 3, random.Random(0), lookahead, other_from(30))[0]
+    whole = run(70, 3, random.Random(0), lookahead, strategy=strategy)[0]
+    changed = run(70, 3, random.Random(0), lookahead, other_from(30), strategy)[0]
     assert changed[: 30 + lookahead] == whole[: 30 + lookahead]
     assert changed != whole
     for index, (_, _, parent) in enumerate(whole):
@@ -111,7 +113,7 @@ def test_misuse_is_a_value_error():
     ("arguments", "message"),
     [
         ({"lookahead": 0}, "lookahead must be at least 1"),
-        ({"strategy": "annealing"}, "'evolution' or 'random', got 'annealing'"),
+        ({"strategy": "annealing"}, "'guided', 'evolution' or 'random', got 'annealing'"),
         ({"max_primitves": 3}, "no limit is called 'max_primitves'; there are .*max_primitives"),
         ({"min_primitives": 9, "max_primitives": 4}, "min_primitives <= max_primitives"),
         ({"weights": {"convolve": 1.0}}, "no primitive is called 'convolve'"),
@@ -203,3 +205,23 @@ def test_evolution_beats_random_sampling_at_equal_cost():
     sampling = [best_of("random", seed, 200) for seed in seeds]
     assert sum(evolution) / len(seeds) < sum(sampling) / len(seeds) - 0.3, (evolution, sampling)
     assert sum(e < r for e, r in zip(evolution, sampling, strict=True)) >= 4, (evolution, sampling)
+
+
+def test_the_guide_learns_more_than_evolution_does():
+    seeds = range(6)
+    guided, evolution = ([best_of(strategy, seed, 100) for seed in seeds] for strategy in ("guided", "evolution"))
+    assert sum(guided) < sum(evolution), (guided, evolution)
+
+
+def test_only_listed_kernels_are_asked_for():
+    listed = {kernel.hash for kernel in _core.sample(LAYERS, 60, seed=1, **{**QUICK, "max_primitives": 4})}
+    for strategy in ("random", "evolution", "guided"):
+        search = Search(LAYERS, seed=1, strategy=strategy, only=listed, **{**QUICK, "max_primitives": 4})
+        for _ in range(40):
+            candidate = search.ask()
+            assert candidate.hash in listed
+            search.tell(candidate.index, objectives(candidate))
+        assert search.counts["unlisted"] > 0
+        assert search.counts["kept"] == 40
+    with pytest.raises(Infeasible):
+        Search(LAYERS, only={"0" * 32}, **QUICK).ask()

@@ -201,6 +201,6 @@ def test_a_search_evolves_kernels(layer):
             search.tell(index, [candidate.binding.flops, -candidate.binding.params])
             found.append(candidate)
         runs.append([str(candidate.kernel) for candidate in found])
-        assert {candidate.origin for candidate in found} == {"random", "mutation"}
+        assert {candidate.origin for candidate in found} >= {"random", "mutation"}
         assert all(candidate.kernel.serves(layer) for candidate in found)
     assert runs[0] == runs[1]

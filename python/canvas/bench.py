@@ -5,6 +5,7 @@ Every figure is taken beside the original network on the same backend, by the pr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,7 @@ def bench(
     threads: int = 1,
     seconds: float = 1.0,
     progress: Callable[[Row], None] = lambda row: None,
+    hopeless: float = math.inf,
 ) -> list[Row]:
     """Times the network with each kernel on each backend.
 
@@ -60,6 +62,7 @@ def bench(
         threads: of the backend.
         seconds: about how long each pair of networks is timed.
         progress: called with each row as it comes.
+        hopeless: a network that is so many times slower than the original is timed in three rounds alone.
 
     Returns:
         A row for each pair, kernel by kernel. What cannot be had (a backend that is not installed or refuses the
@@ -86,17 +89,24 @@ def bench(
         for name in names:
             row = Row(title, name, None, refused)
             if network is not None:
-                row = _row(title, name, network, model, example, threads, seconds)
+                row = _row(title, name, network, model, example, threads, seconds, hopeless)
             rows.append(row)
             progress(row)
     return rows
 
 
 def _row(
-    title: str, name: str, network: nn.Module, model: nn.Module, example: Example, threads: int, seconds: float
+    title: str,
+    name: str,
+    network: nn.Module,
+    model: nn.Module,
+    example: Example,
+    threads: int,
+    seconds: float,
+    hopeless: float,
 ) -> Row:
     try:
-        timing = latency.compare(network, model, example, name, threads=threads, seconds=seconds)
+        timing = latency.compare(network, model, example, name, threads=threads, seconds=seconds, hopeless=hopeless)
     except (UserError, EvaluationError) as error:
         return Row(title, name, None, str(error))
     except Exception as error:  # a backend's converter may raise anything on a network that it does not know

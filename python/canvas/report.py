@@ -43,6 +43,7 @@ FUNNEL = (
     ("duplicate", "duplicate", False),
     ("over_budget", "over the budget", False),
     ("implausible", "implausible", False),
+    ("outranked", "outranked by another, as the model expects", False),
     ("kept", "kept", True),
     ("pruned", "pruned (too slow)", False),
     ("failed", "failed", False),

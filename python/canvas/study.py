@@ -23,7 +23,7 @@ from canvas.store import NoStudy, Record, Store
 
 LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count", "tokens")
 # What the sampler counts, in its order.
-SAMPLED = ("tried", "illegal", "duplicate", "over_budget", "implausible", "kept")
+SAMPLED = ("tried", "illegal", "duplicate", "over_budget", "implausible", "outranked", "kept")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Study:
         objectives: "accuracy" is maximised, anything else is minimised. Each is a metric of the evaluation's result
             ("latency" is the first of latency_ratio, latency_ms, latency).
         seed: decides all candidates, together with the results.
-        strategy: "evolution" or "random".
+        strategy: "guided" (evolution, of whose children a model picks the most promising), "evolution" or "random".
         lookahead: candidate i depends on the results of candidates 0 to i - lookahead alone; so many can be under way
             at once.
         rungs: metrics (more is better) that the evaluation reports on its way, cheapest first: a candidate goes on past

@@ -42,7 +42,9 @@ def search(
     minutes: Minutes = None,
     seed: Seed = 0,
     workers: Workers = None,
-    strategy: Annotated[str, typer.Option("--strategy", metavar="evolution|random")] = "evolution",
+    strategy: Annotated[
+        str, typer.Option("--strategy", metavar="guided|evolution|random", help="How candidates are chosen.")
+    ] = "evolution",
     lookahead: Annotated[
         int, typer.Option("--lookahead", min=1, help="How many candidates may be under way at once.")
     ] = 8,

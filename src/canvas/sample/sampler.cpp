@@ -52,14 +52,8 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
   for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
 }
 
-std::optional<Sample> Sampler::draw(Random& random) { return accept(attempt(random, *workspace_)); }
-
-std::optional<Sample> Sampler::mutate(const Kernel& parent, Random& random) {
-  return consider(mutated(parent, growing(), random));
-}
-
-std::optional<Sample> Sampler::consider(const std::optional<Kernel>& child) {
-  return accept(child ? judge(*child, *workspace_) : Judged{"illegal"});
+Sampler::Judged Sampler::judged(const std::optional<Kernel>& child) {
+  return child ? judge(*child, *workspace_) : Judged{"illegal"};
 }
 
 Growing Sampler::growing() {

@@ -31,11 +31,6 @@ class Sampler {
   // Throws ArgumentError for bad layers, budget or limits. The kernels' signature follows from the layers.
   Sampler(std::vector<Layer> layers, Budget budget, Limits limits);
 
-  // One try from nothing.
-  std::optional<Sample> draw(Random& random);
-  // One try from a parent: cuts and completes, inserts, removes or changes a primitive.
-  std::optional<Sample> mutate(const Kernel& parent, Random& random);
-
   // What became of one try, but for whether its kernel was there before.
   struct Judged {
     const char* fate;         // a key of counts(): "kept" where nothing speaks against it
@@ -53,12 +48,14 @@ class Sampler {
   Workspace workspace() const;
   // What a kernel made elsewhere is best grown under; until the next call.
   Growing growing();
-  // draw() in two steps. The first may run on several threads at once, each with a workspace of its own; the second goes by the order of
-  // the tries.
+  // One try from nothing, in two steps. The first may run on several threads at once, each with a workspace of its own; the second goes by
+  // the order of the tries.
   Judged attempt(Random& random, Workspace& workspace) const;
+  Judged attempt(Random& random) { return attempt(random, *workspace_); }
   std::optional<Sample> accept(Judged judged);
-  // One try with a kernel made elsewhere, or with none where making it failed. The kernel serves the layers.
-  std::optional<Sample> consider(const std::optional<Kernel>& child);
+  // The same with a kernel made elsewhere, or with none where making it failed. The kernel serves the layers.
+  Judged judged(const std::optional<Kernel>& child);
+  std::optional<Sample> consider(const std::optional<Kernel>& child) { return accept(judged(child)); }
 
   // How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.
   const std::map<std::string, int64_t>& counts() const { return counts_; }
@@ -66,7 +63,7 @@ class Sampler {
   const std::map<std::string, int64_t>& reasons() const { return reasons_; }
   // Throws Infeasible: `tries` in a row gave no new kernel. Says which budget the nearest kernel so far missed, and by how much.
   [[noreturn]] void give_up(int tries) const;
-  // The binding of a kernel that draw() or mutate() gave.
+  // The binding of a kernel to be kept.
   Binding bound(const Kernel& kernel) const;
   // That of the kernels.
   const Signature& signature() const { return signature_; }

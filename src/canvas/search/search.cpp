@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "canvas/base/error.h"
+#include "canvas/sample/mutation.h"
 
 namespace canvas {
 
@@ -14,12 +15,16 @@ constexpr double kRandomShare = 0.2;  // and this share of random ones after
 constexpr size_t kTournament = 3;
 constexpr size_t kPopulation = 48;  // the best this many told candidates may be parents
 constexpr int kFruitlessTries = 5000;
+constexpr double kCrossoverShare = 0.2;  // of children, those of two parents
+constexpr size_t kProposals = 32;        // children that the guide chooses among
 
 }  // namespace
 
 Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, Strategy strategy,
-               int64_t lookahead)
-    : sampler_(std::move(layers), std::move(budget), std::move(limits)),
+               int64_t lookahead, std::set<std::string> only)
+    : sampler_(layers, std::move(budget), std::move(limits)),
+      original_(total_cost(layers)),
+      only_(std::move(only)),
       seed_(seed),
       strategy_(strategy),
       lookahead_(lookahead) {
@@ -28,28 +33,69 @@ Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t
 
 std::optional<Candidate> Search::ask() {
   const auto index = static_cast<int64_t>(records_.size());
-  for (int64_t i = 0; i <= index - lookahead_; ++i) {
+  for (int64_t i = 0; i < known(); ++i) {
     if (!records_[static_cast<size_t>(i)].told) return std::nullopt;
   }
+  learn();
   Random random = Random(seed_).split(static_cast<uint64_t>(index));
-  for (int attempt = 0; attempt < kFruitlessTries; ++attempt) {
-    const bool mutate = strategy_ == Strategy::kEvolution && index >= kWarmUp && !random.chance(kRandomShare);
-    const int64_t parent = mutate ? choose_parent(random) : -1;
-    auto found =
-        parent < 0 ? sampler_.draw(random) : sampler_.mutate(records_[static_cast<size_t>(parent)].kernel, random);
-    if (!found) continue;
-    records_.push_back({found->kernel, false, std::nullopt});
-    return Candidate{index, std::move(found->hash), std::move(found->kernel), parent < 0 ? "random" : "mutation",
-                     parent};
+  const bool guided = strategy_ == Strategy::kGuided && index >= kWarmUp && guide_.ready();
+  std::vector<Proposal> proposals;
+  for (int fruitless = 0; fruitless < kFruitlessTries && proposals.size() < (guided ? kProposals : 1);) {
+    Proposal proposal = propose(random);
+    if (proposal.judged.kernel && (only_.empty() || only_.count(to_string(proposal.judged.identity)))) {
+      proposals.push_back(std::move(proposal));
+      continue;
+    }
+    if (proposal.judged.kernel) proposal.judged = {"unlisted"};
+    sampler_.accept(std::move(proposal.judged));
+    ++fruitless;
   }
-  sampler_.give_up(kFruitlessTries);
+  if (proposals.empty()) sampler_.give_up(kFruitlessTries);
+  size_t chosen = 0;
+  if (strategy_ == Strategy::kGuided) {
+    std::vector<Features> all;
+    for (Proposal& proposal : proposals) {
+      proposal.features = features(*proposal.judged.kernel, sampler_.bound(*proposal.judged.kernel).cost, original_);
+      all.push_back(proposal.features);
+    }
+    if (guided) chosen = guide_.choose(all, random);
+  }
+  for (size_t i = 0; i < proposals.size(); ++i) {
+    if (i != chosen) sampler_.accept({"outranked"});
+  }
+  Proposal& proposal = proposals[chosen];
+  std::optional<Sample> found = sampler_.accept(std::move(proposal.judged));
+  records_.push_back({found->kernel, false, std::nullopt, std::move(proposal.features)});
+  return Candidate{index, std::move(found->hash), std::move(found->kernel), proposal.origin, proposal.parent};
+}
+
+Search::Proposal Search::propose(Random& random) {
+  const bool child = strategy_ != Strategy::kRandom && static_cast<int64_t>(records_.size()) >= kWarmUp &&
+                     !random.chance(kRandomShare);
+  const int64_t parent = child ? choose_parent(random) : -1;
+  if (parent < 0) return {sampler_.attempt(random), "random", -1};
+  const Kernel& kernel = records_[static_cast<size_t>(parent)].kernel;
+  const int64_t other = random.chance(kCrossoverShare) ? choose_parent(random) : parent;
+  if (other == parent) {
+    return {sampler_.judged(mutated(kernel, sampler_.growing(), random)), "mutation", parent};
+  }
+  return {sampler_.judged(crossed(kernel, records_[static_cast<size_t>(other)].kernel, sampler_.growing(), random)),
+          "crossover", parent};
+}
+
+void Search::learn() {
+  if (strategy_ != Strategy::kGuided) return;
+  for (; learned_ < known(); ++learned_) {
+    Record& record = records_[static_cast<size_t>(learned_)];
+    guide_.learn(record.features, record.objectives);
+    record.features = {};
+  }
 }
 
 int64_t Search::choose_parent(Random& random) const {
-  const auto known = static_cast<int64_t>(records_.size()) - lookahead_ + 1;
   std::vector<int64_t> indices;
   std::vector<Point> points;
-  for (int64_t i = 0; i < known; ++i) {
+  for (int64_t i = 0; i < known(); ++i) {
     const Record& record = records_[static_cast<size_t>(i)];
     if (!record.objectives) continue;
     indices.push_back(i);

@@ -1,4 +1,4 @@
-// Ask/tell search over kernels: random, or evolution by cutting and completing. It evaluates nothing itself.
+// Ask/tell search over kernels: random, by evolution, or by evolution with a model that chooses among children. It evaluates nothing itself.
 //
 // Candidate i is a function of the seed and of the results of candidates 0 .. i - lookahead alone, whatever the order and time in which
 // results arrive. So any number of workers gives the same candidates, and a search that is asked and told the same again goes on as if
@@ -7,10 +7,12 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "canvas/sample/sampler.h"
+#include "canvas/search/guide.h"
 #include "canvas/search/pareto.h"
 
 namespace canvas {
@@ -19,16 +21,18 @@ struct Candidate {
   int64_t index = 0;
   std::string hash;
   Kernel kernel;
-  std::string origin;   // "random" or "mutation"
+  std::string origin;   // "random", "mutation" or "crossover"
   int64_t parent = -1;  // the candidate that was changed, or -1
 };
 
-enum class Strategy { kRandom, kEvolution };
+enum class Strategy { kRandom, kEvolution, kGuided };
 
 class Search {
  public:
   // Throws ArgumentError for a lookahead below 1 and whatever Sampler throws.
-  Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, Strategy strategy, int64_t lookahead);
+  // `only`: hashes of the kernels that may be candidates, all where it is empty.
+  Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, Strategy strategy, int64_t lookahead,
+         std::set<std::string> only = {});
 
   // The next candidate; nothing while results of earlier ones must be told first. Throws Infeasible when no new kernel can be found.
   std::optional<Candidate> ask();
@@ -50,10 +54,25 @@ class Search {
     Kernel kernel;
     bool told = false;
     std::optional<Point> objectives;
+    Features features = {};  // for the guide, until it has learned from them
   };
+  struct Proposal {
+    Sampler::Judged judged;
+    const char* origin;
+    int64_t parent;
+    Features features = {};
+  };
+  // The results that the next candidate may depend on.
+  int64_t known() const { return static_cast<int64_t>(records_.size()) - lookahead_ + 1; }
+  Proposal propose(Random& random);
   int64_t choose_parent(Random& random) const;
+  void learn();
 
   Sampler sampler_;
+  Cost original_;
+  std::set<std::string> only_;
+  Guide guide_;
+  int64_t learned_ = 0;
   uint64_t seed_;
   Strategy strategy_;
   int64_t lookahead_;
