@@ -259,12 +259,13 @@ void bind_search(nb::module_& module) {
       .def(
           "__init__",
           [](Search* self, const std::vector<Layer>& layers, std::optional<Budget> budget, uint64_t seed,
-             const std::string& name, int64_t lookahead, std::set<std::string> only, const nb::kwargs& given) {
-            new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead,
+             const std::string& name, int64_t lookahead, const std::vector<Kernel>& first, std::set<std::string> only,
+             const nb::kwargs& given) {
+            new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead, first,
                               std::move(only));
           },
           "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "evolution", "lookahead"_a = 8,
-          "only"_a = std::set<std::string>(), "limits"_a)
+          "first"_a = std::vector<Kernel>(), "only"_a = std::set<std::string>(), "limits"_a)
       .def("ask", &ask, nb::keep_alive<0, 1>(),
            "The next Candidate, or None while results of earlier ones must be told first.")
       .def("tell", &Search::tell, "index"_a, "objectives"_a.none(),

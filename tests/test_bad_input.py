@@ -120,6 +120,7 @@ CASES = {
     f"{FASHION} --recipe images=1.5": "recipe images: must be of type int, got 1.5",
     f"{FASHION} --recipe batch=0": "recipe batch: ",
     f"{FASHION} --backend frog": "backend 'frog': unknown",
+    f"{FASHION} --start frog": "kernel 'frog': not in the zoo",
     f"{FASHION} --strategy frog": "the strategy must be 'guided', 'evolution' or 'random', got 'frog'",
     f"{FASHION} --objective energy": "--objective energy: is not measured; there are latency, accuracy",
     f"{FASHION} --compare frog": "--compare frog: no such kernel",

@@ -49,6 +49,18 @@ def test_same_candidates_for_any_number_of_workers(tmp_path):
     assert {trial.state for trial in study.trials} == {"complete"}
 
 
+def test_given_kernels_come_first(tmp_path):
+    zoo = canvas.zoo()
+    given = [zoo["low_rank"], zoo["depthwise_separable"], zoo["low_rank"], zoo["low_rank_linear"]]
+    study = Study(tmp_path / "study.db", LAYERS, seed=5, lookahead=2, start=given)
+    study.run(evaluations.slow, candidates=6, workers=1, progress=False)
+    expected = [(kernel.hash, "given") for kernel in given[:2]]  # one alone of equal ones; a linear one does not serve
+    assert [(trial.hash, trial.origin) for trial in study.trials][:2] == expected
+    assert study.trials[2].origin == "random"
+    with pytest.raises(StudyError, match="made with start"):
+        Study(tmp_path / "study.db", LAYERS, seed=5, lookahead=2)
+
+
 def test_on_a_rung_only_the_best_third_of_those_before_goes_on(tmp_path):
     for workers in (1, 3):
         study = Study(tmp_path / f"{workers}.db", LAYERS, seed=5, lookahead=3, rungs=["early"])

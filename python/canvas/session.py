@@ -199,6 +199,7 @@ def new_search(settings: Mapping[str, Any]) -> Any:
             layers_of(settings),
             budget=budget_of(settings),
             **{name: settings[name] for name in names},
+            first=[_core.parse(text, "start.canvas") for text in settings.get("start", ())],
             **settings["limits"],
         )
     except ValueError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,8 @@ class Study:
             at once.
         rungs: metrics (more is better) that the evaluation reports on its way, cheapest first: a candidate goes on past
             one only if it is in the best third of those before it, candidates 0 to i - lookahead (successive halving).
+        start: kernels to evaluate before all others, such as `canvas.zoo().values()`, but for those that do not serve
+            the layers within the budget; the limits are not held against them.
         note: anything to keep beside the settings (JSON values), such as how to evaluate.
         **limits: limits on the kernels sampled, as for `canvas.sample`, and how their free sizes are chosen (`share`,
             `multiple_of`), as for `Kernel.bind`.
@@ -110,6 +112,7 @@ class Study:
         strategy: str = "evolution",
         lookahead: int = 8,
         rungs: Sequence[str] = (),
+        start: Iterable[Any] = (),
         note: Mapping[str, Any] | None = None,
         **limits: Any,
     ) -> None:
@@ -126,6 +129,7 @@ class Study:
             "strategy": strategy,
             "lookahead": lookahead,
             "rungs": list(rungs),
+            "start": [str(kernel) for kernel in start],
             "limits": limits,
         }
         path = Path(path)
@@ -137,9 +141,10 @@ class Study:
             Store(path, "create", {**given, **(note or {}), "environment": environment()}).close()
             self._load()
         for name, value in given.items():
-            if self.settings[name] != value:
+            held = self.settings.get(name, [])
+            if held != value:
                 raise StudyError(
-                    f"{path}: holds a study made with {name} {self.settings[name]}, not {value}; name another file,"
+                    f"{path}: holds a study made with {name} {held}, not {value}; name another file,"
                     " or give the same arguments"
                 )
 

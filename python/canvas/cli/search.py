@@ -45,6 +45,10 @@ def search(
     strategy: Annotated[
         str, typer.Option("--strategy", metavar="guided|evolution|random", help="How candidates are chosen.")
     ] = "evolution",
+    start: Annotated[
+        list[str] | None,
+        typer.Option("--start", metavar="zoo|NAME|FILE.canvas", help="Begin with these kernels (repeatable)."),
+    ] = None,
     lookahead: Annotated[
         int, typer.Option("--lookahead", min=1, help="How many candidates may be under way at once.")
     ] = 8,
@@ -79,6 +83,7 @@ def search(
     canvas search --model nets.py:build --data images/ --study study.db --candidates 200 --flops 0.5 --latency 0.7
     canvas search --model resnet20 --data cifar10 --study study.db --minutes 60 --recipe images=50000 --rung 5000
     canvas search --model resnet8 --data fashion-mnist --study s.db --candidates 40 --compare original
+    canvas search --model resnet8 --data fashion-mnist --study s.db --minutes 30 --start zoo --strategy guided
     canvas search --model nets.py:vit --data cifar10 --study s.db --minutes 60 --kind linear
     """
     from canvas.objectives import metric
@@ -121,6 +126,7 @@ def search(
         seed=seed,
         strategy=strategy,
         lookahead=lookahead,
+        start=_starting(start or []),
         rungs=[f"accuracy_{images}" for images in note["rung"]],
         note=note,
         **options.limits(limit or []),
@@ -225,6 +231,14 @@ def hold_found(study: Any) -> None:
         )
     (reason, count), *_ = Counter(trial.reason for trial in trials).most_common(1)
     raise UserError(f"all {len(trials)} candidates failed, {count} of them so: {reason}")
+
+
+def _starting(names: list[str]) -> list[Any]:
+    """What --start names: the whole zoo, one of it, or a file."""
+    from canvas import zoo
+
+    found = [list(zoo().values()) if name == "zoo" else [options.named_kernel(name)] for name in names]
+    return [kernel for kernels in found for kernel in kernels]
 
 
 def _named(names: list[str]) -> dict[str, Any]:

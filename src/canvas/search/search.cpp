@@ -21,14 +21,22 @@ constexpr size_t kProposals = 32;        // children that the guide chooses amon
 }  // namespace
 
 Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, Strategy strategy,
-               int64_t lookahead, std::set<std::string> only)
-    : sampler_(layers, std::move(budget), std::move(limits)),
+               int64_t lookahead, const std::vector<Kernel>& first, std::set<std::string> only)
+    : sampler_(layers, budget, limits),
       original_(total_cost(layers)),
       only_(std::move(only)),
       seed_(seed),
       strategy_(strategy),
       lookahead_(lookahead) {
   if (lookahead < 1) throw ArgumentError("lookahead must be at least 1, got " + std::to_string(lookahead));
+  std::set<Digest> known;
+  for (const Kernel& kernel : first) {
+    const bool serves = std::none_of(layers.begin(), layers.end(),
+                                     [&](const Layer& layer) { return misfit(kernel.signature(), layer).has_value(); });
+    if (!serves || unbindable(kernel, layers, budget, limits.rules)) continue;
+    Canonical form = canonical(kernel);
+    if (known.insert(form.digest).second) first_.push_back(std::move(form.kernel));
+  }
 }
 
 std::optional<Candidate> Search::ask() {
@@ -38,35 +46,47 @@ std::optional<Candidate> Search::ask() {
   }
   learn();
   Random random = Random(seed_).split(static_cast<uint64_t>(index));
-  const bool guided = strategy_ == Strategy::kGuided && index >= kWarmUp && guide_.ready();
-  std::vector<Proposal> proposals;
-  for (int fruitless = 0; fruitless < kFruitlessTries && proposals.size() < (guided ? kProposals : 1);) {
+  std::vector<Proposal> all = proposals(random);
+  if (all.empty()) sampler_.give_up(kFruitlessTries);
+  const size_t chosen = strategy_ == Strategy::kGuided ? choose(all, random) : 0;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (i != chosen) sampler_.accept({"outranked"});
+  }
+  Proposal& proposal = all[chosen];
+  std::optional<Sample> found = sampler_.accept(std::move(proposal.judged));
+  records_.push_back({found->kernel, false, std::nullopt, std::move(proposal.features)});
+  return Candidate{index, std::move(found->hash), std::move(found->kernel), proposal.origin, proposal.parent};
+}
+
+std::vector<Search::Proposal> Search::proposals(Random& random) {
+  if (records_.size() < first_.size()) {
+    const Kernel& kernel = first_[records_.size()];
+    return {{{"kept", "", canonical(kernel).digest, kernel}, "given", -1}};
+  }
+  const bool guided =
+      strategy_ == Strategy::kGuided && static_cast<int64_t>(records_.size()) >= kWarmUp && guide_.ready();
+  std::vector<Proposal> found;
+  for (int fruitless = 0; fruitless < kFruitlessTries && found.size() < (guided ? kProposals : 1);) {
     Proposal proposal = propose(random);
     if (proposal.judged.kernel && (only_.empty() || only_.count(to_string(proposal.judged.identity)))) {
-      proposals.push_back(std::move(proposal));
+      found.push_back(std::move(proposal));
       continue;
     }
     if (proposal.judged.kernel) proposal.judged = {"unlisted"};
     sampler_.accept(std::move(proposal.judged));
     ++fruitless;
   }
-  if (proposals.empty()) sampler_.give_up(kFruitlessTries);
-  size_t chosen = 0;
-  if (strategy_ == Strategy::kGuided) {
-    std::vector<Features> all;
-    for (Proposal& proposal : proposals) {
-      proposal.features = features(*proposal.judged.kernel, sampler_.bound(*proposal.judged.kernel).cost, original_);
-      all.push_back(proposal.features);
-    }
-    if (guided) chosen = guide_.choose(all, random);
+  return found;
+}
+
+size_t Search::choose(std::vector<Proposal>& proposals, Random& random) const {
+  std::vector<Features> all;
+  for (Proposal& proposal : proposals) {
+    const Kernel& kernel = *proposal.judged.kernel;
+    proposal.features = features(kernel, sampler_.bound(kernel).cost, original_);
+    all.push_back(proposal.features);
   }
-  for (size_t i = 0; i < proposals.size(); ++i) {
-    if (i != chosen) sampler_.accept({"outranked"});
-  }
-  Proposal& proposal = proposals[chosen];
-  std::optional<Sample> found = sampler_.accept(std::move(proposal.judged));
-  records_.push_back({found->kernel, false, std::nullopt, std::move(proposal.features)});
-  return Candidate{index, std::move(found->hash), std::move(found->kernel), proposal.origin, proposal.parent};
+  return all.size() > 1 ? guide_.choose(all, random) : 0;
 }
 
 Search::Proposal Search::propose(Random& random) {

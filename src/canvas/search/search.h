@@ -21,7 +21,7 @@ struct Candidate {
   int64_t index = 0;
   std::string hash;
   Kernel kernel;
-  std::string origin;   // "random", "mutation" or "crossover"
+  std::string origin;   // "given", "random", "mutation" or "crossover"
   int64_t parent = -1;  // the candidate that was changed, or -1
 };
 
@@ -30,9 +30,10 @@ enum class Strategy { kRandom, kEvolution, kGuided };
 class Search {
  public:
   // Throws ArgumentError for a lookahead below 1 and whatever Sampler throws.
-  // `only`: hashes of the kernels that may be candidates, all where it is empty.
+  // `first`: these come before all others, but for those that do not serve the layers within the budget; other limits are not held against
+  // them. `only`: hashes of the kernels that may come after them, any where it is empty.
   Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, Strategy strategy, int64_t lookahead,
-         std::set<std::string> only = {});
+         const std::vector<Kernel>& first = {}, std::set<std::string> only = {});
 
   // The next candidate; nothing while results of earlier ones must be told first. Throws Infeasible when no new kernel can be found.
   std::optional<Candidate> ask();
@@ -64,12 +65,15 @@ class Search {
   };
   // The results that the next candidate may depend on.
   int64_t known() const { return static_cast<int64_t>(records_.size()) - lookahead_ + 1; }
+  std::vector<Proposal> proposals(Random& random);
   Proposal propose(Random& random);
+  size_t choose(std::vector<Proposal>& proposals, Random& random) const;
   int64_t choose_parent(Random& random) const;
   void learn();
 
   Sampler sampler_;
   Cost original_;
+  std::vector<Kernel> first_;
   std::set<std::string> only_;
   Guide guide_;
   int64_t learned_ = 0;
