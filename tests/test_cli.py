@@ -294,4 +294,12 @@ def test_search_killed_and_resumed(tmp_path, model, images, capsys):
         assert shown["candidates"][trial.index]["metrics"] == trial.metrics
     assert "original" in shown["settings"]["references"]
     assert "complete" in {row["state"] for row in shown["candidates"]}
+    front = {trial.hash for trial in Study.open(path).front()}
+    assert {file.stem for file in path.with_suffix(".networks").glob("*")} == front | {"original"}
+    code = (
+        "import sys, torch, canvas; print(canvas.Study.open(sys.argv[1]).best.model()(torch.zeros(2, 1, 28, 28)).shape)"
+    )
+    run = [sys.executable, "-c", code, str(path)]
+    output = subprocess.run(run, env=os.environ | {"PYTHONPATH": entries}, capture_output=True, text=True, check=True)
+    assert "torch.Size([2, " in output.stdout
     printed(capsys, "resume", str(path))  # nothing is left to do

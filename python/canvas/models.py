@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cloudpickle
+import torch
 from torch import Tensor, nn
 
-from canvas.errors import UserError
+from canvas.errors import UserError, one_line
 
 
 class BasicBlock(nn.Module):
@@ -109,6 +112,7 @@ def resnet18(num_classes: int = 10, in_channels: int = 3) -> ResNet:
     return ResNet((64, 128, 256, 512), 2, 1, False, num_classes, in_channels)
 
 
+FROM_FILE = "canvas_model_"  # begins the names of modules that are users' files
 BUILT_IN: dict[str, Callable[..., ResNet]] = {"resnet8": resnet8, "resnet20": resnet20, "resnet18": resnet18}
 
 
@@ -139,10 +143,58 @@ def load_model(spec: str, num_classes: int = 10, in_channels: int | None = None)
     return _load_from_file(Path(path), function)
 
 
+def save_network(network: nn.Module, path: Path) -> None:
+    """Writes a network whole, classes of a user's model file with it; the file is complete or not there.
+
+    Args:
+        network: any module.
+        path: the file; its folder is made.
+
+    Raises:
+        UserError: it cannot be written.
+
+    Example:
+        >>> save_network(resnet8(), Path("networks/original.pt"))  # doctest: +SKIP
+    """
+    for name in {type(module).__module__ for module in network.modules()}:
+        if name.startswith(FROM_FILE):
+            cloudpickle.register_pickle_by_value(sys.modules[name])
+    new = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(network, new, pickle_module=cloudpickle)
+        os.replace(new, path)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer raises the latter
+        new.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written: {one_line(error)[:200]}; free some space, or keep none") from error
+
+
+def saved_network(path: str | os.PathLike[str]) -> nn.Module:
+    """A network that `save_network` or torch.save wrote whole. Loading runs code from the file.
+
+    Raises:
+        UserError: there is no such file, or it holds no network.
+
+    Example:
+        >>> saved_network("demo/original.pt")  # doctest: +SKIP
+    """
+    try:
+        network = torch.load(path, map_location="cpu", weights_only=False)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception as error:  # a pickle may raise anything
+        raise UserError(f"{path}: not a saved network: {one_line(error)[:200]}") from error
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"{path}: holds {type(network).__name__}, not a network; save it with torch.save(network, path)"
+        )
+    return network
+
+
 def _load_from_file(path: Path, function: str) -> nn.Module:
     if not path.is_file():
         raise UserError(f"model file '{path}': no such file; give an existing PATH.py:FUNCTION")
-    name = f"canvas_model_{path.stem}"
+    name = FROM_FILE + path.stem
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None and module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import canvas._core as _core
@@ -27,6 +28,8 @@ REDUCTION = 3  # of so many candidates that reach a rung one goes on, as in succ
 class Session:
     """One call of `Study.run`: the study's file is open for driving, and the workers are there.
 
+    `networks`: a folder where the evaluation keeps trained networks by their kernels' hashes.
+
     A fresh search is first driven through the stored candidates; it must ask for the same ones.
 
     Raises:
@@ -40,7 +43,9 @@ class Session:
         show: Callable[[Status], None],
         candidates: int | None,
         minutes: float | None,
+        networks: Path | None = None,
     ) -> None:
+        self.networks = networks
         self.store, self.executor, self.show = store, executor, show
         self.candidates, self.minutes = candidates, minutes
         self.start = time.monotonic()
@@ -67,6 +72,7 @@ class Session:
             for outcome in self.executor.wait(0.5):
                 self.store.tell(outcome.key, outcome.state, outcome.reason, outcome.metrics)
                 self._tell(outcome.key, outcome.state, outcome.reason, outcome.metrics)
+            self._drop_networks()
             self.show(self._status())
         if self.exhausted and not self._reached():
             raise self.exhausted
@@ -118,6 +124,15 @@ class Session:
     def _tell(self, index: int, state: str, reason: str, metrics: dict[str, float]) -> None:
         self.trials[index] = replace(self.trials[index], state=state, reason=reason, metrics=metrics)
         self.search.tell(index, costs(metrics, self.objectives) if state == "complete" else None)
+
+    def _drop_networks(self) -> None:
+        """Of the trained networks that are kept, those of the front stay."""
+        if self.networks is not None:
+            front = {trial.hash for trial in pareto(self.trials, self.objectives)}
+            told = {trial.hash for trial in self.trials if trial.state != "running"}
+            for file in self.networks.glob("*.pt"):
+                if file.stem in told - front:
+                    file.unlink(missing_ok=True)
 
     def _reached(self) -> bool:
         late = self.minutes is not None and time.monotonic() - self.start >= 60 * self.minutes

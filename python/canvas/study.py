@@ -67,6 +67,29 @@ class Trial(Record):
             raise UserError("the study was made for bare layers: use canvas.replace(model, trial.kernel, targets)")
         return replace(model, self.binding, targets=targets)
 
+    def model(self) -> Any:
+        """The trained network with this kernel in it.
+
+        Returns:
+            A `torch.nn.Module` in eval mode.
+
+        Raises:
+            UserError: it was not kept. A study keeps the networks of its front if its evaluation does
+                (`TrainAndTime(keep=FOLDER)`, and `canvas search`).
+
+        Example:
+            >>> network = study.best.model()  # doctest: +SKIP
+        """
+        from canvas.models import saved_network
+
+        assert self.study is not None
+        folder = self.study.settings.get("networks")
+        if folder is None:
+            raise UserError(
+                "the study kept no networks: run it with TrainAndTime(keep=FOLDER), or train trial.apply(model)"
+            )
+        return saved_network(Path(folder) / f"{self.hash}.pt").eval()
+
 
 class Study:
     """A search for kernels, kept in one file.
@@ -267,7 +290,12 @@ class Study:
             Executor(judge, workers, time_limit, memory_limit) as executor,
             console_progress(progress) as show,
         ):
-            Session(store, executor, show, candidates, minutes).go()
+            keep = getattr(evaluate, "keep", None)
+            if keep is not None:
+                keep = Path(keep).resolve()
+                store.note("networks", str(keep))
+                self.settings["networks"] = str(keep)
+            Session(store, executor, show, candidates, minutes, keep).go()
 
     def compare(
         self,

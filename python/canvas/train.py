@@ -25,7 +25,7 @@ from canvas.cost_model import CostModel, default_path
 from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
 from canvas.example import channels_last, evaluating, stored_channels_last
-from canvas.models import load_model
+from canvas.models import load_model, save_network
 
 HOPELESS = 1.5  # times the original's latency: no budget is that wide, so nothing finer need be known
 
@@ -210,7 +210,7 @@ class TrainAndTime:
         batch: images in a timed forward pass.
         threads: of PyTorch's, for training and timing both.
         keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's hash and `.pt`
-            (`torch.load(file, weights_only=False)`).
+            (`torch.load(file, weights_only=False)`). `Study.run` leaves those of the front there.
         predict: first predict the latency by the cost model that `canvas calibrate` made for the backend and threads,
             and report it as "latency_predicted" and "latency_predicted_low" (the least that is likely): a study
             ends a candidate whose least is over its latency budget before anything is compiled or timed.
@@ -274,7 +274,7 @@ class TrainAndTime:
             metrics |= train(network, data, recipe, report and (lambda done, more: report(done, {**metrics, **more})))
             if self.keep is not None:
                 kernel = getattr(candidate, "kernel", candidate)
-                torch.save(network, Path(self.keep) / f"{'original' if kernel is None else kernel.hash}.pt")
+                save_network(network, Path(self.keep) / f"{'original' if kernel is None else kernel.hash}.pt")
         return {**metrics, "seconds": time.perf_counter() - start}
 
     def original(self, data: Data) -> nn.Module:

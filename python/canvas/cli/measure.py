@@ -181,10 +181,10 @@ def export(
     """
     from canvas.export import export as written
     from canvas.layers import replace
-    from canvas.models import load_model
+    from canvas.models import load_model, saved_network
 
     example, built_in = options.model_example(network, input)
-    loaded = options.saved_network(network) if network.endswith(".pt") else load_model(network, **built_in)
+    loaded = saved_network(network) if network.endswith(".pt") else load_model(network, **built_in)
     if kernel is not None:
         loaded = replace(loaded, options.named_kernel(kernel), example=example)
     path = written(loaded, batched(example, batch), output)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from canvas import _core
-from canvas.errors import UserError, one_line
+from canvas.errors import UserError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Model = Annotated[
@@ -288,27 +288,3 @@ def named_kernel(name: str) -> Any:
     if name not in zoo():
         raise UserError(f"kernel '{name}': not in the zoo; give a FILE.canvas or one of {', '.join(zoo())}")
     return zoo()[name]
-
-
-def saved_network(path: str) -> Any:
-    """A network that torch.save wrote whole. Loading runs code from the file.
-
-    Raises:
-        UserError: there is no such file, or it holds no network.
-
-    Example:
-        >>> saved_network("demo/original.pt")  # doctest: +SKIP
-    """
-    import torch
-
-    try:
-        network = torch.load(path, map_location="cpu", weights_only=False)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except Exception as error:  # a pickle may raise anything
-        raise UserError(f"{path}: not a saved network: {one_line(error)[:200]}") from error
-    if not isinstance(network, torch.nn.Module):
-        raise UserError(
-            f"{path}: holds {type(network).__name__}, not a network; save it with torch.save(network, path)"
-        )
-    return network

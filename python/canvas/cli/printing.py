@@ -159,3 +159,5 @@ def summary(study: Any) -> None:
         numbers = (f"{metrics[key]:,.0f}" if key in metrics else "" for key in ("flops", "params"))
         rows.add_row(name, figures(metrics), *numbers, identity)
     out.print(rows, "", front[0].text.rstrip(), sep="\n", markup=False)
+    if "networks" in study.settings:
+        out.print(f"trained networks by hash: {study.settings['networks']}", soft_wrap=True, markup=False)

@@ -70,6 +70,9 @@ def search(
     predict: Annotated[
         bool, typer.Option("--predict", help="Drop what `canvas calibrate` predicts to be too slow, unmeasured.")
     ] = False,
+    keep: Annotated[
+        bool, typer.Option(help="Keep the front's trained networks in FILE.networks/, for `canvas export`.")
+    ] = True,
     limit: Limits = None,
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
@@ -103,6 +106,7 @@ def search(
         "rung": sorted(rung or []),
         "backend": backend,
         "predict": predict,
+        "keep": keep,
         "run": {
             "candidates": candidates,
             "minutes": minutes,
@@ -114,7 +118,7 @@ def search(
     }
     _named(compare or [])  # its faults come before the search
     objectives = objective or ["accuracy", "latency"]
-    evaluate, targets, note["recipe"] = _evaluation(note)
+    evaluate, targets, note["recipe"] = _evaluation(note, study)
     unknown = [name for name in objectives if metric(dict.fromkeys(evaluate.METRICS, 0.0), name) is None]
     if unknown:
         raise UserError(f"--objective {unknown[0]}: is not measured; there are latency, {', '.join(evaluate.METRICS)}")
@@ -164,7 +168,7 @@ def resume(
         run |= {"candidates": candidates, "minutes": None if minutes is None else spent + minutes}
     _named(run["compare"] or [])
     opened.note("run", run)
-    _run(opened, _evaluation(opened.settings)[0], as_json)
+    _run(opened, _evaluation(opened.settings, study)[0], as_json)
 
 
 def _absolute(spec: str) -> str:
@@ -173,7 +177,7 @@ def _absolute(spec: str) -> str:
     return str(Path(path).resolve()) + colon + function if Path(path).exists() else spec
 
 
-def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any]]:
+def _evaluation(settings: dict[str, Any], study: Path) -> tuple[Any, list[Any], dict[str, Any]]:
     """How candidates are evaluated, the layers to replace, and the whole recipe."""
     import torch
 
@@ -193,8 +197,16 @@ def _evaluation(settings: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any
     model = load_model(settings["model"], num_classes=len(data.classes), in_channels=data.shape[0])
     found = targets(model, torch.zeros(1, *data.shape), kinds=settings.get("kinds", ("conv",)))
     names = (settings["model"], settings["data"])
-    predict = settings.get("predict", False)
-    evaluate = TrainAndTime(*names, recipe, settings["backend"], rungs=settings["rung"], targets=found, predict=predict)
+    keep = str(study.with_suffix(".networks").resolve()) if settings.get("keep", False) else None
+    evaluate = TrainAndTime(
+        *names,
+        recipe,
+        settings["backend"],
+        keep=keep,
+        rungs=settings["rung"],
+        targets=found,
+        predict=settings.get("predict", False),
+    )
     return evaluate, found, asdict(recipe)
 
 
