@@ -23,8 +23,8 @@ import torch
 
 import canvas
 from canvas import backends, native, roofline
-from canvas.cost_model import rank_correlation
 from canvas.kernel import module_from_source
+from canvas.objectives import rank_correlation
 
 STAGES = {"stage 1": (64, 32), "stage 2": (128, 16), "stage 3": (256, 8), "stage 4": (512, 4)}
 OTHERS = ("eager", "onnxruntime", "openvino")

@@ -9,10 +9,11 @@ from torch import nn
 
 import canvas
 from canvas import Amount, Budget, Layer, cost_model
-from canvas.cost_model import FIGURES, KINDS, CostModel, rank_correlation, trace
+from canvas.cost_model import FIGURES, KINDS, CostModel, trace
 from canvas.errors import UserError
 from canvas.kernel import module_from_source
 from canvas.models import resnet8
+from canvas.objectives import rank_correlation
 
 LAYER = Layer(8, 12, (6, 4))
 SHAPE = (len(KINDS), len(FIGURES))

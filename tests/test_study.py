@@ -14,6 +14,7 @@ import canvas
 import evaluations
 from canvas import _core
 from canvas.errors import StudyError, UserError
+from canvas.funnel import stages
 from canvas.objectives import costs, pareto
 from canvas.store import Store
 from canvas.study import Study
@@ -244,3 +245,17 @@ def test_compared_kernels_are_sized_by_the_budget_but_not_turned_down(tmp_path):
     found = study.compare(evaluations.share_of_flops, kernels, workers=1, progress=lambda name, _: done.append(name))
     assert found["low_rank"]["flops"] <= 0.5 < found["dense"]["flops"]
     assert done == ["low_rank", "dense"]
+
+
+def test_the_stages_tell_who_passed_and_how_well_they_rank(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS, budget=canvas.Budget(latency=0.9), seed=5, rungs=["early"])
+    study.run(evaluations.climbing, candidates=30, workers=2, progress=False)
+    found = {stage.name: stage for stage in stages(study)}
+    assert list(found) == ["sampling", "latency_ratio", "early", "training", "flops alone"]
+    states = [trial.state for trial in study.trials]
+    assert found["sampling"].left == found["latency_ratio"].entered == 30
+    assert found["early"].entered == sum("early" in trial.metrics for trial in study.trials)
+    assert found["latency_ratio"].left == found["early"].entered < 30
+    assert found["training"].entered == found["early"].left == found["training"].left == states.count("complete")
+    assert found["early"].correlation > 0.7, "it is the accuracy, rounded"
+    assert abs(found["flops alone"].correlation) < 0.7, "the metrics are random numbers"

@@ -169,7 +169,7 @@ def test_train_and_time_predicts_first_where_it_is_asked_to(tmp_path, monkeypatc
     evaluate = TrainAndTime("resnet8", stripes(100), Recipe(images=16, batch=16), batch=4, predict=True)
     reports = []
     metrics = evaluate(SEPARABLE, seed=3, report=lambda done, metrics: reports.append(metrics))
-    assert reports[0].keys() == {"latency_predicted", "latency_predicted_low"}
+    assert reports[0].keys() == {"latency_predicted", "latency_predicted_low", "seconds_latency_predicted"}
     assert 0 < metrics["latency_predicted"] < 1, "fewer FLOPs, and nothing else costs"
     assert metrics["latency_predicted_low"] == metrics["latency_predicted"] / 1.5
     assert "latency_predicted" not in evaluate(None, seed=3)

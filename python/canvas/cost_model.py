@@ -29,6 +29,7 @@ from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
 from canvas.kernel import module_from_source
 from canvas.native import cache_folder
+from canvas.objectives import rank_correlation
 
 KINDS = ("dense", "point", "grouped", "depthwise", "matmul", "map", "function", "reduce", "softmax", "move", "view")
 FIGURES = ("calls", "flops", "near", "far")  # near: bytes of operations that fit the caches, far: of those that do not
@@ -349,21 +350,6 @@ def default_path(backend: str, threads: int) -> Path:
         'eager-2.json'
     """
     return cache_folder("cost") / f"{backend}-{threads}.json"
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation; equal values share their mean rank.
-
-    Example:
-        >>> rank_correlation(np.array([1, 2, 3]), np.array([10, 20, 15]))
-        0.5
-    """
-    ranks = []
-    for values in (a, b):
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse])
-    a, b = (values - values.mean() for values in ranks)
-    return float(a @ b / max(1e-30, float(np.sqrt((a @ a) * (b @ b)))))
 
 
 def _costs(work: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
-"""Objectives: which metric each one reads, which way is better, and which candidates no other beats. Called by study
-and report."""
+"""Objectives: which metric each one reads, which way is better, which candidates no other beats, and how alike two
+rankings are. Called by study, report and cost model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
+
+import numpy as np
 
 from canvas.errors import UserError
 from canvas.store import Record
@@ -66,3 +68,18 @@ def pareto(trials: Iterable[T], objectives: Sequence[str]) -> list[T]:
         if all(any(a < b for a, b in zip(point, other, strict=True)) for other, _ in front):
             front.append((point, trial))
     return [trial for _, trial in front]
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation; equal values share their mean rank.
+
+    Example:
+        >>> rank_correlation(np.array([1, 2, 3]), np.array([10, 20, 15]))
+        0.5
+    """
+    ranks = []
+    for values in (a, b):
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[inverse])
+    a, b = (values - values.mean() for values in ranks)
+    return float(a @ b / max(1e-30, float(np.sqrt((a @ a) * (b @ b)))))

@@ -222,6 +222,11 @@ class Study:
             }
 
     @property
+    def rungs(self) -> list[str]:
+        """The metrics of the rungs, cheapest first."""
+        return list(self.settings["rungs"])
+
+    @property
     def best(self) -> Trial | None:
         """The first of the front, if there is one."""
         front = self.front()

@@ -254,7 +254,8 @@ class TrainAndTime:
 
         Returns:
             {"accuracy", "loss", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_ratio",
-            "latency_ratio_low", "latency_ratio_high", "flops" and "params" (of the whole network), "seconds"}.
+            "latency_ratio_low", "latency_ratio_high", "flops" and "params" (of the whole network), "seconds" (all in
+            all; "seconds_latency_ratio", "seconds_training" and so on tell what each stage took)}.
 
         Raises:
             EvaluationError: the network diverged or its timing cannot be true.
@@ -269,9 +270,11 @@ class TrainAndTime:
             for images in self.rungs:
                 short = train(copy.deepcopy(network), data, dataclasses.replace(recipe, images=images))
                 metrics[f"accuracy_{images}"] = short["accuracy"]
+                metrics[f"seconds_accuracy_{images}"] = short["seconds"]
                 if report is not None:
                     report(0.0, dict(metrics))
             metrics |= train(network, data, recipe, report and (lambda done, more: report(done, {**metrics, **more})))
+            metrics["seconds_training"] = metrics["seconds"]
             if self.keep is not None:
                 kernel = getattr(candidate, "kernel", candidate)
                 save_network(network, Path(self.keep) / f"{'original' if kernel is None else kernel.hash}.pt")
@@ -296,11 +299,14 @@ class TrainAndTime:
                 original if candidate is None else layers.replace(original, candidate, self.targets, None, example)
             )
         predicted = {}
+        start = time.perf_counter()
         if self.model_of_cost is not None and candidate is not None:
             ratio = self.model_of_cost.predict(network, example) / self.model_of_cost.predict(original, example)
             predicted = {"latency_predicted": ratio, "latency_predicted_low": ratio / self.model_of_cost.spread}
+            predicted["seconds_latency_predicted"] = time.perf_counter() - start
             if report is not None:
                 report(0.0, dict(predicted))
+        start = time.perf_counter()
         timing = latency.compare(
             network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS
         )
@@ -312,6 +318,7 @@ class TrainAndTime:
             "latency_ratio": timing.ratio,
             "latency_ratio_low": timing.ratio_low,
             "latency_ratio_high": timing.ratio_high,
+            "seconds_latency_ratio": time.perf_counter() - start,
             "flops": roofline.flops(network, example[:1]),
             "params": float(sum(p.numel() for p in network.parameters())),
         }

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from canvas._core import Amount
+from canvas.funnel import stages
 from canvas.progress import figures
 
 if TYPE_CHECKING:
@@ -149,6 +150,12 @@ def summary(study: Any) -> None:
     """Prints how a study stands: its funnel, its front, its best kernel."""
     out = console()
     out.print("\n" + ", ".join(f"{name} {count:,}" for name, count in study.counts.items()))
+    passed = table("stage", "came", "passed", "seconds each", "rank correlation")
+    for stage in stages(study):
+        seconds = "" if stage.seconds is None else f"{stage.seconds:.2f}"
+        ranked = "" if stage.correlation is None else f"{stage.correlation:+.2f}"
+        passed.add_row(stage.name, f"{stage.entered:,}", f"{stage.left:,}", seconds, ranked)
+    out.print(passed)
     front = study.front()
     if not front:
         return out.print("no candidate was completed yet")
