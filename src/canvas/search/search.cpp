@@ -13,6 +13,8 @@ constexpr int64_t kWarmUp = 16;       // random candidates before the first muta
 constexpr double kRandomShare = 0.2;  // and this share of random ones after
 constexpr size_t kTournament = 3;
 constexpr size_t kPopulation = 48;  // the best this many told candidates may be parents
+// So many are ranked; from twice as many the worse half goes, so that a study may have any number.
+constexpr size_t kPool = 256;
 constexpr int kFruitlessTries = 5000;
 
 }  // namespace
@@ -28,15 +30,20 @@ Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t
 
 std::optional<Candidate> Search::ask() {
   const auto index = static_cast<int64_t>(records_.size());
-  for (int64_t i = 0; i <= index - lookahead_; ++i) {
-    if (!records_[static_cast<size_t>(i)].told) return std::nullopt;
-  }
+  while (told_ < index && records_[static_cast<size_t>(told_)].told) ++told_;
+  if (told_ <= index - lookahead_) return std::nullopt;
+  rank_parents();
   Random random = Random(seed_).split(static_cast<uint64_t>(index));
   for (int attempt = 0; attempt < kFruitlessTries; ++attempt) {
     const bool mutate = strategy_ == Strategy::kEvolution && index >= kWarmUp && !random.chance(kRandomShare);
-    const int64_t parent = mutate ? choose_parent(random) : -1;
+    int64_t parent = -1;
+    if (mutate && !parents_.empty()) {
+      size_t best = random.below(parents_.size());  // the smallest of a few places is the tournament's winner
+      for (size_t i = 1; i < kTournament; ++i) best = std::min(best, random.below(parents_.size()));
+      parent = parents_[best];
+    }
     auto found =
-        parent < 0 ? sampler_.draw(random) : sampler_.mutate(records_[static_cast<size_t>(parent)].kernel, random);
+        parent < 0 ? sampler_.draw(random) : sampler_.mutate(*records_[static_cast<size_t>(parent)].kernel, random);
     if (!found) continue;
     records_.push_back({found->kernel, false, std::nullopt});
     return Candidate{index, std::move(found->hash), std::move(found->kernel), parent < 0 ? "random" : "mutation",
@@ -45,27 +52,33 @@ std::optional<Candidate> Search::ask() {
   sampler_.give_up(kFruitlessTries);
 }
 
-int64_t Search::choose_parent(Random& random) const {
+// Takes the results that the next candidate may depend on into the pool, and lists the parents that it may have.
+void Search::rank_parents() {
   const auto known = static_cast<int64_t>(records_.size()) - lookahead_ + 1;
-  std::vector<int64_t> indices;
-  std::vector<Point> points;
-  for (int64_t i = 0; i < known; ++i) {
-    const Record& record = records_[static_cast<size_t>(i)];
-    if (!record.objectives) continue;
-    indices.push_back(i);
-    points.push_back(*record.objectives);
+  if (pooled_ >= known) return;
+  for (; pooled_ < known; ++pooled_) {
+    Record& record = records_[static_cast<size_t>(pooled_)];
+    if (record.objectives) {
+      pool_.push_back(pooled_);
+    } else {
+      record.kernel.reset();
+    }
   }
-  if (points.empty()) return -1;
+  std::vector<Point> points;
+  for (int64_t i : pool_) points.push_back(*records_[static_cast<size_t>(i)].objectives);
   const std::vector<int> rank = ranks(points);
   const std::vector<double> room = crowding(points, rank);
   std::vector<size_t> order(points.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return rank[a] != rank[b] ? rank[a] < rank[b] : room[a] > room[b]; });
-  const size_t size = std::min(order.size(), kPopulation);
-  size_t best = random.below(size);  // positions in `order`: the smallest of a few is the tournament's winner
-  for (size_t i = 1; i < kTournament; ++i) best = std::min(best, random.below(size));
-  return indices[order[best]];
+  parents_.clear();
+  for (size_t i = 0; i < std::min(order.size(), kPopulation); ++i) parents_.push_back(pool_[order[i]]);
+  if (pool_.size() <= 2 * kPool) return;
+  std::sort(order.begin(), order.begin() + kPool);
+  for (size_t i = kPool; i < order.size(); ++i) records_[static_cast<size_t>(pool_[order[i]])].kernel.reset();
+  for (size_t i = 0; i < kPool; ++i) pool_[i] = pool_[order[i]];
+  pool_.resize(kPool);
 }
 
 void Search::tell(int64_t index, std::optional<Point> objectives) {
@@ -92,14 +105,15 @@ void Search::tell(int64_t index, std::optional<Point> objectives) {
 
 std::vector<int64_t> Search::front() const {
   std::vector<int64_t> indices;
+  std::vector<Point> points;
   for (size_t i = 0; i < records_.size(); ++i) {
     if (!records_[i].objectives) continue;
-    const bool dominated = std::any_of(records_.begin(), records_.end(), [&](const Record& other) {
-      return other.objectives && dominates(*other.objectives, *records_[i].objectives);
-    });
-    if (!dominated) indices.push_back(static_cast<int64_t>(i));
+    indices.push_back(static_cast<int64_t>(i));
+    points.push_back(*records_[i].objectives);
   }
-  return indices;
+  std::vector<int64_t> best;
+  for (size_t i : canvas::front(points)) best.push_back(indices[i]);
+  return best;
 }
 
 }  // namespace canvas

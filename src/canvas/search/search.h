@@ -47,17 +47,21 @@ class Search {
 
  private:
   struct Record {
-    Kernel kernel;
+    std::optional<Kernel> kernel;  // none where it can be no parent any more
     bool told = false;
     std::optional<Point> objectives;
   };
-  int64_t choose_parent(Random& random) const;
+  void rank_parents();
 
   Sampler sampler_;
   uint64_t seed_;
   Strategy strategy_;
   int64_t lookahead_;
   std::vector<Record> records_;
+  int64_t told_ = 0;              // all candidates before this one are told
+  int64_t pooled_ = 0;            // and those before this one have been in the pool
+  std::vector<int64_t> pool_;     // the best so far, in the order asked
+  std::vector<int64_t> parents_;  // the best of these first
   size_t dimensions_ = 0;
 };
 
