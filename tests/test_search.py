@@ -44,6 +44,19 @@ def test_order_and_timing_of_results_change_nothing(strategy):
     assert run(30, 4, random.Random(0), strategy=strategy)[0] != lists[0][:30]
 
 
+def test_more_results_than_are_ranked_at_once_change_nothing():
+    """From 513 on the worse half is forgotten; who was told when still does not matter, and good ones stay parents."""
+
+    def evaluate(candidate) -> list[float]:
+        return [int(candidate.hash[:8], 16) % 1000 / 1000, int(candidate.hash[8:16], 16) % 1000 / 1000]
+
+    lists = [run(640, 3, random.Random(seed), evaluate=evaluate) for seed in range(2)]
+    assert lists[0][0] == lists[1][0]
+    _, search = lists[0]
+    late = {parent for _, _, parent in lists[0][0][600:] if parent >= 0}
+    assert late & set(search.front()), "the best of all are tried again"
+
+
 @pytest.mark.parametrize("strategy", ["evolution", "guided"])
 @pytest.mark.parametrize("lookahead", [1, 5])
 def test_a_candidate_depends_on_results_up_to_its_lookahead_alone(lookahead, strategy):

@@ -1,7 +1,6 @@
 """A study gives the same candidates whatever interrupts it, and records what becomes of each."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -74,28 +73,6 @@ def test_on_a_rung_only_the_best_third_of_those_before_goes_on(tmp_path):
         assert trial.state == ("complete" if passes else "pruned")
         assert passes or trial.reason.startswith(f"early is {trial.metrics['early']:g}, below the best third (")
     assert 0 < study.counts["pruned"] < 24
-
-
-def test_killed_again_and_again_gives_the_uninterrupted_candidates(tmp_path):
-    whole, pieces = tmp_path / "whole.db", tmp_path / "pieces.db"
-    assert drive(whole, 16).wait() == 0
-    dice, kills = random.Random(11), 0
-    while True:
-        driver = drive(pieces, 16)
-        try:
-            driver.wait(1.0 + dice.random())
-        except subprocess.TimeoutExpired:
-            driver.send_signal(signal.SIGKILL)
-            driver.wait()
-            kills += 1
-            if pieces.exists() and pieces.stat().st_size:
-                kept = [fate for fate in fates(pieces) if fate[4] != "running"]
-                assert kept == [fate for fate in fates(whole) if fate[0] in {index for index, *_ in kept}]
-            continue
-        assert driver.returncode == 0, driver.stderr and driver.stderr.read()
-        break
-    assert kills >= 1
-    assert fates(pieces) == fates(whole)
 
 
 def test_result_is_stored_before_the_next_candidate_depends_on_it(tmp_path):

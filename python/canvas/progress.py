@@ -16,7 +16,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 class Status:
     """Where a run stands. `trials` are all candidates of the study, `front` those that no other beats; the goal is a
     number of `candidates` in all, or `minutes` of this run, of which `seconds` have passed; `earlier` candidates were
-    told before it began; `running` are the fractions done of those under way."""
+    told before it began; `running` are the fractions done of those under way; `told` are the candidates whose fate is
+    known, and `failed` of them failed."""
 
     trials: Sequence[Any]
     front: Sequence[Any]
@@ -25,11 +26,8 @@ class Status:
     seconds: float
     earlier: int
     running: Sequence[float]
-
-    @property
-    def told(self) -> int:
-        """Candidates whose fate is known."""
-        return sum(trial.state != "running" for trial in self.trials)
+    told: int = 0
+    failed: int = 0
 
     @property
     def rate(self) -> float:
@@ -63,9 +61,8 @@ class Status:
             >>> Status([], [], 40, None, 0.0, 0, []).line()
             '0/40 candidates'
         """
-        failed = sum(trial.state == "failed" for trial in self.trials)
         parts = [f"{self.told}/{self.candidates} candidates" if self.candidates else f"{self.told} candidates"]
-        parts += [f"{failed} failed"] if failed else []
+        parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.rate:.1f}/min"] if self.rate > 0 else []
         parts += [f"best {figures(self.front[0].metrics)}"] if self.front else []
         left = self.minutes_left

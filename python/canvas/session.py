@@ -7,9 +7,11 @@ study goes on exactly as if nothing had happened. Knows nothing of training.
 
 from __future__ import annotations
 
+import bisect
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,9 +58,14 @@ class Session:
         self.search = new_search(settings)
         self.trials: list[Record] = []
         self.pending: list[Record] = []  # asked before, not yet told
+        self.states: Counter[str] = Counter()  # of those told
+        self.passed: dict[str, list[float]] = {rung: [] for rung in self.rungs}  # what reached each rung, ascending ...
+        self.counted = 0  # ... of so many candidates
         self.exhausted: _core.Infeasible | None = None
         for record in store.records():
             self._replay(record)
+        self.front = pareto(self.trials, self.objectives)
+        self._drop_networks(self.trials)
         self.earlier = len(self.trials) - len(self.pending)
 
     def go(self) -> None:
@@ -72,7 +79,9 @@ class Session:
             for outcome in self.executor.wait(0.5):
                 self.store.tell(outcome.key, outcome.state, outcome.reason, outcome.metrics)
                 self._tell(outcome.key, outcome.state, outcome.reason, outcome.metrics)
-            self._drop_networks()
+                among = [*self.front, self.trials[outcome.key]]
+                self.front = pareto(among, self.objectives)
+                self._drop_networks(among)
             self.show(self._status())
         if self.exhausted and not self._reached():
             raise self.exhausted
@@ -113,26 +122,24 @@ class Session:
 
     def _bars(self, index: int) -> dict[str, float]:
         """What candidate `index` must reach on each rung: the best third of the results that it may depend on."""
-        known = self.trials[: max(0, index + 1 - self.lookahead)]
-        bars = {}
-        for rung in self.rungs:
-            reached = sorted((trial.metrics[rung] for trial in known if rung in trial.metrics), reverse=True)
-            if len(reached) >= REDUCTION:
-                bars[rung] = reached[math.ceil(len(reached) / REDUCTION) - 1]
-        return bars
+        for trial in self.trials[self.counted : max(0, index + 1 - self.lookahead)]:  # candidates start in order
+            self.counted += 1
+            for rung in self.rungs:
+                if not math.isnan(trial.metrics.get(rung, math.nan)):
+                    bisect.insort(self.passed[rung], trial.metrics[rung])
+        reached = {rung: values for rung, values in self.passed.items() if len(values) >= REDUCTION}
+        return {rung: values[-math.ceil(len(values) / REDUCTION)] for rung, values in reached.items()}
 
     def _tell(self, index: int, state: str, reason: str, metrics: dict[str, float]) -> None:
         self.trials[index] = replace(self.trials[index], state=state, reason=reason, metrics=metrics)
+        self.states[state] += 1
         self.search.tell(index, costs(metrics, self.objectives) if state == "complete" else None)
 
-    def _drop_networks(self) -> None:
+    def _drop_networks(self, among: Sequence[Record]) -> None:
         """Of the trained networks that are kept, those of the front stay."""
-        if self.networks is not None:
-            front = {trial.hash for trial in pareto(self.trials, self.objectives)}
-            told = {trial.hash for trial in self.trials if trial.state != "running"}
-            for file in self.networks.glob("*.pt"):
-                if file.stem in told - front:
-                    file.unlink(missing_ok=True)
+        for trial in among:
+            if self.networks is not None and trial.state != "running" and trial not in self.front:
+                (self.networks / f"{trial.hash}.pt").unlink(missing_ok=True)
 
     def _reached(self) -> bool:
         late = self.minutes is not None and time.monotonic() - self.start >= 60 * self.minutes
@@ -140,13 +147,15 @@ class Session:
 
     def _status(self) -> Status:
         return Status(
-            trials=tuple(self.trials),
-            front=pareto(self.trials, self.objectives),
+            trials=self.trials,
+            front=self.front,
             candidates=self.candidates,
             minutes=self.minutes,
             seconds=time.monotonic() - self.start,
             earlier=self.earlier,
             running=list(self.executor.running.values()),
+            told=self.states.total(),
+            failed=self.states["failed"],
         )
 
 

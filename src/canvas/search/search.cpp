@@ -14,6 +14,8 @@ constexpr int64_t kWarmUp = 16;       // random candidates before the first muta
 constexpr double kRandomShare = 0.2;  // and this share of random ones after
 constexpr size_t kTournament = 3;
 constexpr size_t kPopulation = 48;  // the best this many told candidates may be parents
+// So many are ranked; from twice as many the worse half goes, so that a study may have any number.
+constexpr size_t kPool = 256;
 constexpr int kFruitlessTries = 5000;
 constexpr double kCrossoverShare = 0.2;  // of children, those of two parents
 constexpr size_t kProposals = 32;        // children that the guide chooses among
@@ -41,9 +43,8 @@ Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t
 
 std::optional<Candidate> Search::ask() {
   const auto index = static_cast<int64_t>(records_.size());
-  for (int64_t i = 0; i < known(); ++i) {
-    if (!records_[static_cast<size_t>(i)].told) return std::nullopt;
-  }
+  while (told_ < index && records_[static_cast<size_t>(told_)].told) ++told_;
+  if (told_ < known()) return std::nullopt;
   learn();
   Random random = Random(seed_).split(static_cast<uint64_t>(index));
   std::vector<Proposal> all = proposals(random);
@@ -94,44 +95,53 @@ Search::Proposal Search::propose(Random& random) {
                      !random.chance(kRandomShare);
   const int64_t parent = child ? choose_parent(random) : -1;
   if (parent < 0) return {sampler_.attempt(random), "random", -1};
-  const Kernel& kernel = records_[static_cast<size_t>(parent)].kernel;
+  const Kernel& kernel = *records_[static_cast<size_t>(parent)].kernel;
   const int64_t other = random.chance(kCrossoverShare) ? choose_parent(random) : parent;
   if (other == parent) {
     return {sampler_.judged(mutated(kernel, sampler_.growing(), random)), "mutation", parent};
   }
-  return {sampler_.judged(crossed(kernel, records_[static_cast<size_t>(other)].kernel, sampler_.growing(), random)),
+  return {sampler_.judged(crossed(kernel, *records_[static_cast<size_t>(other)].kernel, sampler_.growing(), random)),
           "crossover", parent};
 }
 
-void Search::learn() {
-  if (strategy_ != Strategy::kGuided) return;
-  for (; learned_ < known(); ++learned_) {
-    Record& record = records_[static_cast<size_t>(learned_)];
-    guide_.learn(record.features, record.objectives);
-    record.features = {};
-  }
+int64_t Search::choose_parent(Random& random) const {
+  if (parents_.empty()) return -1;
+  size_t best = random.below(parents_.size());  // the smallest of a few places is the tournament's winner
+  for (size_t i = 1; i < kTournament; ++i) best = std::min(best, random.below(parents_.size()));
+  return parents_[best];
 }
 
-int64_t Search::choose_parent(Random& random) const {
-  std::vector<int64_t> indices;
-  std::vector<Point> points;
-  for (int64_t i = 0; i < known(); ++i) {
-    const Record& record = records_[static_cast<size_t>(i)];
-    if (!record.objectives) continue;
-    indices.push_back(i);
-    points.push_back(*record.objectives);
+void Search::learn() {
+  if (learned_ >= known()) return;
+  for (; learned_ < known(); ++learned_) {
+    Record& record = records_[static_cast<size_t>(learned_)];
+    if (strategy_ == Strategy::kGuided) guide_.learn(record.features, record.objectives);
+    record.features = {};
+    if (record.objectives) {
+      pool_.push_back(learned_);
+    } else {
+      record.kernel.reset();
+    }
   }
-  if (points.empty()) return -1;
+  rank_parents();
+}
+
+void Search::rank_parents() {
+  std::vector<Point> points;
+  for (int64_t i : pool_) points.push_back(*records_[static_cast<size_t>(i)].objectives);
   const std::vector<int> rank = ranks(points);
   const std::vector<double> room = crowding(points, rank);
   std::vector<size_t> order(points.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return rank[a] != rank[b] ? rank[a] < rank[b] : room[a] > room[b]; });
-  const size_t size = std::min(order.size(), kPopulation);
-  size_t best = random.below(size);  // positions in `order`: the smallest of a few is the tournament's winner
-  for (size_t i = 1; i < kTournament; ++i) best = std::min(best, random.below(size));
-  return indices[order[best]];
+  parents_.clear();
+  for (size_t i = 0; i < std::min(order.size(), kPopulation); ++i) parents_.push_back(pool_[order[i]]);
+  if (pool_.size() <= 2 * kPool) return;
+  std::sort(order.begin(), order.begin() + kPool);
+  for (size_t i = kPool; i < order.size(); ++i) records_[static_cast<size_t>(pool_[order[i]])].kernel.reset();
+  for (size_t i = 0; i < kPool; ++i) pool_[i] = pool_[order[i]];
+  pool_.resize(kPool);
 }
 
 void Search::tell(int64_t index, std::optional<Point> objectives) {
@@ -158,14 +168,15 @@ void Search::tell(int64_t index, std::optional<Point> objectives) {
 
 std::vector<int64_t> Search::front() const {
   std::vector<int64_t> indices;
+  std::vector<Point> points;
   for (size_t i = 0; i < records_.size(); ++i) {
     if (!records_[i].objectives) continue;
-    const bool dominated = std::any_of(records_.begin(), records_.end(), [&](const Record& other) {
-      return other.objectives && dominates(*other.objectives, *records_[i].objectives);
-    });
-    if (!dominated) indices.push_back(static_cast<int64_t>(i));
+    indices.push_back(static_cast<int64_t>(i));
+    points.push_back(*records_[i].objectives);
   }
-  return indices;
+  std::vector<int64_t> best;
+  for (size_t i : canvas::front(points)) best.push_back(indices[i]);
+  return best;
 }
 
 }  // namespace canvas

@@ -52,7 +52,7 @@ class Search {
 
  private:
   struct Record {
-    Kernel kernel;
+    std::optional<Kernel> kernel;  // none where it can be no parent any more
     bool told = false;
     std::optional<Point> objectives;
     Features features = {};  // for the guide, until it has learned from them
@@ -68,19 +68,24 @@ class Search {
   std::vector<Proposal> proposals(Random& random);
   Proposal propose(Random& random);
   size_t choose(std::vector<Proposal>& proposals, Random& random) const;
-  int64_t choose_parent(Random& random) const;
+  // Takes the results that the next candidate may depend on into the guide and the pool, and lists the parents that it may have.
   void learn();
+  void rank_parents();
+  int64_t choose_parent(Random& random) const;
 
   Sampler sampler_;
   Cost original_;
   std::vector<Kernel> first_;
   std::set<std::string> only_;
   Guide guide_;
-  int64_t learned_ = 0;
   uint64_t seed_;
   Strategy strategy_;
   int64_t lookahead_;
   std::vector<Record> records_;
+  int64_t told_ = 0;              // all candidates before this one are told
+  int64_t learned_ = 0;           // and those before this one have been learned from
+  std::vector<int64_t> pool_;     // the best so far, in the order asked
+  std::vector<int64_t> parents_;  // the best of these first
   size_t dimensions_ = 0;
 };
 

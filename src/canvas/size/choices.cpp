@@ -13,19 +13,12 @@ namespace {
 
 constexpr double kEven = 2, kSteps = 6;  // of a few values: half are even steps, half grow by a sixth
 
-bool times_power(int64_t& product, int64_t value, int power) {
-  for (; power > 0; --power) {
-    if (__builtin_mul_overflow(product, value, &product)) return false;
-  }
-  return true;
-}
-
 // `most` of the values, the first and the last included.
 void thin(std::vector<int64_t>& values, size_t most) {
   if (values.size() <= most) return;
-  std::vector<int64_t> kept;
-  for (size_t i = 0; i < most; ++i) kept.push_back(values[i * (values.size() - 1) / std::max<size_t>(1, most - 1)]);
-  values = std::move(kept);
+  const size_t last = values.size() - 1;
+  for (size_t i = 0; i < most; ++i) values[i] = values[i * last / std::max<size_t>(1, most - 1)];
+  values.resize(most);
 }
 
 // The numbers whose prime factors all sizes of a layer are made of.
@@ -59,26 +52,14 @@ bool within(const System::Bound& bound, const Quotient& size) {
 
 }  // namespace
 
-Choices::Term::Term(const Size& of, size_t variables) : size(of) {
-  for (size_t i = 0; i < variables; ++i) {
-    const int exponent = size.exponent(kFirstDynamic + static_cast<int>(i));
-    if (exponent != 0) powers.push_back({i, exponent});
-  }
-}
-
-std::optional<Quotient> Choices::Term::with(Quotient ground, const int64_t* option) const {
-  for (const Power& power : powers) {
-    int64_t& side = power.exponent > 0 ? ground.top : ground.bottom;
-    if (!times_power(side, option[power.variable], std::abs(power.exponent))) return std::nullopt;
-  }
-  return ground;
-}
-
 // Sets the variables one after the other.
 class Choices::Search {
  public:
   Search(const Choices& choices, Ground& ground, const Extent& extent, const Visitor& visitor)
-      : choices_(choices), ground_(ground), extent_(extent), visitor_(visitor), option_(choices.variables_, 1) {}
+      : choices_(choices), ground_(ground), extent_(extent), visitor_(visitor), option_(ground.option) {
+    option_.assign(choices.variables_, 1);
+    ground.candidates.resize(choices.variables_);
+  }
 
   bool run() { return set(0); }
 
@@ -87,9 +68,12 @@ class Choices::Search {
     if (step == option_.size()) return visitor_.call(visitor_.own, option_.data());
     const size_t variable = choices_.order_[step];
     bool sure = false;
-    const auto values = ground_.rows.empty() || !ground_.rows[step] ? candidates(step, sure) : solution(step);
-    if (!values) return false;
-    for (int64_t value : *values) {
+    std::vector<int64_t>& values = ground_.candidates[step];
+    values.clear();
+    const bool listed =
+        ground_.rows.empty() || !ground_.rows[step] ? candidates(step, sure, values) : solution(step, values);
+    if (!listed) return false;
+    for (int64_t value : values) {
       if (variable == extent_.other_than && value == extent_.excluded) continue;
       option_[variable] = value;
       if ((sure || choices_.legal(ground_, option_.data(), step)) && !set(step + 1)) return false;
@@ -98,8 +82,8 @@ class Choices::Search {
     return true;
   }
 
-  // What the equation of this step makes of the values so far.
-  std::optional<std::vector<int64_t>> solution(size_t step) {
+  // What the equation of this step makes of the values so far; false where that is past exact arithmetic.
+  bool solution(size_t step, std::vector<int64_t>& values) {
     const Ground::Row& row = *ground_.rows[step];
     Powers value = row.rest;
     for (size_t i = 0; i < step; ++i) {
@@ -108,12 +92,13 @@ class Choices::Search {
     }
     value = value.rooted(-row.exponents[step]);
     ground_.too_large = ground_.too_large || !value.valid();
-    if (ground_.too_large) return std::nullopt;
-    if (value.root() != 1 || !value.is_whole(0)) return std::vector<int64_t>();
+    if (ground_.too_large) return false;
+    if (value.root() != 1 || !value.is_whole(0)) return true;
     const Size size = value.size();
-    if (!size.valid() && limited(choices_.order_[step])) return std::vector<int64_t>();
+    if (!size.valid() && limited(choices_.order_[step])) return true;
     ground_.too_large = !size.valid();
-    return ground_.too_large ? std::nullopt : std::optional(std::vector<int64_t>{size.numerator()});
+    if (size.valid()) values.push_back(size.numerator());
+    return size.valid();
   }
 
   // Whether a bound keeps the variable from being past 64 bits.
@@ -127,7 +112,7 @@ class Choices::Search {
   std::optional<Quotient> so_far(const Term& term, const Quotient& ground, size_t step) const {
     Quotient result = ground;
     const auto here = choices_.order_.begin() + static_cast<std::ptrdiff_t>(step);
-    for (const Power& power : term.powers) {
+    for (const Term::Power& power : term.powers) {
       const bool is_set = std::find(choices_.order_.begin(), here, power.variable) != here;
       if (!is_set && power.exponent > 0 && power.variable != *here) return std::nullopt;
       if (!is_set) continue;
@@ -137,8 +122,8 @@ class Choices::Search {
     return result;
   }
 
-  // Values worth trying; nothing where they are too many. `sure`: all of them are legal.
-  std::optional<std::vector<int64_t>> candidates(size_t step, bool& sure) const {
+  // Values worth trying; false where they are too many. `sure`: all of them are legal.
+  bool candidates(size_t step, bool& sure, std::vector<int64_t>& values) const {
     int64_t bound = 0, multiple = 1;  // it divides the bound, as a power; it is a multiple
     int bound_power = 1;
     int64_t largest = 1;  // of what a value multiplies
@@ -147,7 +132,7 @@ class Choices::Search {
     for (size_t i = 0; i < choices_.sizes_.size(); ++i) {
       const Term& term = choices_.sizes_[i];
       const auto power = std::find_if(term.powers.begin(), term.powers.end(),
-                                      [&](const Power& p) { return p.variable == choices_.order_[step]; });
+                                      [&](const Term::Power& p) { return p.variable == choices_.order_[step]; });
       if (power == term.powers.end()) continue;
       const auto now = so_far(term, ground_.sizes[i], step);
       sure = sure && (now || term.last != step);
@@ -159,7 +144,7 @@ class Choices::Search {
         if (power->exponent == 1) multiple = std::lcm(multiple, std::min<int64_t>(missing, int64_t{1} << 31));
         continue;
       }
-      if (now->bottom != 1 && now->top % now->bottom != 0) return std::vector<int64_t>();
+      if (now->bottom != 1 && now->top % now->bottom != 0) return true;
       const int64_t most = now->bottom == 1 ? now->top : now->top / now->bottom;
       if (bound > 0 && most != bound && bound_power == 1 && power->exponent == -1) {
         bound = std::gcd(bound, most);
@@ -170,52 +155,59 @@ class Choices::Search {
         sure = sure && (most == bound && bound_power == 1 && power->exponent == -1);
       }
     }
-    std::vector<int64_t> values;
     if (bound > 0) {
-      values = divisors(bound, bound_power,
-                        bound < (int64_t{1} << 32) ? std::vector<int64_t>() : prime_hints(ground_.values));
+      static const std::vector<int64_t> kNone;
+      divisors(bound, bound_power, bound < (int64_t{1} << 32) ? kNone : prime_hints(ground_.values), values);
     } else {
       const int64_t last = extent_.largest / multiple;
       const auto limit = static_cast<int64_t>(std::min(extent_.most, size_t{INT64_MAX}));
       const int64_t count = std::min(last, limit);
-      if (extent_.few > 0 && step + 1 == option_.size() && last > static_cast<int64_t>(extent_.few))
-        return few_of(last, multiple);
-      if (last > limit && !extent_.thin) return std::nullopt;
+      if (extent_.few > 0 && step + 1 == option_.size() && last > static_cast<int64_t>(extent_.few)) {
+        few_of(last, multiple, values);
+        return true;
+      }
+      if (last > limit && !extent_.thin) return false;
       for (int64_t i = 1; i <= count; ++i)
         values.push_back(multiple * (count == last ? i : 1 + (i - 1) * (last - 1) / std::max<int64_t>(1, count - 1)));
     }
     if (extent_.thin) thin(values, extent_.most);
     sure = sure && !values.empty() && values.back() <= INT64_MAX / largest;
-    return values;
+    return true;
   }
 
   // Some of the first `last` multiples.
-  std::vector<int64_t> few_of(int64_t last, int64_t multiple) const {
-    std::vector<int64_t> values = {multiple};
+  void few_of(int64_t last, int64_t multiple, std::vector<int64_t>& values) const {
+    values.push_back(multiple);
     const double even = static_cast<double>(last) / static_cast<double>(extent_.few) * kEven;
     for (int64_t at = 1; at < last; values.push_back(at * multiple)) {
       const double step = std::min(even, static_cast<double>(at) / kSteps);
       at = std::min(last, at + std::max<int64_t>(1, static_cast<int64_t>(step)));
     }
-    return values;
   }
 
   const Choices& choices_;
   Ground& ground_;
   const Extent& extent_;
   const Visitor& visitor_;
-  std::vector<int64_t> option_;
+  std::vector<int64_t>& option_;
 };
 
 Choices::Choices(const System& system, size_t variables)
     : variables_(variables), equations_(system.equations), bounds_(system.bounds) {
-  std::vector<Size> free;
+  std::vector<Size> sizes;
   for (const Size& size : system.whole) {
-    std::vector<Size>& sizes = size.has_dynamic() ? free : fixed_;
-    if (std::find(sizes.begin(), sizes.end(), size) == sizes.end()) sizes.push_back(size);
+    if (std::find(sizes.begin(), sizes.end(), size) != sizes.end()) continue;
+    sizes.push_back(size);
+    (size.has_dynamic() ? sizes_ : fixed_).emplace_back(size, variables, statics_);
   }
-  for (const Size& size : free) sizes_.emplace_back(size, variables);
-  for (const System::Bound& bound : bounds_) bounded_.emplace_back(bound.size, variables);
+  for (const System::Bound& bound : bounds_) {
+    sizes.push_back(bound.size);
+    bounded_.emplace_back(bound.size, variables, statics_);
+  }
+  for (int v = 0; v < kFirstDynamic; ++v) {
+    if (std::any_of(sizes.begin(), sizes.end(), [&](const Size& size) { return size.exponent(v) != 0; }))
+      needed_.push_back(v);
+  }
   choose_order();
 }
 
@@ -226,7 +218,7 @@ void Choices::choose_order() {
     bool divides = false;
     for (const Term& size : sizes_) {
       bool here = false, open = false;
-      for (const Power& power : size.powers) {
+      for (const Term::Power& power : size.powers) {
         if (power.variable == variable)
           here = power.exponent < 0;
         else
@@ -247,7 +239,7 @@ void Choices::choose_order() {
   }
   for (std::vector<Term>* terms : {&sizes_, &bounded_}) {
     for (Term& term : *terms) {
-      for (const Power& power : term.powers) {
+      for (const Term::Power& power : term.powers) {
         const auto step = static_cast<size_t>(std::find(order_.begin(), order_.end(), power.variable) - order_.begin());
         term.last = std::max(term.last, step);
       }
@@ -261,13 +253,17 @@ bool Choices::prepare(const Values& values, Ground& ground) const {
   ground.bounds.clear();
   ground.rows.clear();
   ground.too_large = false;
-  for (const Size& size : fixed_) {
-    if (!size.evaluate(values)) return false;
+  for (int v : needed_) {
+    if (values[static_cast<size_t>(v)] == 0) return false;
+  }
+  if (!statics_.evaluate(values, ground.statics)) return false;
+  for (const Term& term : fixed_) {
+    const auto size = term.ground(ground.statics);
+    if (!size || size->top % size->bottom != 0) return false;
   }
   const auto put = [&](const std::vector<Term>& terms, std::vector<Quotient>& into) {
     for (const Term& term : terms) {
-      if (!is_set(term.size, values)) return false;
-      const auto quotient = term.size.quotient(values);
+      const auto quotient = term.ground(ground.statics);
       if (!quotient) return false;
       into.push_back(*quotient);
     }
@@ -343,7 +339,7 @@ bool Choices::in_order() const { return std::is_sorted(order_.begin(), order_.en
 bool Choices::ends_in_range() const {
   if (variables_ == 0 || !in_order() || !equations_.empty()) return false;
   const auto has = [&](const Term& term, int least, int most) {
-    return std::any_of(term.powers.begin(), term.powers.end(), [&](const Power& power) {
+    return std::any_of(term.powers.begin(), term.powers.end(), [&](const Term::Power& power) {
       return power.variable + 1 == variables_ && power.exponent >= least && power.exponent <= most;
     });
   };

@@ -8,25 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "canvas/size/statics.h"
 #include "canvas/size/system.h"
 
 namespace canvas {
 
 class Choices {
  public:
-  struct Power {
-    size_t variable;  // among the dynamic ones
-    int exponent;
-  };
-  struct Term {  // a size, its dynamic variables apart
-    Term(const Size& size, size_t variables);
-    // What the variables make of `ground`, the size while they are 1; nothing where that does not fit.
-    std::optional<Quotient> with(Quotient ground, const int64_t* option) const;
-
-    Size size;
-    std::vector<Power> powers;
-    size_t last = 0;  // the first step of the search at which all its variables are set
-  };
   // What one layer makes of the system while the dynamic variables are 1.
   struct Ground {
     struct Row {  // an equation that the variable of its step closes: the product of all powers and `rest` is 1
@@ -34,9 +22,11 @@ class Choices {
       Powers rest;
     };
     Values values{};
-    std::vector<Quotient> sizes, bounds;
+    std::vector<Quotient> statics, sizes, bounds;
     std::vector<std::optional<Row>> rows;  // by step
     bool too_large = false;                // equations past exact arithmetic: nothing is listed, and that says nothing
+    std::vector<int64_t> option;           // kept for their memory, as the next
+    std::vector<std::vector<int64_t>> candidates;
   };
 
   // The variables kFirstDynamic to kFirstDynamic + variables - 1 are listed; the system has no other dynamic ones.
@@ -67,6 +57,8 @@ class Choices {
   }
 
   size_t variables() const { return variables_; }
+  // Of its sizes. Others may add theirs before the first layer, and find them in Ground::statics.
+  Statics& statics() { return statics_; }
   // Whether the variables are set in their own order, so that choices come in lexicographic order.
   bool in_order() const;
   // They are, and every multiple of some number up to the largest is legal for the last, whatever the others are.
@@ -84,7 +76,9 @@ class Choices {
 
   size_t variables_;
   std::vector<std::pair<Size, Size>> equations_;
-  std::vector<Size> fixed_;  // sizes without dynamic variables
+  Statics statics_;
+  std::vector<int> needed_;  // static variables that a layer must set
+  std::vector<Term> fixed_;  // sizes without dynamic variables
   std::vector<Term> sizes_;  // those with
   std::vector<Term> bounded_;
   std::vector<System::Bound> bounds_;

@@ -105,16 +105,14 @@ std::vector<int64_t> prime_factors(int64_t number) {
   return primes;
 }
 
-std::vector<int64_t> divisors(int64_t number, int power, const std::vector<int64_t>& hints) {
-  std::vector<int64_t> found;
-  found.reserve(32);
-  found.push_back(1);
+void divisors(int64_t number, int power, const std::vector<int64_t>& hints, std::vector<int64_t>& into) {
+  into.assign(1, 1);
   const auto extend = [&](int64_t prime, int times) {
-    const size_t before = found.size();
+    const size_t before = into.size();
     int64_t multiple = 1;
     for (int i = 0; i < times / power; ++i) {
       multiple *= prime;
-      for (size_t k = 0; k < before; ++k) found.push_back(found[k] * multiple);
+      for (size_t k = 0; k < before; ++k) into.push_back(into[k] * multiple);
     }
   };
   for (int64_t hint : hints) {
@@ -127,8 +125,7 @@ std::vector<int64_t> divisors(int64_t number, int power, const std::vector<int64
   } else {
     factor(static_cast<uint64_t>(number), extend);
   }
-  std::sort(found.begin(), found.end());
-  return found;
+  std::sort(into.begin(), into.end());
 }
 
 }  // namespace canvas

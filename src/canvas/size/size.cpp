@@ -89,7 +89,7 @@ std::optional<Quotient> Size::quotient(const Values& values) const {
     }
     return true;
   };
-  int strides = values[kStride] > 0 ? -exponents_[kStride] : 0;
+  int strides = values[kStride] > 1 ? -exponents_[kStride] : 0;
   std::array<int8_t, kMaxVariables> rounded{};
   // Extents take the stride's divisions first, each extent one before any takes a second, rounding up: H*H*W*W/s/s is H (H/s) W (W/s).
   for (bool divided = strides > 0; divided;) {

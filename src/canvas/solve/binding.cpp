@@ -18,11 +18,13 @@ Binding bound(const Kernel& kernel, const Sizing& sizing, const Problem& problem
   Binding binding{std::make_shared<const Kernel>(kernel), {}, {}, 0, problem.complete()};
   if (!solution.proven)
     binding.gap = std::sqrt(solution.bound / capacity({solution.total.flops, solution.total.params})) - 1;
-  binding.layers.resize(problem.layers().size());
-  problem.each_choice(solution, [&](size_t i, const int64_t* sizes, const Cost& cost) {
+  std::vector<std::pair<const int64_t*, const Cost*>> chosen(problem.layers().size());
+  problem.each_choice(solution, [&](size_t i, const int64_t* sizes, const Cost& cost) { chosen[i] = {sizes, &cost}; });
+  binding.layers.reserve(chosen.size());
+  for (size_t i = 0; i < chosen.size(); ++i) {
     const Layer& layer = problem.layers()[i];
-    binding.layers[i] = {binding.kernel, layer, sizing.values(layer, sizes), cost};
-  });
+    binding.layers.push_back({binding.kernel, layer, sizing.values(layer, chosen[i].first), *chosen[i].second});
+  }
   for (const BoundLayer& layer : binding.layers) {
     binding.cost.flops += layer.cost.flops * static_cast<double>(layer.layer.count);
     binding.cost.params += layer.cost.params * static_cast<double>(layer.layer.count);
@@ -73,10 +75,10 @@ void check_prices(const Prices& prices, const std::vector<Layer>& layers, const 
   }
 }
 
-// What solve(sizing, problem) makes of the kernel's problem on the layers, or why no sizes would do.
-template <class Found, class Solve>
+// What make(sizing, problem, solution) makes of the solution that solve(problem) finds, or why no sizes would do.
+template <class Found, class Solve, class Make>
 Result<Found> solved(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
-                     double* missed, const Prices* prices, Solve solve) {
+                     double* missed, const Prices* prices, Solve solve, Make make) {
   if (layers.empty()) throw ArgumentError("a kernel is bound to at least one layer, got none");
   budget.check();
   rules.check();
@@ -95,10 +97,14 @@ Result<Found> solved(const Kernel& kernel, const std::vector<Layer>& layers, con
   const auto fault =
       rules.share == Share::kNetwork ? problem.add_together() : problem.add_each(rules.share == Share::kShape);
   if (fault) return *fault;
+  bool proven = problem.complete();
   if (problem.least_factor() <= 1 + kRounding) {
-    if (std::optional<Found> found = solve(sizing, problem)) return std::move(*found);
+    const Solution solution = solve(problem);
+    if (solution.found) return make(sizing, problem, solution);
+    proven = proven && solution.proven;
   }
-  const Conflict conflict = conflict_of(problem, dull);
+  const Conflict conflict = conflict_of(problem, proven, dull);
+  if (conflict.choice.found) return make(sizing, problem, conflict.choice);
   if (missed) *missed = conflict.factor;
   return conflict.reason;
 }
@@ -107,22 +113,23 @@ Result<Found> solved(const Kernel& kernel, const std::vector<Layer>& layers, con
 
 Result<Binding> bind(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget, const Rules& rules,
                      double* missed, const Prices* prices) {
-  return solved<Binding>(kernel, layers, budget, rules, missed, prices,
-                         [&](const Sizing& sizing, const Problem& problem) -> std::optional<Binding> {
-                           const Solution solution = problem.solve(1, Aim::kBest);
-                           if (!solution.found) return std::nullopt;
-                           return bound(kernel, sizing, problem, solution);
-                         });
+  return solved<Binding>(
+      kernel, layers, budget, rules, missed, prices,
+      [](const Problem& problem) { return problem.solve(1, Aim::kBest); },
+      [&](const Sizing& sizing, const Problem& problem, const Solution& solution) {
+        return bound(kernel, sizing, problem, solution);
+      });
 }
 
 std::optional<Fault> unbindable(const Kernel& kernel, const std::vector<Layer>& layers, const Budget& budget,
                                 const Rules& rules, double* missed) {
-  const auto fits = solved<bool>(kernel, layers, budget, rules, missed, nullptr,
-                                 [](const Sizing&, const Problem& problem) -> std::optional<bool> {
-                                   Solution solution = problem.solve(1, Aim::kAny);
-                                   if (!solution.found && !solution.proven) solution = problem.solve(1, Aim::kBest);
-                                   return solution.found ? std::optional(true) : std::nullopt;
-                                 });
+  const auto any = [](const Problem& problem) {
+    Solution solution = problem.solve(1, Aim::kAny);
+    if (!solution.found && !solution.proven) solution = problem.solve(1, Aim::kBest);
+    return solution;
+  };
+  const auto fits = solved<bool>(kernel, layers, budget, rules, missed, nullptr, any,
+                                 [](const Sizing&, const Problem&, const Solution&) { return true; });
   return fits ? std::nullopt : std::optional(fits.fault());
 }
 

@@ -50,7 +50,7 @@ struct Binding {
 
 // Either the binding of largest capacity (the same for the same arguments) or the reason why there is none: the size and layer that no
 // value makes integral, or the tightest budget, what the kernel needs of it, the layer that takes most, and the nearest budget that would
-// do. `missed`, where given, takes by which factor the budgets would have to be raised (floors: lowered), HUGE_VAL where that is no help; on
+// do. Where nothing was found, but that there is nothing is not proven, the reason says so. `missed`, where given, takes by which factor the budgets would have to be raised (floors: lowered), HUGE_VAL where that is no help; on
 // entry it says which factors are of no interest (these or larger ones), for which the reason may be left vague.
 // Throws ArgumentError for bad layers, budgets or rules.
 // `prices`: what the budget's limit on latency is held against; without them that limit is not held.

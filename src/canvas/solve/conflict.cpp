@@ -37,11 +37,12 @@ struct Miss {
   std::string place;
 
   bool below() const { return used < limit.low(); }
-  std::string required() const {
+  std::string required(bool proven) const {
     const double edge = below() ? limit.range.low : limit.range.high;
     return std::string("budget ") + name_of(limit.resource) + " must be at " + (below() ? "least " : "most ") +
-           figures(edge) + (limit.range.absolute ? "" : " of the original") + ", the kernel " +
-           (below() ? "reaches " : "needs ") + figures(used / limit.original) + place;
+           figures(edge) + (limit.range.absolute ? "" : " of the original") +
+           (proven ? ", the kernel " : ", the nearest choice found ") + (below() ? "reaches " : "needs ") +
+           figures(used / limit.original) + place;
   }
   // "flops to 0.62"
   std::string relief() const {
@@ -95,7 +96,7 @@ double worst(const Account& account) { return account.misses().empty() ? 1 : acc
 
 }  // namespace
 
-Conflict conflict_of(const Problem& problem, double dull) {
+Conflict conflict_of(const Problem& problem, bool proven, double dull) {
   Conflict conflict;
   double low = problem.least_factor();
   if (low >= dull || !std::isfinite(low)) {
@@ -115,7 +116,8 @@ Conflict conflict_of(const Problem& problem, double dull) {
   }
   if (!nearest.found) {
     conflict.factor = HUGE_VAL;
-    conflict.reason = {"bind", "sizes that reach the budget's floors and keep its limits", "none", "lower the floors"};
+    conflict.reason = {"bind", "sizes that reach the budget's floors and keep its limits",
+                       proven ? "none" : "none that could be found", "lower the floors"};
     return conflict;
   }
   high = worst(Account(problem, nearest));
@@ -130,9 +132,8 @@ Conflict conflict_of(const Problem& problem, double dull) {
   }
   const Account account(problem, nearest);
   conflict.factor = worst(account);
-  if (account.misses().empty()) {  // a choice exists after all, where listing all was too much
-    conflict.reason = {"bind", "a choice of sizes that keeps the budget", "none that could be found",
-                       "widen the budget"};
+  if (account.misses().empty()) {
+    conflict.choice = std::move(nearest);
     return conflict;
   }
   const Miss& tightest = account.misses()[0];
@@ -141,9 +142,10 @@ Conflict conflict_of(const Problem& problem, double dull) {
     if (relief.size() < 100 && relief.find(miss.relief()) == std::string::npos)
       relief += (relief.empty() ? "" : ", ") + miss.relief();
   }
-  conflict.reason = {"bind", tightest.required(), "",
+  conflict.reason = {"bind", tightest.required(proven), "",
                      std::string(tightest.below() ? "lower that floor by" : "raise the budget by") + " a factor of " +
-                         rounded_up(tightest.factor) + " (" + relief + ")"};
+                         rounded_up(tightest.factor) + " (" + relief + ")" +
+                         (proven ? "" : "; that no choice keeps it is not proven")};
   return conflict;
 }
 

@@ -10,9 +10,11 @@ namespace canvas {
 struct Conflict {
   double factor = 1;  // that many times as wide, the limits (floors: that much lower) can be kept
   Fault reason;
+  Solution choice;  // found after all: a choice within the limits, where the search for the best one missed it
 };
 
-// The conflict of a problem without a solution. `dull`: factors from here on are of no interest and may be left inexact.
-Conflict conflict_of(const Problem& problem, double dull);
+// The conflict of a problem without a solution. `proven`: there surely is none; otherwise the reason says that this is not proven.
+// `dull`: factors from here on are of no interest and may be left inexact.
+Conflict conflict_of(const Problem& problem, bool proven, double dull);
 
 }  // namespace canvas

@@ -72,7 +72,7 @@ std::vector<Move> all_moves(const Target& target, uint64_t round, double worth, 
   each_change(
       target, base, [&] { return ++passed % part != 0; },
       [&](uint32_t d, uint32_t g, std::span<const Point> points_of, size_t k) {
-        if (target.loss(g, points_of[k]) <= allowed)
+        if (target.loss(g, k) <= allowed)
           moves.push_back({points_of[k] - points_of[base.pick[d]], d, static_cast<uint32_t>(k), 0,
                            seconds(target.groups()[g], base.pick[d], k)});
       });
@@ -80,8 +80,12 @@ std::vector<Move> all_moves(const Target& target, uint64_t round, double worth, 
 }
 
 std::vector<Move> select(const Target& target, size_t most, uint64_t round, const Choice& base) {
-  const Point wanted = target.timed() ? Point{} : target.best() - base.total;
-  const double missing = target.distance(wanted) + kSumRounding, finer = missing / kFiner;
+  const Point wanted = target.best() - base.total;
+  const double wanted_time = target.timed() ? target.limit_of_time() - base.seconds : 0;
+  const auto far = [&](const Point& cost, double time) {
+    return target.distance(cost) + (target.timed() ? std::abs(time) / target.limit_of_time() : 0);
+  };
+  const double missing = far(wanted, wanted_time) + kSumRounding, finer = missing / kFiner;
   // How far off a size is, as a factor.
   const auto off = [](double size, double from) { return std::max(size / from, from / size); };
   Random random(round);
@@ -91,11 +95,12 @@ std::vector<Move> select(const Target& target, size_t most, uint64_t round, cons
       target, base, [&] { return round > 0 && random.chance(0.5); },
       [&](uint32_t d, uint32_t g, std::span<const Point> points, size_t k) {
         const Point change = points[k] - points[base.pick[d]];
-        const double lost = kLossWeight * target.loss(g, points[k]);
-        const double size = target.distance(change) + lost, left = target.distance(wanted - change) + lost;
+        const double time = seconds(target.groups()[g], base.pick[d], k);
+        const double lost = kLossWeight * target.guide(g, k);
+        const double size = far(change, time) + lost, left = far(wanted - change, wanted_time - time) + lost;
         // Half of them are to make good what is missing, half to be fine.
         const double measure = moves.size() % 2 ? std::min(off(size, missing), 2 * left / missing) : off(size, finer);
-        moves.push_back({change, d, static_cast<uint32_t>(k), measure, seconds(target.groups()[g], base.pick[d], k)});
+        moves.push_back({change, d, static_cast<uint32_t>(k), measure, time});
       });
   const auto before = [](const Move& a, const Move& b) {
     return std::tie(a.measure, a.decision, a.pick) < std::tie(b.measure, b.decision, b.pick);

@@ -18,7 +18,6 @@ constexpr size_t kMostOfMany = 4096;       // of half of more decisions
 constexpr double kHope = 0.99;             // of the bound: what the first exchange is to reach
 constexpr double kMuchNearer = 0.1;
 constexpr size_t kSameOrder = 2, kPlaces = 4;
-constexpr int kSettlings = 60;
 constexpr int kRetreats = 8;  // from the limits, for a first choice within them
 
 // Ever wider exchanges; a gap of at most `gap` after one of them ends the search.
@@ -54,10 +53,13 @@ class Filler {
         return result_;
       }
       result_.bound = std::min(result_.bound, penalty.bound());
-      target.hold_time(penalty);
-      search(target, Target(penalty.groups(), box_, penalty.relaxed()), penalty.relaxed());
+      const Target paid(penalty.groups(), box_, penalty.relaxed());
+      target.hold_time(penalty, paid);
+      const Mixture mixture = mixture_in(groups_, box_);
+      target.guide_by(mixture);
+      search(target, mixture.shares, mixture.seconds);
     } else {
-      search(target, target, relaxed);
+      search(target, relaxed.shares, {});
     }
     if (result_.proven) result_.bound = result_.found ? capacity(result_.total) : 0;
     if (result_.found) gather();
@@ -65,10 +67,10 @@ class Filler {
   }
 
  private:
-  // `aim`: near which shares choices are looked for; the target itself, unless time is limited.
-  void search(const Target& target, const Target& aim, const Relaxation& relaxed) {
+  // `shares`, `seconds`: near which mixture choices are looked for.
+  void search(const Target& target, const std::vector<Point>& shares, const std::vector<double>& seconds) {
     measure(target);
-    const Choice near = near_to(aim, relaxed.shares);
+    const Choice near = near_to(target, shares, seconds);
     take(target, near);
     double enough = kGoodEnough;
     for (size_t round = 0; round < std::size(kRounds) && !done(enough); ++round) {
@@ -77,11 +79,10 @@ class Filler {
       if (round > kSameOrder) disorder(round);
       const auto missing = [&](const Choice& choice) { return target.distance(target.best() - choice.total); };
       const bool from_best = result_.found && (round % 2 == 1 || missing(best_) < kMuchNearer * missing(near));
-      Choice base = from_best ? best_ : round > kSameOrder ? near_to(aim, relaxed.shares) : near;
+      Choice base = from_best ? best_ : round > kSameOrder ? near_to(target, shares, seconds) : near;
       const double least = round == 0 ? std::max(worth(), kHope * result_.bound) : worth();
       if (exchange(target, kRounds[round].moves, round, least, base)) take(target, base);
-      if (round == 0 && target.timed()) settle(target);
-      if (round == 0 && !target.timed()) retreat(target, near);
+      if (round == 0) retreat(target, near);
       enough = kRounds[round].gap;
     }
     if (result_.proven || (result_.found && aim_ == Aim::kAny)) return;
@@ -124,19 +125,23 @@ class Filler {
   }
 
   // A choice near the relaxation's mixture: large decisions first, each making good what the ones before it missed.
-  Choice near_to(const Target& target, const std::vector<Point>& shares) const {
+  Choice near_to(const Target& target, const std::vector<Point>& shares, const std::vector<double>& seconds) const {
     Choice choice{decisions_, std::vector<uint32_t>(decisions_.size(), 0), {}, 0};
     Point owed;
+    double owed_time = 0;
     for (size_t d : order_) {
       const uint32_t g = choice.group[d];
       const std::span<const Point> points = target.groups()[g].points;
       const Point want = shares[g] + owed;
+      const double want_time = target.timed() ? seconds[g] + owed_time : 0;
       double nearest = HUGE_VAL;
       for (uint32_t k = 0; k < points.size(); ++k) {
-        const double off = target.distance(points[k] - want) + 4 * target.loss(g, points[k]);
+        double off = target.distance(points[k] - want) + 4 * target.guide(g, k);
+        if (target.timed()) off += std::abs(groups_[g].seconds[k] - want_time) / target.limit_of_time();
         if (off < nearest) nearest = off, choice.pick[d] = k;
       }
       owed = want - points[choice.pick[d]];
+      if (target.timed()) owed_time = want_time - groups_[g].seconds[choice.pick[d]];
     }
     sum_up(groups_, choice);
     return choice;
@@ -158,41 +163,22 @@ class Filler {
     double part = 0;
     const Point now = near.total;
     for (int i = 0; i < kRetreats && !result_.found; ++i) {
-      part = i > 0 ? 4 * part : std::max({now.flops / box_.flops.high, now.params / box_.params.high, 1 + 1e-9}) - 1;
+      const double over = std::max({now.flops / box_.flops.high, now.params / box_.params.high,
+                                    target.timed() ? near.seconds / box_.seconds.high : 0, 1 + 1e-9});
+      part = i > 0 ? 4 * part : over - 1;
       if (part >= 1) return;
       const auto lower = [&](const Interval& side) {
         return Interval{side.low, std::max(side.low, side.high * (1 - part))};
       };
-      const Relaxation inside = mixtures_.best_in({lower(box_.flops), lower(box_.params)});
-      if (!inside.feasible) return;
-      take(target, near_to(target, inside.shares));
-    }
-  }
-
-  // Where time is limited: choices that are best once each cost has a price, which rises while the cost is beyond its limit.
-  void settle(const Target& target) {
-    const double highs[] = {box_.flops.high, box_.params.high, box_.seconds.high};
-    double prices[] = {0, 0, 1};
-    Choice choice{decisions_, std::vector<uint32_t>(decisions_.size(), 0), target.best(), 0};
-    std::vector<uint32_t> best(groups_.size());
-    for (int step = 0; step < kSettlings; ++step) {
-      const double flops = 1 / std::max(choice.total.flops, 0.5) - prices[0] / highs[0];
-      const double params = 1 / std::max(choice.total.params, 0.5) - prices[1] / highs[1];
-      const double time = prices[2] / highs[2];
-      for (size_t g = 0; g < groups_.size(); ++g) {
-        double most = -HUGE_VAL;
-        for (uint32_t k = 0; k < groups_[g].points.size(); ++k) {
-          const Point& point = groups_[g].points[k];
-          const double worth_of = flops * point.flops + params * point.params - time * groups_[g].seconds[k];
-          if (worth_of > most) most = worth_of, best[g] = k;
-        }
+      const Box smaller{lower(box_.flops), lower(box_.params), lower(box_.seconds)};
+      if (target.timed()) {
+        const Mixture inside = mixture_in(groups_, smaller);
+        take(target, near_to(target, inside.shares, inside.seconds));
+      } else {
+        const Relaxation inside = mixtures_.best_in(smaller);
+        if (!inside.feasible) return;
+        take(target, near_to(target, inside.shares, {}));
       }
-      for (size_t d = 0; d < decisions_.size(); ++d) choice.pick[d] = best[decisions_[d]];
-      sum_up(groups_, choice);
-      take(target, choice);
-      const double used[] = {choice.total.flops, choice.total.params, choice.seconds};
-      for (int i = 0; i < 3; ++i)
-        prices[i] = std::max(0.0, prices[i] + std::clamp(used[i] / highs[i] - 1, -0.5, 2.0) * 8 / (8 + step));
     }
   }
 

@@ -70,7 +70,7 @@ class Lister {
     Point least{HUGE_VAL, HUGE_VAL}, top;
     for (uint32_t k = 0; k < group.points.size(); ++k) {
       const Point& point = group.points[k];
-      const double loss = target_.loss(g, point);
+      const double loss = target_.loss(g, k);
       if (loss > allowed_) continue;
       least = {std::min(least.flops, point.flops), std::min(least.params, point.params)};
       top = {std::max(top.flops, point.flops), std::max(top.params, point.params)};

@@ -64,12 +64,6 @@ Values Layer::values() const {
   return values;
 }
 
-std::vector<int64_t> Layer::output() const {
-  std::vector<int64_t> extents;
-  for (int64_t extent : spatial) extents.push_back((extent + stride - 1) / stride);
-  return extents;
-}
-
 Cost Layer::cost() const {
   double in = static_cast<double>(c_in), out = static_cast<double>(c_out);
   double positions = 1;

@@ -34,10 +34,10 @@ System in_multiples(const Kernel& kernel, System system, int64_t multiple_of) {
 
 Sizing::Sizing(const Kernel& kernel, int64_t multiple_of)
     : kernel_(kernel),
-      pricing_(kernel),
       multiple_of_(multiple_of),
       system_(system_of(kernel)),
-      choices_(in_multiples(kernel, system_, multiple_of), free_sizes(kernel)) {
+      choices_(in_multiples(kernel, system_, multiple_of), free_sizes(kernel)),
+      pricing_(kernel, choices_.statics()) {
   for (const Node& node : kernel.nodes()) {
     picky_ = picky_ || (node.primitive && (node.primitive->is(kBijective) || node.primitive->misfit));
   }
@@ -46,8 +46,8 @@ Sizing::Sizing(const Kernel& kernel, int64_t multiple_of)
 
 bool Sizing::prepare(const Layer& layer, Ground& ground) const {
   ground.layer = &layer;
-  const Values values = layer.values();
-  if (!choices_.prepare(values, ground.sizes) || !pricing_.prepare(values, ground.costs)) return false;
+  if (!choices_.prepare(layer.values(), ground.sizes)) return false;
+  if (!pricing_.prepare(ground.sizes.statics, ground.costs)) return false;
   ground.one_by_one = false;
   for (int64_t extent : layer.spatial) ground.one_by_one = ground.one_by_one || (picky_ && extent % layer.stride != 0);
   return true;

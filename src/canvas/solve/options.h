@@ -68,10 +68,10 @@ class Sizing {
   static void sort(size_t start, Options& options);
 
   const Kernel& kernel_;
-  Pricing pricing_;
   int64_t multiple_of_;
   System system_;
   Choices choices_;
+  Pricing pricing_;        // its static sizes are in one table with those of the choices
   mutable Ground ground_;  // of the layer last asked about; kept for its memory
   bool even_ = false;      // list_few has something to leave out
   bool picky_ = false;     // a primitive asks for more than whole sizes, which a stride that does not divide can break

@@ -104,8 +104,7 @@ Penalty::Bound Penalty::bound_at(const Tariff& tariff) {
 }
 
 double Penalty::least_seconds(double worth, double flops, double params) const {
-  // Where what is paid into has a limit, more than that counts for nothing, and nothing follows.
-  if ((tariff_.by_params ? box_.params : box_.flops).high < HUGE_VAL) return 0;
+  if (capped()) return 0;
   const double own = std::max(tariff_.by_params ? flops : params, 0.5);
   const double weight = tariff_.price * tariff_.unit / box_.seconds.high * own;
   return weight > 0 ? box_.seconds.high - (bound_ - worth) / weight * (1 + kRounding) : 0;

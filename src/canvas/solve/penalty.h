@@ -16,9 +16,11 @@ class Penalty {
 
   bool feasible() const { return feasible_; }  // false: no choice is in the box and within the limit
   double bound() const { return bound_; }      // no such choice has a larger capacity
-  // The groups' points, in the same order, after they have paid, and the relaxation of these; good choices are near its shares.
+  // The groups' points, in the same order, after they have paid, and the relaxation of these.
   const std::vector<Group>& groups() const { return paid_; }
   const Relaxation& relaxed() const { return relaxed_; }
+  // What is paid into has a limit, and more than that counts for nothing.
+  bool capped() const { return (tariff_.by_params ? box_.params : box_.flops).high < HUGE_VAL; }
   // A choice within the limit that is worth more than `worth`, and of `flops` and `params` at least, takes at least so long.
   double least_seconds(double worth, double flops, double params) const;
 

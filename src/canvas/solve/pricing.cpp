@@ -25,43 +25,31 @@ size_t place_of(std::vector<T>& all, const T& one) {
 
 }  // namespace
 
-Pricing::Pricing(const Kernel& kernel) : terms_(1) {
+Pricing::Pricing(const Kernel& kernel, Statics& statics) : terms_(1) {
   const CostModel model(kernel);
   for (const Size& size : model.monomials()) {
-    Size fixed;
     std::vector<Power> term;
-    for (int v = 0; v < kernel.variables().count(); ++v) {
-      if (size.exponent(v) == 0) continue;
-      if (is_dynamic(v)) {
-        term.push_back({static_cast<size_t>(v - kFirstDynamic), size.exponent(v)});
-      } else {
-        fixed = fixed * Size::variable(v, size.exponent(v));
-      }
+    for (int v = kFirstDynamic; v < kernel.variables().count(); ++v) {
+      if (size.exponent(v) != 0) term.push_back({static_cast<size_t>(v - kFirstDynamic), size.exponent(v)});
     }
     monomials_.push_back({static_cast<double>(size.numerator()), static_cast<double>(size.denominator()),
-                          place_of(fixed_, fixed), place_of(terms_, term)});
+                          statics.add(size), place_of(terms_, term)});
   }
   sums_ = {model.flops(), model.params()};
   sums_.insert(sums_.end(), model.alive().begin(), model.alive().end());
 }
 
-bool Pricing::prepare(const Values& values, Ground& ground) const {
-  ground.fixed.clear();
-  for (const Size& size : fixed_) {
-    const auto quotient = size.quotient(values);
-    if (!quotient) return false;
-    ground.fixed.push_back(static_cast<double>(quotient->top));
-    ground.fixed.push_back(static_cast<double>(quotient->bottom));
-  }
+bool Pricing::prepare(const std::vector<Quotient>& statics, Ground& ground) const {
   const size_t terms = terms_.size();
   ground.terms.assign(terms, 1);
   ground.rows.assign(sums_.size() * terms, 0);
   for (size_t row = 0; row < sums_.size(); ++row) {
     for (size_t i : sums_[row]) {
       const Monomial& monomial = monomials_[i];
-      const double top = monomial.top * ground.fixed[2 * monomial.fixed];
+      const Quotient& fixed = statics[monomial.fixed];
+      const double top = monomial.top * static_cast<double>(fixed.top);
       if (top > kLargestCount) return false;
-      ground.rows[row * terms + monomial.term] += top / (monomial.bottom * ground.fixed[2 * monomial.fixed + 1]);
+      ground.rows[row * terms + monomial.term] += top / (monomial.bottom * static_cast<double>(fixed.bottom));
     }
   }
   return true;

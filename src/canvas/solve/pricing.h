@@ -9,21 +9,22 @@
 
 #include "canvas/analyze/cost.h"
 #include "canvas/ir/kernel.h"
-#include "canvas/size/size.h"
+#include "canvas/size/statics.h"
 
 namespace canvas {
 
 class Pricing {
  public:
-  explicit Pricing(const Kernel& kernel);
+  // Adds the static parts of its monomials to `statics`.
+  Pricing(const Kernel& kernel, Statics& statics);
 
   // The coefficients on one layer: for FLOPs, parameters and each set of values that are alive at once, one a term.
   struct Ground {
     std::vector<double> rows;
-    std::vector<double> fixed, terms;  // kept for their memory
+    std::vector<double> terms;  // kept for its memory
   };
-  // False where a count does not fit 64 bits even while all free sizes are 1.
-  bool prepare(const Values& values, Ground& ground) const;
+  // `statics`: what the layer makes of these. False where a count does not fit 64 bits even while all free sizes are 1.
+  bool prepare(const std::vector<Quotient>& statics, Ground& ground) const;
   // Whether FLOPs and parameters grow evenly with the last free size, whatever the others are.
   bool even_in_last(size_t variables) const;
   // What legal free sizes cost; nothing where a count does not fit 64 bits.
@@ -40,7 +41,6 @@ class Pricing {
     size_t fixed, term;
   };
 
-  std::vector<Size> fixed_;                // the distinct static parts
   std::vector<std::vector<Power>> terms_;  // the distinct products of free sizes; the first is empty
   std::vector<Monomial> monomials_;
   std::vector<CostModel::Sum> sums_;  // of monomials: one a row

@@ -35,6 +35,7 @@ bool Target::within(const Point& total) const {
 }
 
 double Target::allowed_loss(double worth) const {
+  if (paid_ && !penalty_->capped()) return paid_->allowed_loss(worth);
   const Point& normal = relaxed_.normal;
   if (at_corner()) return HUGE_VAL;
   const Interval f{std::max(box_.flops.low, 0.5), std::min(box_.flops.high, relaxed_.most.flops)};

@@ -1,0 +1,123 @@
+"""How long a study of many candidates takes to ask, tell and resume, as JSON: `python benchmarks/study.py OUT.json`.
+
+The study's own session runs against a stand-in for the workers that answers at once, so that only the driver's part is
+measured: the search, the file (each ask and each tell is a transaction that is on the disk when it returns) and what
+progress shows. Up to each size the file is filled without waiting for the disk; then candidates are timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import canvas
+from canvas.executor import Outcome
+from canvas.session import Session
+from canvas.store import Store
+from canvas.study import Study
+
+LAYERS = [canvas.Layer(64, 64, (16, 16), count=4), canvas.Layer(64, 128, (16, 16), stride=2)]
+
+
+class Instant:
+    """Evaluates when it is waited for: metrics made from the kernel's text alone. Some candidates fail."""
+
+    def __init__(self) -> None:
+        self.running: dict[int, float] = {}
+        self.tasks: list[tuple[int, str]] = []
+
+    @property
+    def free(self) -> int:
+        return 2 - len(self.tasks)
+
+    def submit(self, key: int, arguments: tuple[Any, ...]) -> None:
+        self.tasks.append((key, arguments[0]))
+        self.running[key] = 0.0
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        outcomes = []
+        for key, text in self.tasks:
+            digest = hashlib.sha256(text.split("(", 1)[1].encode()).digest()
+            metrics = {"accuracy": int.from_bytes(digest[:4], "big") / 2**32, "latency_ratio": 0.1 + digest[4] / 256}
+            outcomes.append(Outcome(key, "failed" if digest[5] < 16 else "complete", "", metrics))
+        self.tasks, self.running = [], {}
+        return outcomes
+
+
+class Timed:
+    """Milliseconds that an object's method takes, on the clock and of CPU."""
+
+    def __init__(self, thing: Any, method: str) -> None:
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
+        self.call = getattr(thing, method)
+        setattr(thing, method, self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        start, cpu = time.perf_counter(), time.process_time()
+        result = self.call(*arguments)
+        if result is not None or arguments:  # an ask that gave none is none
+            self.wall.append(1e3 * (time.perf_counter() - start))
+            self.cpu.append(1e3 * (time.process_time() - cpu))
+        return result
+
+
+def spread(*parts: Timed) -> dict[str, float]:
+    """Of the sums of a candidate's parts."""
+    found = {}
+    for clock in ("wall", "cpu"):
+        ordered = sorted(sum(times) for times in zip(*(getattr(part, clock) for part in parts), strict=True))
+        found |= {f"{clock}_median": ordered[len(ordered) // 2], f"{clock}_p99": ordered[int(0.99 * len(ordered))]}
+        found[f"{clock}_most"] = ordered[-1]
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+def measure(path: Path, size: int, timed: int) -> dict[str, Any]:
+    """A study is brought to `size` candidates, resumed, and asked and told `timed` more."""
+    with Store(path, "drive") as store:
+        assert store._db is not None  # filled quickly; in earnest only what is timed
+        store._db.execute("PRAGMA synchronous = OFF")
+        Session(store, Instant(), lambda status: None, size, None).go()
+    with Store(path, "drive") as store:
+        start, cpu = time.perf_counter(), time.process_time()
+        session = Session(store, Instant(), lambda status: None, size + timed, None)
+        resumed, resumed_cpu = time.perf_counter() - start, time.process_time() - cpu
+        status, ask = Timed(session, "_status"), Timed(session, "_next")
+        told = Timed(store, "tell"), Timed(session, "_tell")
+        session.go()
+    return {
+        "ask_ms": spread(ask),
+        "tell_ms": spread(*told),
+        "status_ms": spread(status),
+        "resume_s": {"wall": round(resumed, 2), "cpu": round(resumed_cpu, 2)},
+        "resume_ms_a_candidate": {"wall": round(1e3 * resumed / size, 3), "cpu": round(1e3 * resumed_cpu / size, 3)},
+        "file_mb": round(path.stat().st_size / 1e6, 1),
+        "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--timed", type=int, default=500, help="candidates timed at each size")
+    parser.add_argument("--folder", type=Path, default=None, help="where the study lies; its disk counts")
+    asked = parser.parse_args()
+    result: dict[str, Any] = {"machine": platform.machine(), "timed": asked.timed, "sizes": {}}
+    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+        path = Path(folder) / "study.db"
+        Study(path, LAYERS, budget=canvas.Budget(flops=0.5), seed=1)
+        for size in asked.sizes:
+            result["sizes"][str(size)] = measure(path, size, asked.timed)
+            asked.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
