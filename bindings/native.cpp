@@ -1,12 +1,16 @@
-// Native code: a kernel with sizes fixed as C++ source. What compiles and runs it is python/canvas/native.py.
+// Native code: a kernel with sizes fixed, or a whole network, as C++ source. What compiles and runs it is python/canvas/native.py.
 #include "canvas/native/native.h"
 
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
+
+#include <tuple>
 
 #include "bindings.h"
 #include "canvas/base/error.h"
+#include "canvas/native/network.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -15,23 +19,116 @@ namespace canvas::python {
 
 namespace {
 
-nb::tuple native_source(const Kernel& kernel, const std::map<std::string, int64_t>& sizes, int width, int registers,
-                        bool scale, bool addend, bool relu) {
+using Sizes = std::map<std::string, int64_t>;
+using NamedAxes = std::vector<std::tuple<std::string, int64_t, std::string>>;  // name, extent, role
+using Window = std::tuple<std::string, std::string, int64_t, int64_t, int64_t, int, int>;
+
+Axes axes_of(const NamedAxes& named) {
+  Axes axes;
+  for (const auto& [name, extent, role] : named) {
+    const bool spatial = role == "spatial", window = role == "window";
+    if (!spatial && !window && role != "channel") throw ArgumentError("an axis has no role '" + role + "'");
+    axes.push_back({name, Size::constant(extent), spatial ? Role::kSpatial : window ? Role::kWindow : Role::kChannel});
+  }
+  return axes;
+}
+
+Values values_of(const Kernel& kernel, const Sizes& sizes) {
   Values values{};
   for (const auto& [name, size] : sizes) {
     const int variable = kernel.variables().find(name);
     if (variable < 0) throw ArgumentError(kernel.name() + " has no size '" + name + "'");
     values[static_cast<size_t>(variable)] = size;
   }
+  return values;
+}
+
+native::Target target_of(int width, int registers) {
   if (width < 1 || width > 64 || (width & (width - 1)) != 0)
     throw ArgumentError("a vector holds 1, 2, 4, 8, … floats, not " + std::to_string(width));
-  const NativeKernel made = emit_native(kernel, values, {width, registers}, {scale, addend, relu});
+  return {width, registers};
+}
+
+nb::tuple as_tuple(const NativeKernel& made) {
   return nb::make_tuple(made.source.text, made.parameters, made.source.constants, made.source.scratch);
+}
+
+nb::tuple native_source(const Kernel& kernel, const Sizes& sizes, int width, int registers, bool scale, bool addend,
+                        bool relu) {
+  const Values values = values_of(kernel, sizes);
+  return as_tuple(emit_native(kernel, values, target_of(width, registers), {scale, addend, relu}));
+}
+
+void bind_whole_network(nb::module_& module) {
+  nb::class_<Network>(module, "NativeNetwork",
+                      "A whole network as C++ source, put together layer by layer from core forms and kernels.\n\n"
+                      "Values are numbers, the input is 0. An axis is (name, extent, role), its role \"channel\", "
+                      "\"spatial\" or\n\"window\"; the images of a batch are none. Operands of other axes than a layer "
+                      "takes raise ValueError.\n")
+      .def(
+          "__init__", [](Network* self, const NamedAxes& axes) { new (self) Network(axes_of(axes)); }, "axes"_a,
+          "Args:\n    axes: of the input, as it lies in memory, the last the fastest.\n")
+      .def(
+          "parameter",
+          [](Network& self, const std::string& name, const NamedAxes& axes) {
+            return self.parameter(name, axes_of(axes));
+          },
+          "name"_a, "axes"_a, "A trained tensor.\n")
+      .def("map", &Network::map, "function"_a, "operands"_a,
+           "A function of elements, a primitive's name; operands are broadcast by the names of axes.\n")
+      .def("contract", &Network::contract, "operands"_a, "kept"_a,
+           "The product of the operands, summed over all axes that are not kept.\n")
+      .def("reduce", &Network::reduce, "function"_a, "operand"_a, "over"_a, "sum, mean or max over axes.\n")
+      .def("softmax", &Network::softmax, "operand"_a, "over"_a, "Softmax over one axis.\n")
+      .def(
+          "windows",
+          [](Network& self, int operand, const std::vector<Window>& items, bool lowest) {
+            std::vector<Network::Window> list;
+            for (const auto& [axis, made, window, stride, extent, dilation, offset] : items)
+              list.push_back({axis, made, window, stride, extent, dilation, offset});
+            return self.windows(operand, list, lowest);
+          },
+          "operand"_a, "items"_a, "lowest"_a = false,
+          "Elements stride * i + dilation * w + offset along axes.\n\n"
+          "Args:\n    items: (axis, axis made of the window or \"\", window, stride, extent, dilation, offset).\n    "
+          "lowest: outside is the lowest number, not zero.\n")
+      .def("pick", &Network::pick, "operand"_a, "axis"_a, "position"_a,
+           "The element at a position of an axis, which goes.\n")
+      .def(
+          "view",
+          [](Network& self, int operand, const std::vector<std::string>& from, const NamedAxes& to) {
+            return self.view(operand, from, axes_of(to));
+          },
+          "operand"_a, "from_axes"_a, "to"_a, "One axis becomes several, or several one; the last is the fastest.\n")
+      .def(
+          "stack",
+          [](Network& self, const std::vector<int>& operands, const NamedAxes& along) {
+            return self.stack(operands, axes_of(along).at(0));
+          },
+          "operands"_a, "along"_a, "Values of the same axes side by side along a new one.\n")
+      .def(
+          "kernel",
+          [](Network& self, const Kernel& kernel, const Sizes& sizes, int operand, const std::vector<std::string>& from,
+             const std::vector<std::string>& to, const std::string& prefix) {
+            return self.kernel(kernel, values_of(kernel, sizes), operand, from, to, prefix);
+          },
+          "kernel"_a, "sizes"_a, "operand"_a, "from_axes"_a, "to_axes"_a, "prefix"_a,
+          "A kernel.\n\nArgs:\n    sizes: all variables by name.\n    from_axes, to_axes: names for the axes of its "
+          "signature; other axes of the operand are kept.\n    prefix: of the names of its parameters.\n")
+      .def(
+          "source",
+          [](const Network& self, int result, const std::vector<std::string>& order, int width, int registers) {
+            return as_tuple(self.emit(result, order, target_of(width, registers)));
+          },
+          "result"_a, "order"_a, "width"_a, "registers"_a,
+          "The source that computes a value.\n\nArgs:\n    order: its axes as they lie in memory.\n\n"
+          "Returns:\n    As native_source.\n");
 }
 
 }  // namespace
 
 void bind_native(nb::module_& module) {
+  bind_whole_network(module);
   module.def(
       "native_source", &native_source, "kernel"_a, "sizes"_a, "width"_a, "registers"_a, nb::kw_only(),
       "scale"_a = false, "addend"_a = false, "relu"_a = false,

@@ -137,6 +137,24 @@ def version(program: str) -> str:
     return subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
 
 
+def kernel_of(module: nn.Module) -> tuple[_core.Kernel, dict[str, int]]:
+    """The kernel that a module was emitted from, and its sizes.
+
+    Raises:
+        UserError: the module was not emitted from a kernel.
+
+    Example:
+        >>> kernel_of(canvas.zoo()["dense"].module(canvas.Layer(8, 16)))[1]["K"]
+        16
+    """
+    text = inspect.cleandoc(type(module).__doc__ or "")
+    found = SIZES.search(text)
+    if not hasattr(type(module), "source") or found is None:
+        raise UserError(f"native code: {type(module).__name__} is no kernel's module")
+    sizes = {name: int(size) for name, size in (part.split(" = ") for part in found[1].split(", "))}
+    return _core.parse(text[: found.start()]), sizes
+
+
 class NativeKernel(nn.Module):
     """An emitted kernel module as native code, for inference on the CPU in float32.
 
@@ -158,13 +176,8 @@ class NativeKernel(nn.Module):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        text = inspect.cleandoc(type(module).__doc__ or "")
-        found = SIZES.search(text)
-        if not hasattr(type(module), "source") or found is None:
-            raise UserError(f"native code: {type(module).__name__} is no kernel's module")
         self.module = module
-        self.kernel = _core.parse(text[: found.start()])
-        self.sizes = {name: int(size) for name, size in (part.split(" = ") for part in found[1].split(", "))}
+        self.kernel, self.sizes = kernel_of(module)
         self.scale: Tensor | None = None
         self.shift: Tensor | None = None
         self.adds = self.relu = False  # what is added to the result is the second input
@@ -230,15 +243,15 @@ class _Run:
         self.library = load(text)
         values: dict[str, Any] = dict(owner.module.named_parameters())
         values |= {"ending.scale": owner.scale, "ending.shift": owner.shift}
-        self.constants = _zeros(constants)
+        self.constants = fresh_room(constants)
         stored = [values[name].detach().float().contiguous() for name in names]
         pointers = (ctypes.c_void_p * max(1, len(stored)))(*[value.data_ptr() for value in stored])
-        self.library.prepare(pointers, ctypes.c_void_p(self.constants.data_ptr()))
+        self.library.prepare(pointers, pointer(self.constants))
         self.c_in, self.c_out = sizes["C"], sizes["K"]
         self.positions = [sizes[name] for name in ("DHW" if owner.channels_first else "T") if name in sizes]
         self.stride = sizes.get("s", 1) if owner.channels_first else 1
         self.channels_first = owner.channels_first
-        self.room = _zeros(0)
+        self.room = fresh_room(0)
 
     def __call__(self, x: Tensor, addend: Tensor | None) -> Tensor:
         images = self._images(x)
@@ -251,17 +264,17 @@ class _Run:
             shape = (y.movedim(-1, 1) if self.channels_first else y).shape
             other = addend.expand(shape)
             other = (other.movedim(1, -1) if self.channels_first else other).contiguous()
-            added = ctypes.c_void_p(other.data_ptr())
+            added = pointer(other)
         threads = torch.get_num_threads()
         needed = self.scratch * (threads if images >= threads else 1)
         if self.room.numel() < needed:
-            self.room = _zeros(needed)
+            self.room = fresh_room(needed)
         self.library.run(
-            ctypes.c_void_p(last.data_ptr()),
+            pointer(last),
             added,
-            ctypes.c_void_p(y.data_ptr()),
-            ctypes.c_void_p(self.constants.data_ptr()),
-            ctypes.c_void_p(self.room.data_ptr()),
+            pointer(y),
+            pointer(self.constants),
+            pointer(self.room),
             ctypes.c_long(images),
             ctypes.c_int(threads),
         )
@@ -278,7 +291,12 @@ class _Run:
         return x.shape[0]
 
 
-def _zeros(count: int) -> Tensor:
+def pointer(tensor: Tensor) -> ctypes.c_void_p:
+    """Where a tensor's numbers lie."""
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def fresh_room(count: int) -> Tensor:
     """So many zeros, from an address that is a multiple of 64 bytes."""
     room = torch.zeros(count + 16)
     skipped = -room.data_ptr() // 4 % 16

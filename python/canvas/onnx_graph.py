@@ -191,13 +191,39 @@ def write_onnx(model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str] 
     from canvas.onnx_table import TABLE
 
     graph = Graph()
+    names = list(names) or [f"input{index}" for index in range(len(inputs))]
+    return _file(graph, names, record(graph, model, inputs, names, TABLE))
+
+
+def record(
+    graph: Graph, model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str], table: dict[str, Callable[..., Any]]
+) -> list[str]:
+    """Runs a network on shapes alone and adds what it calls to the graph.
+
+    Args:
+        graph: takes nodes and constants.
+        model: any module; run as it is in eval mode, and left as it is.
+        inputs: positional float inputs.
+        names: of the inputs.
+        table: what each PyTorch function is, by name.
+
+    Returns:
+        The names of the outputs.
+
+    Raises:
+        Unsupported: the network calls what the table lacks.
+
+    Example:
+        >>> graph = Graph()
+        >>> record(graph, nn.ReLU(), [torch.zeros(1, 3)], ["x"], TABLE), graph.nodes[0][0]
+        (['v0'], 'Relu')
+    """
     given = [value.detach().to("meta") for value in inputs]
-    names = list(names) or [f"input{index}" for index in range(len(given))]
     for value, name in zip(given, names, strict=True):
         if not value.is_floating_point():
             raise Unsupported("inputs that are no floating-point numbers")
         graph.give(value, name)
-    with evaluating(model), torch.no_grad(), _Recorder(graph, TABLE):
+    with evaluating(model), torch.no_grad(), _Recorder(graph, table):
         try:
             result = model(*given)
         except Unsupported:
@@ -208,7 +234,7 @@ def write_onnx(model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str] 
     outputs = [graph.name_of(value) for value in made]
     if not outputs or None in outputs:
         raise Unsupported("an output that does not depend on the inputs")
-    return _file(graph, names, [str(name) for name in outputs])
+    return [str(name) for name in outputs]
 
 
 def onnx_bytes(model: nn.Module, inputs: Sequence[Any], names: Sequence[str] = ()) -> bytes:

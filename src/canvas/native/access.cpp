@@ -18,6 +18,10 @@ int64_t Buffer::elements() const {
   return count;
 }
 
+bool Buffer::has_margins() const {
+  return std::any_of(axes.begin(), axes.end(), [](const BufferAxis& axis) { return axis.low + axis.high > 0; });
+}
+
 std::vector<int64_t> Buffer::strides() const {
   std::vector<int64_t> result(axes.size(), 1);
   for (size_t i = axes.size(); i-- > 1;) result[i - 1] = result[i] * (axes[i].low + axes[i].extent + axes[i].high);
@@ -37,13 +41,9 @@ std::pair<int64_t, int64_t> Buffers::arrange(const std::vector<std::pair<int, in
   const auto room = [](const Buffer& buffer) {  // in lines of the cache, and one more that a wide load may touch
     return (buffer.elements() + 31) / 16 * 16;
   };
-  const auto has_margins = [](const Buffer& buffer) {
-    return std::any_of(buffer.axes.begin(), buffer.axes.end(),
-                       [](const BufferAxis& axis) { return axis.low + axis.high > 0; });
-  };
   int64_t constants = 0, kept = 0;
   for (Buffer& buffer : list_) {
-    if (!buffer.can_have_margins() || (buffer.place == Place::kScratch && !has_margins(buffer))) continue;
+    if (!buffer.can_have_margins() || (buffer.place == Place::kScratch && !buffer.has_margins())) continue;
     int64_t& end = buffer.place == Place::kConstant ? constants : kept;
     buffer.start = end;
     end += room(buffer);
@@ -52,7 +52,7 @@ std::pair<int64_t, int64_t> Buffers::arrange(const std::vector<std::pair<int, in
   std::vector<size_t> placed;
   for (size_t id = 0; id < list_.size(); ++id) {
     Buffer& buffer = list_[id];
-    if (buffer.place != Place::kScratch || has_margins(buffer)) continue;
+    if (buffer.place != Place::kScratch || buffer.has_margins()) continue;
     buffer.start = kept;
     for (bool moved = true; moved;) {  // to the first place that none in use at the same time overlaps
       moved = false;
@@ -134,6 +134,7 @@ std::optional<Access> Buffers::join(Access access, const std::vector<std::string
 
 std::optional<Access> Buffers::indexed(const CoreOp& op, Access access, const Values& values) {
   Buffer& buffer = (*this)[access.buffer];
+  const bool lowest = op.function == kLowest, other = buffer.has_margins() && buffer.lowest != lowest;
   for (const IndexItem& item : op.items) {
     const AxisAccess old = access.axes.at(item.axis);
     const int64_t stride = item.stride.evaluate(values).value_or(1);
@@ -142,7 +143,8 @@ std::optional<Access> Buffers::indexed(const CoreOp& op, Access access, const Va
     const int64_t last = (extent - 1) * stride + first + item.dilation * (item.window - 1);
     if (first < 0 || last > old.extent - 1) {  // it reaches outside, where zeros are
       BufferAxis& axis = buffer.axes[static_cast<size_t>(old.axis)];
-      if (!old.whole || axis.rigid || !buffer.can_have_margins()) return std::nullopt;
+      if (!old.whole || axis.rigid || !buffer.can_have_margins() || other) return std::nullopt;
+      buffer.lowest = lowest;
       axis.low = std::max(axis.low, -first * old.times);
       axis.high = std::max(axis.high, last * old.times - (axis.extent - 1));
     }

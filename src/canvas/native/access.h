@@ -11,6 +11,9 @@
 
 namespace canvas::native {
 
+// An index map of this function finds the lowest number outside, not zero: a maximum passes that over.
+inline const std::string kLowest = "lowest";
+
 // One axis of a buffer; `low` and `high` are margins of zeros before and behind its elements.
 struct BufferAxis {
   std::string name;
@@ -34,8 +37,10 @@ struct Buffer {
   std::vector<BufferAxis> axes;  // the last is the fastest
   int parameter = -1;            // its number
   int64_t start = 0;             // in the region of its place, in elements
+  bool lowest = false;           // its margins hold the lowest number, not zeros
 
   bool can_have_margins() const { return place == Place::kConstant || place == Place::kScratch; }
+  bool has_margins() const;
   int64_t elements() const;
   // Of each axis, in elements.
   std::vector<int64_t> strides() const;

@@ -1,5 +1,7 @@
 #include "canvas/native/native.h"
 
+#include <algorithm>
+
 #include "canvas/base/error.h"
 #include "canvas/emit/python.h"
 #include "canvas/lower/lower.h"
@@ -20,6 +22,11 @@ int source(CoreProgram& program, CoreKind kind, std::string name, const Axes& ax
   CoreOp op = core_step(kind, {}, axes);
   op.name = std::move(name);
   return program.add(std::move(op));
+}
+
+Axes channels_last(Axes axes) {
+  std::stable_partition(axes.begin(), axes.end(), [](const Axis& axis) { return axis.role != Role::kChannel; });
+  return axes;
 }
 
 void append(CoreProgram& program, const Signature& signature, const Ending& ending) {
@@ -48,9 +55,17 @@ NativeKernel emit_native(const Kernel& kernel, const Values& values, const nativ
   Lowering all;
   CoreProgram program = simplify(lower(kernel), all, &values);
   append(program, kernel.signature(), ending);
-  native::Plan plan = native::make_plan(program, kernel.signature(), values);
-  std::vector<std::string> parameters;
-  for (const std::string& name : plan.parameters) parameters.push_back(python_name(name));
+  for (CoreOp& op : program.ops) {
+    if (op.kind == CoreKind::kParameter) op.name = python_name(op.name);
+  }
+  return emit_native(program, channels_last(kernel.signature().from), channels_last(kernel.signature().to), target,
+                     values);
+}
+
+NativeKernel emit_native(const CoreProgram& program, const Axes& from, const Axes& to, const native::Target& target,
+                         const Values& values) {
+  native::Plan plan = native::make_plan(program, from, to, values);
+  std::vector<std::string> parameters = plan.parameters;
   return {native::write(std::move(plan), target), std::move(parameters)};
 }
 

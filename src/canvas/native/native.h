@@ -25,4 +25,8 @@ struct Ending {
 NativeKernel emit_native(const Kernel& kernel, const Values& values, const native::Target& target,
                          const Ending& ending = {});
 
+// The last operation of a program as source; its input and its result lie in memory with the last axis fastest.
+NativeKernel emit_native(const CoreProgram& program, const Axes& from, const Axes& to, const native::Target& target,
+                         const Values& values = {});
+
 }  // namespace canvas

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 
 #include "canvas/base/error.h"
 #include "canvas/prims/common.h"
@@ -39,9 +40,15 @@ CoreProgram plainer(const CoreProgram& program) {
   return made;
 }
 
+// Functions that cost more than a load.
+bool is_dear(const CoreOp& op) {
+  static const std::set<std::string> cheap = {"relu", "abs", "neg", "square", "add", "sub", "mul", "max", "min"};
+  return op.kind == CoreKind::kMap && cheap.count(op.function) == 0;
+}
+
 class Planner {
  public:
-  Planner(const CoreProgram& program, const Signature& signature, const Values& values)
+  Planner(const CoreProgram& program, const Axes& from, const Axes& to, const Values& values)
       : ops_(program.ops), values_(values), uses_(ops_.size(), 0), constant_(ops_.size(), true), known_(ops_.size()) {
     std::vector<bool> needed(ops_.size(), false);
     needed.back() = true;
@@ -56,9 +63,9 @@ class Planner {
       if (ops_[id].kind == CoreKind::kInput) constant_[id] = false;
       for (int in : ops_[id].inputs) constant_[id] = constant_[id] && constant_[static_cast<size_t>(in)];
     }
-    input_ = outside(Place::kInput, signature.from);
-    output_ = outside(Place::kOutput, signature.to);
-    addend_ = outside(Place::kAddend, signature.to);
+    input_ = outside(Place::kInput, from);
+    output_ = outside(Place::kOutput, to);
+    addend_ = outside(Place::kAddend, to);
   }
 
   Plan run() {
@@ -70,14 +77,10 @@ class Planner {
   const CoreOp& op(int id) const { return ops_[static_cast<size_t>(id)]; }
   int64_t extent(const Axis& axis) const { return extent_of(axis, values_); }
 
-  // The input or the output: positions, then channels.
+  // The input or the output.
   int outside(Place place, const Axes& axes) {
     Buffer buffer{place, {}};
-    for (const bool channels : {false, true}) {
-      for (const Axis& axis : axes) {
-        if ((axis.role == Role::kChannel) == channels) buffer.axes.push_back({axis.name, extent(axis)});
-      }
-    }
+    for (const Axis& axis : axes) buffer.axes.push_back({axis.name, extent(axis)});
     return plan_.buffers.add(std::move(buffer));
   }
 
@@ -126,7 +129,7 @@ class Planner {
         of.kind == CoreKind::kView || of.kind == CoreKind::kPick || (of.kind == CoreKind::kIndex && of.over.empty());
     if (view && !prefers_writing(id)) {
       if (auto made = plan_.buffers.through(of, access(of.inputs[0]), values_)) return *(known = std::move(made));
-      if (of.kind == CoreKind::kIndex) return *(known = plan_.buffers.through(of, with_margins(of.inputs[0]), values_));
+      if (of.kind == CoreKind::kIndex) return *(known = widened(of));
     }
     const Access to = fresh(of.axes, constant_[static_cast<size_t>(id)]);
     store(id, to);
@@ -145,11 +148,14 @@ class Planner {
            (kind == CoreKind::kMap || kind == CoreKind::kContract || kind == CoreKind::kReduce);
   }
 
-  // The value in a buffer of its own, whose axes are whole.
-  const Access& with_margins(int id) {
-    auto& known = own_[id];
+  // An index map of a copy of its operand whose axes are whole, so that it can have margins.
+  Access widened(const CoreOp& of) {
+    const int id = of.inputs[0];
+    auto& known = own_[{id, of.function == kLowest}];
     if (!known) known = copied(access(id), op(id).axes, constant_[static_cast<size_t>(id)]);
-    return *known;
+    const auto made = plan_.buffers.through(of, *known, values_);
+    require(made.has_value(), "an index map that is not affine");
+    return *made;
   }
 
   // Computes a value and writes it to `to`.
@@ -188,7 +194,9 @@ class Planner {
   // The tree of a value, computed within `nest`; at most one contraction or reduction becomes the nest's sum.
   Expression expression(int id, Nest& nest, bool root) {
     const CoreOp& of = op(id);
-    const bool inside = root || (uses_[static_cast<size_t>(id)] == 1 && !known_[static_cast<size_t>(id)] &&
+    const bool again =
+        of.axes.size() < nest.loops.size() && is_dear(of);  // it would be computed for each step of others
+    const bool inside = root || (uses_[static_cast<size_t>(id)] == 1 && !known_[static_cast<size_t>(id)] && !again &&
                                  constant_[static_cast<size_t>(id)] == nest.once);
     if (inside && of.kind == CoreKind::kMap) {
       Expression made{Expression::kApply, {}, of.function};
@@ -234,7 +242,7 @@ class Planner {
         item.window = 1;
       }
       auto from = plan_.buffers.through(shift, access(of.inputs[0]), values_);
-      if (!from) from = plan_.buffers.through(shift, with_margins(of.inputs[0]), values_);
+      if (!from) from = widened(shift);
       const auto part = [&](Access access) {
         AxisAccess& axis = access.axes.at(of.over);
         access.offset[static_cast<size_t>(axis.axis)] += begin * axis.times;
@@ -317,16 +325,16 @@ class Planner {
   std::vector<int> uses_;
   std::vector<bool> constant_;
   std::vector<std::optional<Access>> known_;
-  std::map<int, std::optional<Access>> own_;
+  std::map<std::pair<int, bool>, std::optional<Access>> own_;
   int input_ = 0, output_ = 0, addend_ = 0;
   Plan plan_;
 };
 
 }  // namespace
 
-Plan make_plan(const CoreProgram& program, const Signature& signature, const Values& values) {
+Plan make_plan(const CoreProgram& program, const Axes& from, const Axes& to, const Values& values) {
   const CoreProgram plain = plainer(program);
-  return Planner(plain, signature, values).run();
+  return Planner(plain, from, to, values).run();
 }
 
 }  // namespace canvas::native

@@ -47,7 +47,7 @@ struct Plan {
 // An input of this name is what is added to the output.
 inline const std::string kAddendName = "the addend";
 
-// Throws ArgumentError where a core form is not known.
-Plan make_plan(const CoreProgram& program, const Signature& signature, const Values& values);
+// The axes of the input and of the result as they lie in memory. Throws ArgumentError where a core form is not known.
+Plan make_plan(const CoreProgram& program, const Axes& from, const Axes& to, const Values& values);
 
 }  // namespace canvas::native

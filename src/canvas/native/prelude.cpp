@@ -1,8 +1,11 @@
 #include "canvas/native/prelude.h"
 
 #include <map>
+#include <utility>
 
 #include "canvas/base/error.h"
+#include "canvas/emit/python.h"
+#include "canvas/prims/safe.h"
 
 namespace canvas::native {
 
@@ -80,17 +83,17 @@ template <class V> INLINE V sine(V x) {
   for (unsigned i = 0; i < sizeof x / 4; i++) x[i] = sinf(x[i]);
   return x;
 }
-template <class V> INLINE V bounded_power(V x) { return power<V>(smaller<V>(x, splat<V>(10.f))); }
-template <class V> INLINE V safe_root(V x) { return root<V>((x < 0.f ? V{} : x) + 1e-6f); }
+template <class V> INLINE V bounded_power(V x) { return power<V>(smaller<V>(x, splat<V>(largest_exponent))); }
+template <class V> INLINE V safe_root(V x) { return root<V>((x < 0.f ? V{} : x) + under_root); }
 template <class V> INLINE V square(V x) { return x * x; }
 template <class V> INLINE V negative(V x) { return -x; }
 template <class V> INLINE V add(V x, V y) { return x + y; }
 template <class V> INLINE V subtract(V x, V y) { return x - y; }
 template <class V> INLINE V multiply(V x, V y) { return x * y; }
-template <class V> INLINE V safe_quotient(V x, V y) { return x * y / larger<V>(y * y, splat<V>(1e-4f)); }
+template <class V> INLINE V safe_quotient(V x, V y) { return x * y / larger<V>(y * y, splat<V>(least_square)); }
 template <class V> INLINE V quotient(V x, V y) { return x / y; }
 template <class V> INLINE V power_of_difference(V x, V y) { return power<V>(x - y); }
-template <class V> INLINE V normalized(V x, V y) { return x / root<V>(y + 1e-6f); }
+template <class V> INLINE V normalized(V x, V y) { return x / root<V>(y + under_root); }
 )";
 
 }  // namespace
@@ -102,6 +105,10 @@ std::string prelude(int width) {
     text += "typedef float v" + size + " __attribute__((vector_size(" + bytes + ")));\n";
     text += "typedef int i" + size + " __attribute__((vector_size(" + bytes + ")));\n";
   }
+  for (const auto& [name, value] : {std::pair{"largest_exponent", safe::kLargestExponent},
+                                    {"under_root", safe::kUnderRoot},
+                                    {"least_square", safe::kLeastSquare}})
+    text += std::string("static const float ") + name + " = " + number(value) + ";\n";
   text += kFunctions;
   for (int lanes = 1; lanes <= width; lanes *= 2) {
     const std::string size = std::to_string(lanes);
@@ -122,6 +129,7 @@ std::string function_name(const std::string& function) {
       {"div", "safe_quotient"}, {"max", "larger"},
       {"min", "smaller"},       {"norm", "normalized"},
       {"quotient", "quotient"}, {"exp of difference", "power_of_difference"},
+      {"plain exp", "power"},   {"plain sqrt", "root"},
   };
   const auto found = names.find(function);
   if (found == names.end()) throw ArgumentError("native code knows no function '" + function + "'");
@@ -134,6 +142,7 @@ extern "C" void run(const float* x, const float* z, float* y, const float* c, fl
   const long in = )" +
          std::to_string(input) + ", out = " + std::to_string(output) + ", own = " + std::to_string(scratch) + R"(;
   if (threads < 2) {
+    ready(s);
     for (long i = 0; i < images; i++) image(x + i * in, z + i * out, y + i * out, c, s, 0, 1);
     return;
   }
@@ -141,9 +150,12 @@ extern "C" void run(const float* x, const float* z, float* y, const float* c, fl
   {
     const long t = omp_get_thread_num();
     if (images >= threads) {
+      ready(s + t * own);
       for (long i = images * t / threads; i < images * (t + 1) / threads; i++)
         image(x + i * in, z + i * out, y + i * out, c, s + t * own, 0, 1);
     } else {
+      if (t == 0) ready(s);
+#pragma omp barrier
       for (long i = 0; i < images; i++) image(x + i * in, z + i * out, y + i * out, c, s, t, threads);
     }
   }

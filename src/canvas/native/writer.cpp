@@ -1,7 +1,7 @@
 #include "canvas/native/writer.h"
 
 #include <algorithm>
-#include <functional>
+#include <map>
 #include <tuple>
 
 #include "canvas/emit/python.h"
@@ -16,11 +16,26 @@ namespace {
 
 using std::to_string;
 
+// Functions of tiles, each once: layers of the same sizes share theirs.
+class Functions {
+ public:
+  std::string name_of(const TiledNest& nest, const Panel& panel, const Rows& rows) {
+    const auto [known, made] =
+        names_.emplace(tile_function(nest, "tile", panel, rows), "tile" + to_string(names_.size()));
+    if (made) text += tile_function(nest, known->second, panel, rows);
+    return known->second;
+  }
+  std::string text;
+
+ private:
+  std::map<std::string, std::string> names_;  // by what they do
+};
+
 // One nest as text: functions of its tiles, the loops around their calls, and the loops that store constant factors anew.
 class NestWriter {
  public:
-  NestWriter(const Nest& nest, Buffers& buffers, const Target& target, int number)
-      : buffers_(buffers), name_("n" + to_string(number)), nest_(nest, buffers, target) {}
+  NestWriter(const Nest& nest, Buffers& buffers, const Target& target, Functions& functions)
+      : buffers_(buffers), functions_(functions), nest_(nest, buffers, target) {}
 
   // After all buffers have their places.
   void write() {
@@ -32,7 +47,7 @@ class NestWriter {
       if (nest_.it.operands[operand].packed) pack(operand);
   }
 
-  std::string functions, statements, packing;
+  std::string statements, packing;
 
  private:
   // The loop whose steps threads share: the longest.
@@ -65,8 +80,7 @@ class NestWriter {
 
   // The loops around one kind of tile, and its call.
   void call(const Panel& panel, const Rows& rows) {
-    const std::string tile = name_ + "_" + to_string(panel.begin) + "_" + to_string(rows.begin);
-    functions += tile_function(nest_, tile, panel, rows);
+    const std::string tile = functions_.name_of(nest_, panel, rows);
     std::vector<std::string> arguments;
     for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand) arguments.push_back(pointer(operand));
     std::string text, indent = "  ";
@@ -166,7 +180,7 @@ class NestWriter {
   }
 
   const Buffers& buffers_;
-  std::string name_;
+  Functions& functions_;
   TiledNest nest_;
   size_t split_ = 0;
 };
@@ -193,25 +207,35 @@ std::vector<std::pair<int, int>> lives_of(const Plan& plan) {
   return lives;
 }
 
+// Fills buffers whose margins are no zeros.
+std::string margins(const Buffers& buffers) {
+  std::string text;
+  for (size_t id = 0; id < buffers.size(); ++id) {
+    const Buffer& buffer = buffers[static_cast<int>(id)];
+    if (!buffer.lowest || !buffer.has_margins() || buffer.place != Place::kScratch) continue;
+    text += "  " + loop_text("i", buffer.elements()) + "s[" + to_string(buffer.start) + " + i] = -3.4e38f;\n";
+  }
+  return text;
+}
+
 }  // namespace
 
 Source write(Plan plan, const Target& target) {
   Source source;
+  Functions functions;
   std::vector<NestWriter> writers;
   add_transposes(plan);
   make_blocks(plan);
   writers.reserve(plan.nests.size());
-  for (const Nest& nest : plan.nests)
-    writers.emplace_back(nest, plan.buffers, target, static_cast<int>(writers.size()));
+  for (const Nest& nest : plan.nests) writers.emplace_back(nest, plan.buffers, target, functions);
   std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));
-  std::string functions, once, packing, image;
+  std::string once, packing, image;
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     writers[i].write();
     for (const Block& block : plan.blocks) {
       for (size_t j = 0; block.first == i && j < block.extents.size(); ++j)
         image += "  " + loop_text("b" + to_string(j), block.extents[j]) + "{\n";
     }
-    functions += writers[i].functions;
     packing += writers[i].packing;
     (plan.nests[i].once ? once : image) += writers[i].statements;
     if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
@@ -220,8 +244,9 @@ Source write(Plan plan, const Target& target) {
     }
   }
   source.text =
-      prelude(target.width) + functions + "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
+      prelude(target.width) + functions.text + "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
       "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
+      "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
       "static void image(const float* x, const float* z, float* y, const float* c, float* s, long t, long n) {\n" +
       "  (void)x, (void)z, (void)c, (void)s, (void)t, (void)n;\n" + image + "}\n" +
       entry(plan.buffers[0].elements(), plan.buffers[1].elements(), source.scratch);

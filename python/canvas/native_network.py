@@ -1,0 +1,261 @@
+"""A whole network as one piece of native code: traced, put together from core forms, compiled, run by one call.
+
+The backend "native" uses it where it applies, and `canvas.export` writes it as a C++ project. `trace` refuses with
+`Unsupported`, by name, what it cannot turn; then kernels are compiled one by one (`native`) and PyTorch runs the rest.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from canvas import _core
+from canvas.errors import UserError
+from canvas.native import fresh_room, kernel_of, load, pointer, target
+from canvas.native_layers import TABLE, Layers, Value
+from canvas.onnx_graph import Graph, Unsupported, record
+from canvas.onnx_table import TABLE as FUNCTIONS
+
+FEW = 4  # an input of no more channels may lie as PyTorch stores it
+
+
+@dataclass
+class Written:
+    """A network as source.
+
+    Attributes:
+        source: C++.
+        parameters: what `prepare` takes, in order.
+        constants: floats that `prepare` fills.
+        scratch: floats for each thread.
+        inputs: shape of an image.
+        outputs: shape of a result.
+        last: whether channels are the last axis of input and output in memory.
+    """
+
+    source: str
+    parameters: list[Tensor]
+    constants: int
+    scratch: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    last: tuple[bool, bool]
+
+
+class _Leaf(nn.Module):
+    """Stands for a kernel's module in a traced network."""
+
+    def __init__(self, graph: Graph, name: str, module: nn.Module) -> None:
+        super().__init__()
+        self.graph, self.name = graph, name
+        _, self.sizes = kernel_of(module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = self.sizes
+        spatial = [name for name in "DHW" if name in sizes]
+        if spatial:
+            stride = sizes.get("s", 1)
+            wanted = (sizes["C"], *(sizes[name] for name in spatial))
+            shape = (x.shape[0], sizes["K"], *(-(-sizes[name] // stride) for name in spatial))
+        else:
+            wanted = (*((sizes["T"],) if "T" in sizes else x.shape[1:-1]), sizes["C"])
+            shape = (*x.shape[:-1], sizes["K"])
+        if tuple(x.shape[1:]) != wanted:
+            raise Unsupported(f"{self.name}: a kernel for inputs of shape {list(wanted)}, given {list(x.shape[1:])}")
+        made = torch.empty(shape, device="meta")
+        self.graph.give(made, self.graph.node("Kernel", self.graph.operand(x), module=self.name))
+        return made
+
+
+def _kernel(at: Layers, x: Value, module: nn.Module, name: str) -> Value:
+    kernel, sizes = kernel_of(module)
+    spatial = [letter for letter in "DHW" if letter in sizes]
+    first = bool(spatial)  # channels come first
+    count = 1 + (len(spatial) if first else "T" in sizes)
+    dims = list(x.dims) if first else list(x.dims[len(x.dims) - count :])
+    number = x.number
+    for index, axis in enumerate(dims):  # a kernel's axes are all there, those of one element too
+        if axis is None:
+            dims[index] = (f"one{number}_{index}", 1, "channel" if index == (0 if first else count - 1) else "spatial")
+            if not x.names:
+                raise Unsupported(f"{name}: a single number as input")
+            other = next(axis for axis in x.dims if axis)
+            number = at.network.view(number, [other[0]], [dims[index], other])
+    stride = sizes.get("s", 1) if first else 1
+    made: list[Any] = []
+    for index, axis in enumerate(dims):
+        assert axis is not None
+        channel = index == (0 if first else count - 1)
+        made.append(
+            (f"k{number}_{index}", sizes["K"], "channel") if channel else (axis[0], -(-axis[1] // stride), axis[2])
+        )
+    prefix = f"{name}." if name else ""
+    number = at.network.kernel(
+        kernel, sizes, number, [axis[0] for axis in dims if axis], [axis[0] for axis in made], prefix
+    )
+    at.parameters |= {f"{prefix}{key}": value.detach() for key, value in module.named_parameters()}
+    for index, axis in enumerate(made):
+        if axis[1] == 1:
+            number, made[index] = at.network.pick(number, axis[0], 0), None
+    return Value(number, tuple(made) if first else (*x.dims[: len(x.dims) - count], *made))
+
+
+def _one(kind: str) -> Callable[..., str]:
+    return lambda graph, result, x, *_, **named: str(graph.node(kind, graph.operand(x)))
+
+
+def _gelu(graph: Graph, result: Tensor, x: Tensor, approximate: str = "none") -> str:
+    if approximate != "none":
+        raise Unsupported("gelu by tanh")
+    return str(graph.node("Gelu", graph.operand(x)))
+
+
+OWN = FUNCTIONS | {"gelu": _gelu, "silu": _one("Silu")}  # what native code has a function for
+
+
+def write(model: nn.Module, example: Tensor, channels_last: bool = True) -> Written:
+    """The network as C++ source.
+
+    Args:
+        model: with or without kernels in it; left as it is.
+        example: an input; the code takes any number of images of this shape.
+        channels_last: inputs of more than a few channels, and outputs with positions, lie channels last; else both lie
+            as PyTorch stores them.
+
+    Returns:
+        The source and what it needs.
+
+    Raises:
+        Unsupported: the network does what native code lacks; the message names it.
+
+    Example:
+        >>> write(resnet8(), torch.zeros(1, 1, 28, 28)).outputs
+        (10,)
+    """
+    if example.dim() < 2 or example.dtype != torch.float32:
+        raise Unsupported("an input other than float32 numbers with a batch")
+    graph, leaves = Graph(), {}
+    twin = nn.Sequential(copy.deepcopy(model))
+    for parent in list(twin.modules()):
+        for name, child in parent._modules.items():
+            if child is not None and hasattr(type(child), "source"):
+                place = next(key for key, module in twin.named_modules() if module is child).partition(".")[2]
+                leaves[place] = child
+                parent._modules[name] = _Leaf(graph, place, child)
+    images = example[:1].expand(max(2, example.shape[0]), *example.shape[1:])  # so that a batch is no axis of one element
+    outputs = record(graph, twin, [images], ["input"], OWN)
+    if len(outputs) != 1:
+        raise Unsupported("several outputs")
+    return _translated(graph, outputs[0], leaves, images, channels_last)
+
+
+def _translated(
+    graph: Graph, output: str, leaves: dict[str, nn.Module], images: Tensor, channels_last: bool
+) -> Written:
+    rank = images.dim() - 1
+    first = rank > 2  # channels are the first of its dimensions, else the last
+    dims = tuple(
+        None if size == 1 else (f"x{index}", size, "channel" if index == (0 if first else rank - 1) else "spatial")
+        for index, size in enumerate(images.shape[1:])
+    )
+    x = Value(0, dims)
+    last_in = channels_last and first and images.shape[1] > FEW
+    order = [axis for axis in ((*dims[1:], dims[0]) if last_in else dims) if axis]
+    at = Layers(_core.NativeNetwork(order), images.shape[0])
+    values: dict[str, Value] = {"input": x}
+    for kind, given, made, attributes in _needed(graph, output):
+        operands: list[Any] = [values[name] if name in values else graph.constants[name] for name in given]
+        try:
+            if kind == "Kernel":
+                name = attributes["module"]
+                values[made[0]] = _kernel(at, operands[0], leaves[name], name)
+            elif kind == "Split":
+                values |= zip(made, _split(at, *operands, **attributes), strict=True)
+            elif kind not in TABLE:
+                raise Unsupported(f"layer {kind}")
+            else:
+                values[made[0]] = TABLE[kind](at, *operands, **attributes)
+        except (ValueError, AttributeError) as error:  # operands that it does not take
+            raise Unsupported(f"layer {kind}: {error}") from error
+    result = values[output]
+    last_out = channels_last and len(result.dims) > 2
+    ends = (*result.dims[1:], result.dims[0]) if last_out else result.dims
+    machine = target()
+    text, names, constants, scratch = at.network.source(
+        result.number, [axis[0] for axis in ends if axis], machine.width, machine.registers
+    )
+    stored = [at.parameters[name].float().contiguous() for name in names]
+    return Written(text, stored, constants, scratch, tuple(images.shape[1:]), result.shape, (last_in, last_out))
+
+
+def _split(at: Layers, x: Value, sizes: Tensor, *, axis: int) -> list[Value]:
+    starts = torch.cumsum(sizes, 0) - sizes
+    one, dim = torch.ones(1, dtype=torch.int64), torch.tensor([axis])
+    return [
+        TABLE["Slice"](at, x, start[None], (start + size)[None], dim, one)
+        for start, size in zip(starts, sizes, strict=True)
+    ]
+
+
+def _needed(graph: Graph, output: str) -> list[Any]:
+    used, nodes = {output}, []
+    for node in reversed(graph.nodes):
+        if not used.isdisjoint(node[2]):
+            used.update(node[1])
+            nodes.append(node)
+    return nodes[::-1]
+
+
+class NativeNetwork:
+    """A network that is compiled and ready to run.
+
+    Args:
+        model: any network of a single input and a single output.
+        example: an input.
+
+    Raises:
+        Unsupported: see `write`.
+        UserError: there is no compiler; at a call: an input of another shape.
+
+    Example:
+        >>> NativeNetwork(resnet8().eval(), torch.zeros(1, 1, 28, 28))(torch.zeros(3, 1, 28, 28)).shape
+        torch.Size([3, 10])
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        self.written = write(model, example)
+        self.library = load(self.written.source)
+        self.constants = fresh_room(self.written.constants)
+        stored = self.written.parameters
+        pointers = (ctypes.c_void_p * max(1, len(stored)))(*[value.data_ptr() for value in stored])
+        self.library.prepare(pointers, pointer(self.constants))
+        self.room = fresh_room(0)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        made = self.written
+        if tuple(x.shape[1:]) != made.inputs or x.dtype != torch.float32:
+            raise UserError(f"native code: was made for inputs of shape {['N', *made.inputs]}, got {list(x.shape)}")
+        images, threads = x.shape[0], torch.get_num_threads()
+        given = (x.movedim(1, -1) if made.last[0] else x).contiguous()
+        shape = (*made.outputs[1:], made.outputs[0]) if made.last[1] else made.outputs
+        y = torch.empty(images, *shape)
+        needed = made.scratch * (threads if images >= threads else 1)
+        if self.room.numel() < needed:
+            self.room = fresh_room(needed)
+        self.library.run(
+            pointer(given),
+            ctypes.c_void_p(),
+            pointer(y),
+            pointer(self.constants),
+            pointer(self.room),
+            ctypes.c_long(images),
+            ctypes.c_int(threads),
+        )
+        return y.movedim(-1, 1) if made.last[1] else y
