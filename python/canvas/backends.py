@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import warnings
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from canvas import native
 from canvas.errors import UserError
 from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
+from canvas.native_network import NativeNetwork
 from canvas.onnx_graph import Unsupported, onnx_bytes, write_onnx
 
 Callee = Callable[[Example], Any]
@@ -156,7 +158,10 @@ class OpenVino:
 
 
 class Native:
-    """Kernels as compiled C++ loops with what follows them, the rest as in eager. On the CPU, in float32."""
+    """The whole network as compiled C++ loops. On the CPU, in float32.
+
+    Where it does what native code lacks, only its kernels and what follows them are compiled, the rest runs as in eager.
+    """
 
     name = "native"
     packages: tuple[str, ...] = ()
@@ -165,6 +170,10 @@ class Native:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
+        try:
+            return _whole(model, example)
+        except Unsupported as refusal:
+            warnings.warn(f"backend native compiles kernel by kernel: the network has {refusal}", stacklevel=2)
         ready = native.with_native_kernels(copy.deepcopy(model).eval())
         ready = ready if isinstance(ready, native.NativeKernel) else fold(ready)
         if isinstance(ready, fx.GraphModule):
@@ -172,6 +181,21 @@ class Native:
         run = _by_pytorch(ready)
         run(example)
         return run
+
+
+def _whole(model: nn.Module, example: Example) -> Callee:
+    """A network of one input as one piece of native code."""
+    arguments = () if isinstance(example, dict) else example if isinstance(example, tuple) else (example,)
+    if len(arguments) != 1 or not isinstance(arguments[0], Tensor):
+        raise Unsupported("other inputs than one tensor")
+    network = NativeNetwork(model, arguments[0])
+
+    def run(inputs: Example) -> Any:
+        [x] = inputs if isinstance(inputs, tuple) else (inputs,)
+        return network(x)
+
+    run(example)
+    return run
 
 
 def _openvino_model(model: nn.Module, arguments: tuple[Any, ...]) -> Any:
