@@ -23,7 +23,8 @@ std::string wanted(const Nest& nest, size_t factor, const Buffers& buffers) {
     for (size_t i = 0; i < nest.factors.size(); ++i) {
       const int64_t step = buffers.stride(nest.factors[i], name);
       if (i != factor && step != 0) alone = false;
-      if (step != 0 && step != 1) near = false;
+      const bool packed = buffers[nest.factors[i].buffer].place == Place::kConstant;  // it lies as it is read
+      if (step != 0 && step != 1 && !packed) near = false;
     }
     if (near && extent > 15) return "";
     if (!alone || extent <= longest || buffers.stride(nest.factors[factor], name) == 0) continue;
