@@ -43,10 +43,11 @@ Values values_of(const Kernel& kernel, const Sizes& sizes) {
   return values;
 }
 
-native::Target target_of(int width, int registers) {
+native::Target target_of(int width, int registers, int images = 1) {
   if (width < 1 || width > 64 || (width & (width - 1)) != 0)
     throw ArgumentError("a vector holds 1, 2, 4, 8, … floats, not " + std::to_string(width));
-  return {width, registers};
+  if (images < 1) throw ArgumentError("at least one image is computed, not " + std::to_string(images));
+  return {width, registers, images};
 }
 
 nb::tuple as_tuple(const NativeKernel& made) {
@@ -117,11 +118,11 @@ void bind_whole_network(nb::module_& module) {
           "signature; other axes of the operand are kept.\n    prefix: of the names of its parameters.\n")
       .def(
           "source",
-          [](const Network& self, int result, const std::vector<std::string>& order, int width, int registers) {
-            return as_tuple(self.emit(result, order, target_of(width, registers)));
-          },
-          "result"_a, "order"_a, "width"_a, "registers"_a,
-          "The source that computes a value.\n\nArgs:\n    order: its axes as they lie in memory.\n\n"
+          [](const Network& self, int result, const std::vector<std::string>& order, int width, int registers,
+             int images) { return as_tuple(self.emit(result, order, target_of(width, registers, images))); },
+          "result"_a, "order"_a, "width"_a, "registers"_a, "images"_a = 1,
+          "The source that computes a value.\n\nArgs:\n    order: its axes as they lie in memory.\n    images: that a "
+          "thread is likely to be given.\n\n"
           "Returns:\n    As native_source.\n");
 }
 

@@ -120,7 +120,7 @@ def _gelu(graph: Graph, result: Tensor, x: Tensor, approximate: str = "none") ->
 OWN = FUNCTIONS | {"gelu": _gelu, "silu": _one("Silu")}  # what native code has a function for
 
 
-def write(model: nn.Module, example: Tensor, channels_last: bool = True) -> Written:
+def write(model: nn.Module, example: Tensor, channels_last: bool = True, threads: int = 1) -> Written:
     """The network as C++ source.
 
     Args:
@@ -128,6 +128,7 @@ def write(model: nn.Module, example: Tensor, channels_last: bool = True) -> Writ
         example: an input; the code takes any number of images of this shape.
         channels_last: inputs of more than a few channels, and outputs with positions, lie channels last; else both lie
             as PyTorch stores them.
+        threads: among which the example's images are likely to be shared out; any number will do.
 
     Returns:
         The source and what it needs.
@@ -153,11 +154,12 @@ def write(model: nn.Module, example: Tensor, channels_last: bool = True) -> Writ
     outputs = record(graph, twin, [images], ["input"], OWN)
     if len(outputs) != 1:
         raise Unsupported("several outputs")
-    return _translated(graph, outputs[0], leaves, images, channels_last)
+    share = max(1, example.shape[0] // threads)
+    return _translated(graph, outputs[0], leaves, images, channels_last, share)
 
 
 def _translated(
-    graph: Graph, output: str, leaves: dict[str, nn.Module], images: Tensor, channels_last: bool
+    graph: Graph, output: str, leaves: dict[str, nn.Module], images: Tensor, channels_last: bool, share: int
 ) -> Written:
     rank = images.dim() - 1
     first = rank > 2  # channels are the first of its dimensions, else the last
@@ -189,7 +191,7 @@ def _translated(
     ends = (*result.dims[1:], result.dims[0]) if last_out else result.dims
     machine = target()
     text, names, constants, scratch = at.network.source(
-        result.number, [axis[0] for axis in ends if axis], machine.width, machine.registers
+        result.number, [axis[0] for axis in ends if axis], machine.width, machine.registers, share
     )
     stored = [at.parameters[name].float().contiguous() for name in names]
     return Written(text, stored, constants, scratch, tuple(images.shape[1:]), result.shape, (last_in, last_out))
@@ -230,7 +232,7 @@ class NativeNetwork:
     """
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
-        self.written = write(model, example)
+        self.written = write(model, example, threads=torch.get_num_threads())
         self.library = load(self.written.source)
         self.constants = fresh_room(self.written.constants)
         stored = self.written.parameters

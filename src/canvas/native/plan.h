@@ -35,6 +35,8 @@ struct Nest {
 struct Block {
   size_t first, last;            // nests
   std::vector<int64_t> extents;  // of the loops around
+  size_t depth = 0;              // loops around all of it
+  int64_t images = 0;            // above 0: its one loop counts images, so many in a step
 };
 
 struct Plan {

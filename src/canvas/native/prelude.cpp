@@ -136,31 +136,62 @@ std::string function_name(const std::string& function) {
   return found->second;
 }
 
-std::string entry(int64_t input, int64_t output, int64_t scratch) {
-  return R"(extern "C" int omp_get_thread_num(void);
-extern "C" void run(const float* x, const float* z, float* y, const float* c, float* s, long images, int threads) {
-  const long in = )" +
-         std::to_string(input) + ", out = " + std::to_string(output) + ", own = " + std::to_string(scratch) + R"(;
+std::string entry(const Entry& sizes) {
+  const std::string rest =
+      R"(static void images(const float* x, const float* z, float* y, const float* c, float* s, long count, long t, long n) {
+  long i = 0;
+  for (; i + together <= count; i += together) block(x + i * in, z ? z + i * out : z, y + i * out, c, s, together, t, n);
+  const long m = count - i;
+  if (m == 0) return;
+)";
+  const std::string plain = "  block(x + i * in, z ? z + i * out : z, y + i * out, c, s, m, t, n);\n}\n";
+  const std::string copied =
+      R"(  float *own = s + scratch, *given = own + together * out, *added = given + together * in;
+  if (t == 0) {
+    __builtin_memcpy(given, x + i * in, m * in * 4);
+    if (z) __builtin_memcpy(added, z + i * out, m * out * 4);
+  }
+  if (n > 1) {
+#pragma omp barrier
+  }
+  block(given, added, own, c, s, m, t, n);
+  if (t == 0) __builtin_memcpy(y + i * out, own, m * out * 4);
+  if (n > 1) {
+#pragma omp barrier
+  }
+}
+)";
+  const auto number = [](const char* name, int64_t value) {
+    return std::string("static const long ") + name + " = " + std::to_string(value) + ";\n";
+  };
+  return number("in", sizes.input) + number("out", sizes.output) + number("together", sizes.together) +
+         number("scratch", sizes.scratch) + number("all", room(sizes)) + rest + (sizes.copies ? copied : plain) +
+         R"(extern "C" int omp_get_thread_num(void);
+extern "C" void run(const float* x, const float* z, float* y, const float* c, float* s, long count, int threads) {
   if (threads < 2) {
     ready(s);
-    for (long i = 0; i < images; i++) image(x + i * in, z + i * out, y + i * out, c, s, 0, 1);
+    images(x, z, y, c, s, count, 0, 1);
     return;
   }
 #pragma omp parallel num_threads(threads)
   {
     const long t = omp_get_thread_num();
-    if (images >= threads) {
-      ready(s + t * own);
-      for (long i = images * t / threads; i < images * (t + 1) / threads; i++)
-        image(x + i * in, z + i * out, y + i * out, c, s + t * own, 0, 1);
+    if (count >= threads) {
+      const long i = count * t / threads;
+      ready(s + t * all);
+      images(x + i * in, z ? z + i * out : z, y + i * out, c, s + t * all, count * (t + 1) / threads - i, 0, 1);
     } else {
       if (t == 0) ready(s);
 #pragma omp barrier
-      for (long i = 0; i < images; i++) image(x + i * in, z + i * out, y + i * out, c, s, t, threads);
+      images(x, z, y, c, s, count, t, threads);
     }
   }
 }
 )";
+}
+
+int64_t room(const Entry& sizes) {
+  return sizes.scratch + (sizes.copies ? sizes.together * (sizes.input + 2 * sizes.output) + 16 : 0);
 }
 
 }  // namespace canvas::native

@@ -10,7 +10,16 @@ namespace canvas::native {
 std::string prelude(int width);
 // The C++ function for a function of a map. Throws ArgumentError where there is none.
 std::string function_name(const std::string& function);
-// `run`: one image after the other, or all threads on each, with so many floats in, out and of scratch.
-std::string entry(int64_t input, int64_t output, int64_t scratch);
+// Floats of an image in and out and of scratch; how many images are computed together; whether those that are left over are copied first,
+// so that input and output are as large as for all.
+struct Entry {
+  int64_t input, output, together;
+  bool copies;
+  int64_t scratch;
+};
+// `run`: some images after the other, each thread its own, or all threads on each.
+std::string entry(const Entry& sizes);
+// Floats of scratch that a thread needs, or, where fewer images than threads are given, all.
+int64_t room(const Entry& sizes);
 
 }  // namespace canvas::native

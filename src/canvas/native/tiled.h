@@ -13,6 +13,7 @@ namespace canvas::native {
 struct Target {
   int width = 8;
   int registers = 16;
+  int images = 1;  // that one thread is likely to be given: up to so many are computed together
 };
 
 // Some neighbouring elements along the vectors' loop: `vectors` vectors of `width`, `count` times.

@@ -1,10 +1,12 @@
 #include "canvas/native/writer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <tuple>
 
 #include "canvas/emit/python.h"
+#include "canvas/native/batch.h"
 #include "canvas/native/blocks.h"
 #include "canvas/native/prelude.h"
 #include "canvas/native/tile_writer.h"
@@ -207,6 +209,39 @@ std::vector<std::pair<int, int>> lives_of(const Plan& plan) {
   return lives;
 }
 
+// How many images are computed together where a thread is given so many: few are left over.
+int64_t images_together(int64_t given) {
+  int64_t best = 1;
+  double least = HUGE_VAL;
+  for (int64_t images = 1; images <= std::min<int64_t>(given, 8); ++images) {
+    const double cost =
+        static_cast<double>((given + images - 1) / images * images) * (1 + 0.3 / static_cast<double>(images));
+    if (cost >= least) continue;
+    least = cost;
+    best = images;
+  }
+  return best;
+}
+
+// Whether input or output are used for several images at once, beyond what is left of a batch.
+bool touches_outside(const Plan& plan) {
+  for (const Nest& nest : plan.nests) {
+    bool found = false;
+    for_each_access(nest, [&](const Access& access) {
+      const Place place = plan.buffers[access.buffer].place;
+      const bool outside = place == Place::kInput || place == Place::kOutput || place == Place::kAddend;
+      found = found || (outside && access.axes.count("images") > 0);
+    });
+    if (found) return true;
+  }
+  return false;
+}
+
+std::string block_text(const Block& block, const std::string& index, int64_t extent) {
+  if (block.images == 0) return loop_text(index, extent);
+  return "for (long " + index + " = 0; " + index + " * " + to_string(block.images) + " < m; " + index + "++) ";
+}
+
 // Fills buffers whose margins are no zeros.
 std::string margins(const Buffers& buffers) {
   std::string text;
@@ -226,6 +261,8 @@ Source write(Plan plan, const Target& target) {
   std::vector<NestWriter> writers;
   add_transposes(plan);
   make_blocks(plan);
+  const int64_t together = images_together(target.images);
+  add_images(plan, together);
   writers.reserve(plan.nests.size());
   for (const Nest& nest : plan.nests) writers.emplace_back(nest, plan.buffers, target, functions);
   std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));
@@ -234,7 +271,7 @@ Source write(Plan plan, const Target& target) {
     writers[i].write();
     for (const Block& block : plan.blocks) {
       for (size_t j = 0; block.first == i && j < block.extents.size(); ++j)
-        image += "  " + loop_text("b" + to_string(j), block.extents[j]) + "{\n";
+        image += "  " + block_text(block, "b" + to_string(block.depth + j), block.extents[j]) + "{\n";
     }
     packing += writers[i].packing;
     (plan.nests[i].once ? once : image) += writers[i].statements;
@@ -243,13 +280,16 @@ Source write(Plan plan, const Target& target) {
       for (size_t j = 0; block.last == i && j < block.extents.size(); ++j) image += "  }\n";
     }
   }
-  source.text =
-      prelude(target.width) + functions.text + "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
-      "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
-      "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
-      "static void image(const float* x, const float* z, float* y, const float* c, float* s, long t, long n) {\n" +
-      "  (void)x, (void)z, (void)c, (void)s, (void)t, (void)n;\n" + image + "}\n" +
-      entry(plan.buffers[0].elements(), plan.buffers[1].elements(), source.scratch);
+  const Entry sizes{plan.buffers[0].elements() / together, plan.buffers[1].elements() / together, together,
+                    touches_outside(plan), source.scratch};
+  source.text = prelude(target.width) + functions.text +
+                "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
+                "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
+                "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
+                "static void block(const float* x, const float* z, float* y, const float* c, float* s, long m, long t, "
+                "long n) {\n" +
+                "  (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" + image + "}\n" + entry(sizes);
+  source.scratch = room(sizes);
   return source;
 }
 
