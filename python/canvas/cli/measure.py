@@ -162,7 +162,12 @@ def export(
     network: Annotated[
         str, typer.Argument(metavar="FILE.pt|NAME|PATH.py:FUNCTION", help="A saved network, or a model.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.pt2|.onnx|.py", help="What to write.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.pt2|.onnx|.py", help="The file to write.")
+    ] = None,
+    native: Annotated[
+        Path | None, typer.Option("--native", metavar="FOLDER", help="Write a C++ project instead: a new folder.")
+    ] = None,
     kernel: Annotated[
         str | None, typer.Option("--kernel", metavar="NAME|FILE.canvas", help="Put this kernel in first (untrained).")
     ] = None,
@@ -172,22 +177,28 @@ def export(
 ) -> None:
     """Writes a network with kernels in it to a file that needs no Canvas, and checks that file in a fresh process.
 
-    .pt2 is loaded by PyTorch (torch.export.load), .onnx by ONNX Runtime, .py is readable source of the kernels. A
+    .pt2 is loaded by PyTorch (torch.export.load), .onnx by ONNX Runtime, .py is readable source of the kernels. With
+    --native it is a C++ project (CMakeLists.txt, a header, the source, the weights, an example) for this processor. A
     FILE.pt is what torch.save wrote, such as the networks that a search keeps; only open files that you trust.
 
     Examples:
     canvas export demo/original.pt --input 1x28x28 -o original.onnx
     canvas export resnet18 --kernel depthwise_separable -o fast.py
+    canvas export resnet18 --kernel depthwise_separable --native fast
     """
     from canvas.export import export as written
+    from canvas.export_native import export_native
     from canvas.layers import replace
     from canvas.models import load_model, saved_network
 
+    if (output is None) == (native is None):
+        raise UserError("export: name a file by -o, or a folder by --native")
     example, built_in = options.model_example(network, input)
     loaded = saved_network(network) if network.endswith(".pt") else load_model(network, **built_in)
     if kernel is not None:
         loaded = replace(loaded, options.named_kernel(kernel), example=example)
-    path = written(loaded, batched(example, batch), output)
+    given = batched(example, batch)
+    path = written(loaded, given, output) if output else export_native(loaded, given, str(native))
     put({"file": str(path)}) if as_json else print(path)
 
 

@@ -166,8 +166,15 @@ std::string entry(const Entry& sizes) {
   };
   return number("in", sizes.input) + number("out", sizes.output) + number("together", sizes.together) +
          number("scratch", sizes.scratch) + number("all", room(sizes)) + rest + (sizes.copies ? copied : plain) +
-         R"(extern "C" int omp_get_thread_num(void);
+         R"(#ifdef _OPENMP
+extern "C" int omp_get_thread_num(void);
+#else
+static int omp_get_thread_num() { return 0; }
+#endif
 extern "C" void run(const float* x, const float* z, float* y, const float* c, float* s, long count, int threads) {
+#ifndef _OPENMP
+  threads = 1;
+#endif
   if (threads < 2) {
     ready(s);
     images(x, z, y, c, s, count, 0, 1);
