@@ -123,3 +123,73 @@ LAYERS = {
 def test_layers_compute_the_same(name):
     torch.manual_seed(1)
     agrees(seasoned(LAYERS[name]), torch.randn(3, 6, 8, 9), (3, 1, 4))
+
+
+class Sorted(nn.Module):
+    """A convolution, and what native code lacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(6, 6, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x).sort(1).values
+
+
+@needs_compiler
+def test_a_network_that_is_not_one_piece_is_compiled_by_kernels_and_says_why():
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 8, 9)
+    model = canvas.replace(Sorted(), canvas.zoo()["grouped"], example=x).eval()
+    with pytest.warns(UserWarning, match="compiles kernel by kernel: the network has torch function sort"):
+        run = BACKENDS["native"].prepare(model, x)
+    with torch.no_grad():
+        torch.testing.assert_close(run(x), model(x), rtol=1e-4, atol=1e-5, check_stride=False)
+
+
+@needs_compiler
+def test_inputs_come_as_a_tensor_or_a_tuple():
+    x = torch.randn(2, 6, 8, 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = BACKENDS["native"].prepare(nn.ReLU(), (x,))
+    torch.testing.assert_close(run((x,)), x.relu())
+    torch.testing.assert_close(run(x.to(memory_format=torch.channels_last)), x.relu())
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "message"),
+    [
+        (nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (4, 9))), (2, 18), "images that are no longer the first"),
+        (nn.Softmax(0), (2, 18), "softmax over images"),
+        (nn.LSTM(3, 3), (2, 4, 3), "lstm"),
+        (nn.MaxPool2d(2, ceil_mode=True), (1, 1, 9, 9), "pooling with options"),
+    ],
+)
+def test_what_cannot_be_said_is_refused_by_name(model, shape, message):
+    with pytest.raises(Unsupported, match=message):
+        write(model, torch.zeros(shape))
+
+
+@needs_compiler
+def test_another_input_is_refused():
+    network = NativeNetwork(nn.ReLU(), torch.zeros(2, 3, 4, 5))
+    with pytest.raises(UserError, match=r"inputs of shape \['N', 3, 4, 5\], got \[2, 3, 5, 4\]"):
+        network(torch.zeros(2, 3, 5, 4))
+
+
+def test_a_layer_of_other_operands_is_refused():
+    network = _core.NativeNetwork([("c", 4, "channel"), ("h", 3, "spatial")])
+    for call, message in [
+        (lambda: network.map("relu", [7]), "the network has no value 7"),
+        (lambda: network.view(0, ["c"], [("a", 3, "channel"), ("b", 2, "channel")]), "a view of other elements"),
+        (lambda: network.view(0, ["none"], [("a", 3, "channel")]), "there is no axis none"),
+        (lambda: network.parameter("p", [("c", 4, "channel"), ("c", 4, "channel")]), "axis c is there twice"),
+        (lambda: network.parameter("p", [("c", 0, "channel")]), "axis c has no whole size above 0"),
+        (lambda: network.parameter("p", [("c", 2, "colour")]), "an axis has no role 'colour'"),
+        (lambda: network.map("add", [0, network.parameter("p", [("c", 2, "channel")])]), "axis c has two sizes"),
+        (lambda: network.source(0, ["c"], 8, 16), "the result has other axes"),
+        (lambda: network.source(network.map("none", [0]), ["c", "h"], 8, 16), "knows no function 'none'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
