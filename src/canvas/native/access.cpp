@@ -85,8 +85,8 @@ int64_t Buffers::start(const Access& access) const {
   return at;
 }
 
-std::optional<Access> Buffers::split(Access access, const std::string& axis,
-                                     const std::vector<std::pair<std::string, int64_t>>& parts) {
+Access Buffers::split(Access access, const std::string& axis,
+                      const std::vector<std::pair<std::string, int64_t>>& parts) const {
   const AxisAccess old = access.axes.at(axis);
   access.axes.erase(axis);
   int64_t times = old.times;

@@ -85,9 +85,10 @@ class Buffers {
   std::optional<Access> back_through(const CoreOp& view, const CoreOp& operand, const Access& result,
                                      const Values& values);
 
+  // With parts, the last the fastest, in place of an axis.
+  Access split(Access access, const std::string& axis, const std::vector<std::pair<std::string, int64_t>>& parts) const;
+
  private:
-  std::optional<Access> split(Access access, const std::string& axis,
-                              const std::vector<std::pair<std::string, int64_t>>& parts);
   std::optional<Access> join(Access access, const std::vector<std::string>& parts, const std::string& axis,
                              int64_t extent);
   std::optional<Access> indexed(const CoreOp& op, Access access, const Values& values);

@@ -6,18 +6,6 @@
 
 namespace canvas::native {
 
-// Calls visit(access) for the result, the factors and the loads of a nest, in order.
-template <class N, class Visit>
-void for_each_access(N& nest, const Visit& visit) {
-  visit(nest.to);
-  for (auto& factor : nest.factors) visit(factor);
-  const auto look = [&](const auto& self, auto& expression) -> void {
-    if (expression.kind == Expression::kLoad) visit(expression.access);
-    for (auto& child : expression.of) self(self, child);
-  };
-  look(look, nest.expression);
-}
-
 // Where scratch would not fit a cache. Buffers that are used within a block alone lose the axes of its loops.
 void make_blocks(Plan& plan);
 

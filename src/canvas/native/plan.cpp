@@ -170,7 +170,13 @@ class Planner {
         for (const Axis& axis : of.axes) nest.loops.emplace_back(axis.name, extent(axis));
         nest.once = once;
         nest.to = to;
-        nest.expression = expression(id, nest, true);
+        std::vector<Parts> merged;
+        nest.expression = expression(id, nest, merged, true);
+        for (const auto& [axis, parts] : merged) {
+          for_each_access(nest, [&](Access& access) {
+            if (access.axes.count(axis) > 0) access = plan_.buffers.split(access, axis, parts);
+          });
+        }
         plan_.nests.push_back(std::move(nest));
         return;
       }
@@ -191,20 +197,50 @@ class Planner {
     }
   }
 
+  // An axis that a nest runs through by those that were merged into it.
+  struct Parts {
+    std::string axis;
+    std::vector<std::pair<std::string, int64_t>> parts;
+  };
+
+  // Makes the nest run through what a merge merges, where its operand is computed for it alone.
+  bool merges(const CoreOp& of, Nest& nest, std::vector<Parts>& merged) const {
+    if (of.kind != CoreKind::kView || of.to.size() != 1 || !computed_for(of.inputs[0])) return false;
+    const auto named = [&](const std::string& name) {
+      return std::find_if(nest.loops.begin(), nest.loops.end(), [&](const auto& loop) { return loop.first == name; });
+    };
+    Parts made{of.to[0].name, {}};
+    for (const std::string& name : of.from) {
+      if (named(name) != nest.loops.end()) return false;
+      const Axes& axes = op(of.inputs[0]).axes;
+      made.parts.emplace_back(name, extent(axes[static_cast<size_t>(find_axis(axes, name))]));
+    }
+    const auto place = named(made.axis);
+    if (place == nest.loops.end()) return false;
+    nest.loops.insert(nest.loops.erase(place), made.parts.begin(), made.parts.end());
+    merged.push_back(std::move(made));
+    return true;
+  }
+
   // The tree of a value, computed within `nest`; at most one contraction or reduction becomes the nest's sum.
-  Expression expression(int id, Nest& nest, bool root) {
+  Expression expression(int id, Nest& nest, std::vector<Parts>& merged, bool root) {
     const CoreOp& of = op(id);
-    const bool again =
-        of.axes.size() < nest.loops.size() && is_dear(of);  // it would be computed for each step of others
+    size_t axes = nest.loops.size();  // of the value that is stored
+    for (const Parts& parts : merged) axes -= parts.parts.size() - 1;
+    const bool again = of.axes.size() < axes && is_dear(of);  // it would be computed for each step of others
     const bool inside = root || (uses_[static_cast<size_t>(id)] == 1 && !known_[static_cast<size_t>(id)] && !again &&
                                  constant_[static_cast<size_t>(id)] == nest.once);
     if (inside && of.kind == CoreKind::kMap) {
       Expression made{Expression::kApply, {}, of.function};
-      for (int in : of.inputs) made.of.push_back(expression(in, nest, false));
+      for (int in : of.inputs) made.of.push_back(expression(in, nest, merged, false));
       return made;
     }
+    if (inside && merges(of, nest, merged)) return expression(of.inputs[0], nest, merged, false);
     const bool sums = of.kind == CoreKind::kContract || of.kind == CoreKind::kReduce;
-    if (inside && sums && nest.factors.empty() && of.axes.size() == nest.loops.size()) {
+    const bool all = of.axes.size() == nest.loops.size() &&
+                     std::all_of(nest.loops.begin(), nest.loops.end(),
+                                 [&](const auto& loop) { return has_axis(of.axes, loop.first); });
+    if (inside && sums && nest.factors.empty() && all) {
       std::vector<std::string> seen;
       for (int in : of.inputs) {
         nest.factors.push_back(access(in));

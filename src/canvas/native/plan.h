@@ -39,6 +39,18 @@ struct Block {
   int64_t images = 0;            // above 0: its one loop counts images, so many in a step
 };
 
+// Calls visit(access) for the result, the factors and the loads of a nest, in order.
+template <class N, class Visit>
+void for_each_access(N& nest, const Visit& visit) {
+  visit(nest.to);
+  for (auto& factor : nest.factors) visit(factor);
+  const auto look = [&](const auto& self, auto& expression) -> void {
+    if (expression.kind == Expression::kLoad) visit(expression.access);
+    for (auto& child : expression.of) self(self, child);
+  };
+  look(look, nest.expression);
+}
+
 struct Plan {
   Buffers buffers;
   std::vector<Nest> nests;
