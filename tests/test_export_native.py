@@ -1,4 +1,4 @@
-"""The C++ project builds with CMake and computes what PyTorch does; what is wrong is told in one line and leaves nothing."""
+"""The C++ project builds with CMake and computes what PyTorch does; what is wrong is told and leaves nothing."""
 
 import shutil
 import subprocess
@@ -83,7 +83,17 @@ def test_the_program_names_what_is_wrong(project, example, tmp_path):
 
 def test_it_compiles_without_openmp_and_without_warnings(project, tmp_path):
     sources = [project / "main.cpp", project / "network.cpp"]
-    done = run(native.compiler(), "-std=c++17", "-O0", "-Wall", "-Wno-psabi", "-Wno-unknown-pragmas", *sources, "-o", tmp_path / "example")
+    done = run(
+        native.compiler(),
+        "-std=c++17",
+        "-O0",
+        "-Wall",
+        "-Wno-psabi",
+        "-Wno-unknown-pragmas",
+        *sources,
+        "-o",
+        tmp_path / "example",
+    )
     assert done.returncode == 0 and not done.stderr
     (tmp_path / "in").write_bytes(EXAMPLE.numpy().tobytes())
     done = run(tmp_path / "example", project / "weights.bin", tmp_path / "in", tmp_path / "out", 2)
@@ -99,7 +109,9 @@ class Sorted(nn.Module):
 
 
 def test_what_native_code_lacks_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"native code lacks torch function sort; export the network as \.onnx or \.pt2"):
+    with pytest.raises(
+        UserError, match=r"native code lacks torch function sort; export the network as \.onnx or \.pt2"
+    ):
         export_native(Sorted(), EXAMPLE, tmp_path / "sorted")
     assert not list(tmp_path.iterdir())
 

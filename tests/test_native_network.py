@@ -84,7 +84,11 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm, self.mix, self.out = nn.LayerNorm(channels), nn.Linear(channels, 3 * channels), nn.Linear(channels, 5)
+        self.norm, self.mix, self.out = (
+            nn.LayerNorm(channels),
+            nn.Linear(channels, 3 * channels),
+            nn.Linear(channels, 5),
+        )
 
     def forward(self, x):
         x = x.flatten(2).transpose(1, 2)

@@ -160,7 +160,7 @@ class OpenVino:
 class Native:
     """The whole network as compiled C++ loops. On the CPU, in float32.
 
-    Where it does what native code lacks, only its kernels and what follows them are compiled, the rest runs as in eager.
+    Where it does what native code lacks, its kernels and what follows them are compiled, and the rest runs as in eager.
     """
 
     name = "native"

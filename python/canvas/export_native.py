@@ -130,7 +130,9 @@ def _check(project: Path, place: Path, compiler: str, example: Tensor, wanted: T
     ):
         run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=native.SECONDS)
         if run.returncode:
-            raise WrongOutput(f"export --native: {Path(command[0]).name} failed: {one_line(Exception(run.stderr))[:300]}")
+            raise WrongOutput(
+                f"export --native: {Path(command[0]).name} failed: {one_line(Exception(run.stderr))[:300]}"
+            )
     got = torch.frombuffer(bytearray(made.read_bytes()), dtype=torch.float32)
     error = relative_error(got.double(), wanted.flatten().double())
     if not error <= TOLERANCE:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from canvas.native import NativeKernel
+from canvas.native import NativeKernel, used_once
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, F.conv1d, F.conv2d, F.conv3d)
@@ -121,11 +121,11 @@ def _scaled(weight: Tensor, scale: Tensor) -> Tensor:
 
 def _into_module(traced: fx.GraphModule, source: fx.Node, scale: Tensor, shift: Tensor) -> bool:
     conv: Any = traced.get_submodule(str(source.target))
-    uses = sum(1 for other in traced.graph.nodes if other.op == "call_module" and other.target == source.target)
-    if isinstance(conv, NativeKernel) and uses == 1:
+    once = used_once(traced, source)
+    if isinstance(conv, NativeKernel) and once:
         conv.absorb(scale, shift)
         return True
-    if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or uses != 1:
+    if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d) or not once:
         return False
     conv.bias = nn.Parameter(shift if conv.bias is None else conv.bias * scale + shift)
     conv.weight = nn.Parameter(_scaled(conv.weight, scale))

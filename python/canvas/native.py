@@ -366,5 +366,14 @@ def _native(traced: fx.GraphModule, node: fx.Node) -> NativeKernel | None:
     if node.op != "call_module":
         return None
     module = traced.get_submodule(str(node.target))
-    uses = sum(1 for other in traced.graph.nodes if other.op == "call_module" and other.target == node.target)
-    return module if isinstance(module, NativeKernel) and uses == 1 else None
+    return module if isinstance(module, NativeKernel) and used_once(traced, node) else None
+
+
+def used_once(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node is the only call of its module.
+
+    Example:
+        >>> used_once(fx.symbolic_trace(nn.Sequential(nn.ReLU())), node)  # doctest: +SKIP
+        True
+    """
+    return sum(other.op == "call_module" and other.target == node.target for other in traced.graph.nodes) == 1

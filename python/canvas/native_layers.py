@@ -1,126 +1,19 @@
 """What the layers of a network are as core forms: the table that `native_network` walks, one function here a family.
 
-A node of a traced network (`onnx_graph`) becomes values of `_core.NativeNetwork`. What cannot be said exactly is refused
-with `Unsupported`, which names it.
+A node of a traced network (`onnx_graph`) becomes values of `_core.NativeNetwork`. What cannot be said exactly is
+refused with `Unsupported`, which names it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from canvas.native_values import Axis, Layers, Value
 from canvas.onnx_graph import Unsupported
-
-Axis = tuple[str, int, str]  # name, extent, role
-
-
-@dataclass(frozen=True)
-class Value:
-    """A value of the network that is written.
-
-    Attributes:
-        number: its number there.
-        dims: its axis for each of PyTorch's dimensions behind the batch; None for one of a single element.
-    """
-
-    number: int
-    dims: tuple[Axis | None, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(1 if axis is None else axis[1] for axis in self.dims)
-
-    @property
-    def names(self) -> list[str]:
-        return [axis[0] for axis in self.dims if axis is not None]
-
-
-class Layers:
-    """A network while it is put together.
-
-    Args:
-        network: a `_core.NativeNetwork`, whose input is value 0.
-        batch: images of the trace, to tell their dimension.
-    """
-
-    def __init__(self, network: Any, batch: int) -> None:
-        self.network = network
-        self.batch = batch
-        self.parameters: dict[str, Tensor] = {}
-        self._axes = 0
-
-    def axis(self, extent: int, role: str = "channel") -> Axis | None:
-        """A new axis; None for a single element."""
-        self._axes += 1
-        return None if extent == 1 else (f"{role[0]}{self._axes}", extent, role)
-
-    def like(self, axis: Axis | None, extent: int) -> Axis | None:
-        """The same axis of another extent."""
-        return None if axis is None or extent == 1 else (axis[0], extent, axis[2])
-
-    def stored(self, tensor: Tensor, dims: Sequence[Axis | None]) -> int:
-        """A tensor of these dimensions as a parameter."""
-        name = f"p{len(self.parameters)}"
-        self.parameters[name] = tensor.detach()
-        return int(self.network.parameter(name, [axis for axis in dims if axis is not None]))
-
-    def constant(self, tensor: Tensor, beside: Value) -> Value:
-        """A tensor that is broadcast with a value: its dimensions count from the last."""
-        if tensor.dim() > len(beside.dims):
-            if tensor.dim() > len(beside.dims) + 1 or tensor.shape[0] != 1:
-                raise Unsupported("a constant that differs between images")
-            tensor = tensor[0]
-        own = beside.dims[len(beside.dims) - tensor.dim() :]
-        pairs = list(zip(tensor.shape, own, strict=True))
-        if any(size not in (1, 1 if axis is None else axis[1]) for size, axis in pairs):
-            raise Unsupported("a constant that is larger than what it meets")
-        dims = tuple(None if size == 1 else axis for size, axis in pairs)
-        return Value(self.stored(tensor, dims), dims)
-
-    def map(self, function: str, *values: Value) -> Value:
-        """A function of elements; shapes are broadcast as PyTorch does."""
-        if len(values) == 1:
-            return Value(self.network.map(function, [values[0].number]), values[0].dims)
-        rank = max(len(value.dims) for value in values)
-        wide = [(None,) * (rank - len(value.dims)) + value.dims for value in values]
-        last = max(range(len(values)), key=lambda index: values[index].number)  # it keeps its names: it is computed here
-        dims = list(wide[last])
-        for own in wide:
-            for index, axis in enumerate(own):
-                if dims[index] is None and axis is not None:
-                    taken = axis[0] in [other[0] for other in dims if other]
-                    dims[index] = self.axis(axis[1], axis[2]) if taken else axis
-        numbers = []
-        for value, own in zip(values, wide, strict=True):
-            pairs = zip(own, dims, strict=True)
-            numbers.append(self.renamed(value, {axis: to for axis, to in pairs if axis is not None and axis != to}))
-        return Value(self.network.map(function, numbers), tuple(dims))
-
-    def renamed(self, value: Value, to: dict[Axis, Axis | None]) -> int:
-        """The value with other names for its axes."""
-        number = value.number
-        steps = [*to.items()]
-        if {new[0] for new in to.values() if new} & set(value.names):  # two change places: by way of new names
-            between = [(old, self.axis(old[1], old[2])) for old in to]
-            steps = [*between, *((new, to[old]) for old, new in between if new)]
-        for old, new in steps:
-            if new is None or old[1] != new[1]:
-                raise Unsupported("shapes that do not suit each other")
-            number = self.network.view(number, [old[0]], [new])
-        return number
-
-    def contract(self, values: Sequence[int], dims: Sequence[Axis | None]) -> Value:
-        kept = [axis[0] for axis in dims if axis is not None]
-        return Value(self.network.contract(list(values), kept), tuple(dims))
-
-    def dropped(self, number: int, axis: Axis, extent: int) -> int:
-        """Without an axis that has one element left."""
-        return int(self.network.pick(number, axis[0], 0)) if extent == 1 else number
 
 
 def convolution(
@@ -140,42 +33,37 @@ def convolution(
     made: list[Axis | None] = []
     for index, axis in enumerate(x.dims[1:]):
         size, stride, pad, step = kernel_shape[index], strides[index], pads[index], dilations[index]
-        have = 1 if axis is None else axis[1]
-        extent = (have + 2 * pad - step * (size - 1) - 1) // stride + 1
-        if axis is None:  # only what falls on the one position counts
-            if extent != 1 or pad % step:
-                raise Unsupported("a convolution of a single position to more")
-            weight = weight.narrow(2 + index, pad // step, 1)
-            outer.append(None)
-            made.append(None)
-            continue
+        extent = ((1 if axis is None else axis[1]) + 2 * pad - step * (size - 1) - 1) // stride + 1
         window = at.axis(size, "window")
-        if (size, stride, pad) != (1, 1, 0):
+        if axis is None:  # only what falls on the one position counts
+            if extent != 1 or pad % step or pad // step >= size:
+                raise Unsupported("a convolution of a single position to more")
+            weight, window = weight.narrow(2 + index, pad // step, 1), None
+        elif (size, stride, pad) != (1, 1, 0):
             item = (axis[0], window[0] if window else "", size, stride, extent, step, -pad)
             number = at.dropped(at.network.windows(number, [item]), axis, extent)
         outer.append(at.like(axis, extent))
         made.append(window)
-    channels, count = x.dims[0], 1 if x.dims[0] is None else x.dims[0][1]
-    out = at.axis(weight.shape[0])
-    if group == 1:
-        operand = at.stored(weight, [out, channels, *made])
-        result = at.contract([number, operand], [out, *outer])
-    elif group == count == weight.shape[0]:
-        operand = at.stored(weight, [channels, *made])
-        result = at.contract([number, operand], [channels, *outer])
-    else:
-        groups, inner, each = at.axis(group), at.axis(count // group), at.axis(weight.shape[0] // group)
-        if inner is None:
-            inner, groups = None, channels
-        else:
-            number = at.network.view(number, [channels[0]], [groups, inner])  # type: ignore[index]
-        operand = at.stored(weight, [groups, each, inner, *made])
-        result = at.contract([number, operand], [groups, each, *outer])
-        if each is None:
-            result = Value(at.network.view(result.number, [groups[0]], [out]), (out, *outer))  # type: ignore[index]
-        else:
-            result = Value(at.network.view(result.number, [groups[0], each[0]], [out]), (out, *outer))  # type: ignore[index]
+    result = _contracted(at, Value(number, (x.dims[0], *outer)), weight, made, group)
     return result if bias is None else at.map("add", result, _along(at, bias, result, 0))
+
+
+def _contracted(at: Layers, x: Value, weight: Tensor, windows: list[Axis | None], groups: int) -> Value:
+    """Channels and windows contracted with weights, in groups of channels."""
+    channels, *outer = x.dims
+    count = 1 if channels is None else channels[1]
+    out = at.axis(weight.shape[0])
+    if groups == 1:
+        return at.contract([x.number, at.stored(weight, [out, channels, *windows])], [out, *outer])
+    if groups == count == weight.shape[0]:
+        return at.contract([x.number, at.stored(weight, [channels, *windows])], x.dims)
+    number, inner, each = x.number, at.axis(count // groups), at.axis(weight.shape[0] // groups)
+    group = channels
+    if inner is not None:
+        group = at.axis(groups)
+        number = at.split(number, channels, [group, inner])
+    made = at.contract([number, at.stored(weight, [group, each, inner, *windows])], [group, each, *outer])
+    return Value(at.merged(made.number, [group, each], out), (out, *outer))
 
 
 def _along(at: Layers, tensor: Tensor, beside: Value, dim: int) -> Value:
@@ -329,17 +217,15 @@ def reshape(at: Layers, x: Value, sizes: Tensor) -> Value:
                 group.append(have.pop(0))
             else:
                 parts.append(want.pop(0))
-        old, new = [axis for axis in group if axis], [size for size in parts if size > 1]
-        own = old[0][2] if len({axis[2] for axis in old}) == 1 else "channel"
+        old: list[Axis | None] = [axis for axis in group if axis]
+        new, roles = [size for size in parts if size > 1], {axis[2] for axis in group if axis}
+        own = roles.pop() if len(roles) == 1 else "channel"
         if len(old) > 1:
             one = at.axis(math.prod(parts), own)
-            assert one is not None
-            number = at.network.view(number, [axis[0] for axis in old], [one])
-            old = [one]
+            number, old = at.merged(number, old, one), [one]
         if len(new) > 1:
             split = [at.axis(size, own) for size in new]
-            number = at.network.view(number, [old[0][0]], split)
-            old = [axis for axis in split if axis]
+            number, old = at.split(number, old[0], split), split
         left = iter(old)
         dims += [None if size == 1 else next(left) for size in parts]
     return Value(number, tuple(dims))
@@ -388,7 +274,7 @@ def joined(at: Layers, *values: Value | Tensor, axis: int) -> Value:
     number, dims, along = at.network.stack(numbers, [new]), list(first.dims), first.dims[axis - 1]
     if along is not None:
         whole = at.axis(len(parts) * along[1], along[2])
-        number, new = at.network.view(number, [new[0], along[0]], [whole]), whole  # type: ignore[index]
+        number, new = at.merged(number, [new, along], whole), whole
     dims[axis - 1] = new
     return Value(number, tuple(dims))
 

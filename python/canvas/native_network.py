@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,8 @@ from torch import Tensor, nn
 from canvas import _core
 from canvas.errors import UserError
 from canvas.native import fresh_room, kernel_of, load, pointer, target
-from canvas.native_layers import TABLE, Layers, Value
+from canvas.native_layers import TABLE
+from canvas.native_values import Layers, Value
 from canvas.onnx_graph import Graph, Unsupported, record
 from canvas.onnx_table import TABLE as FUNCTIONS
 
@@ -150,7 +150,9 @@ def write(model: nn.Module, example: Tensor, channels_last: bool = True, threads
                 place = next(key for key, module in twin.named_modules() if module is child).partition(".")[2]
                 leaves[place] = child
                 parent._modules[name] = _Leaf(graph, place, child)
-    images = example[:1].expand(max(2, example.shape[0]), *example.shape[1:])  # so that a batch is no axis of one element
+    images = example[:1].expand(
+        max(2, example.shape[0]), *example.shape[1:]
+    )  # so that a batch is no axis of one element
     outputs = record(graph, twin, [images], ["input"], OWN)
     if len(outputs) != 1:
         raise Unsupported("several outputs")
