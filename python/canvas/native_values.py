@@ -1,4 +1,4 @@
-"""Values of a network that is written as native code: their axes, constants, broadcasting. `native_layers` builds on it."""
+"""Values of a network that is written as native code: axes, constants, broadcasting. `native_layers` builds on it."""
 
 from __future__ import annotations
 
