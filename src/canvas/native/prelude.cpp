@@ -22,8 +22,8 @@ template <class V> INLINE V gather(const float* p, long step) {
   for (unsigned i = 0; i < sizeof v / 4; i++) v[i] = p[i * step];
   return v;
 }
-template <class V> INLINE V partial(const float* p, unsigned count) {
-  V v = {};
+template <class V> INLINE V partial(const float* p, unsigned count, float rest) {
+  V v = V{} + rest;
   for (unsigned i = 0; i < count; i++) v[i] = p[i];
   return v;
 }
@@ -33,6 +33,11 @@ template <class V> INLINE float total(V v) {
   for (unsigned half = sizeof v / 8; half > 0; half /= 2)
     for (unsigned i = 0; i < half; i++) sums[i] += sums[i + half];
   return sums[0];
+}
+template <class V> INLINE float largest(V v) {
+  float most = v[0];
+  for (unsigned i = 1; i < sizeof v / 4; i++) most = v[i] > most ? v[i] : most;
+  return most;
 }
 template <class V> INLINE void scatter(float* p, long step, V v) {
   for (unsigned i = 0; i < sizeof v / 4; i++) p[i * step] = v[i];

@@ -41,7 +41,8 @@ class TileWriter {
       if (nest_.across) {
         if (whole * panel_.width < nest_.at(nest_.lanes).extent) sums(whole * panel_.width, 1, true);
         for (int row = 0; row < rows_.rows; ++row)
-          line("const v1 t" + to_string(row) + " = {total<V>(" + sum(row, 0) + ")};");
+          line("const v1 t" + to_string(row) + (nest_.nest.maximum ? " = {largest<V>(" : " = {total<V>(") +
+               sum(row, 0) + ")};");
         type_ = "v1";
       }
       for (int row = 0; row < rows_.rows; ++row) store(row);
@@ -157,8 +158,9 @@ class TileWriter {
         const std::string at = "g" + to_string(operand) + " + " + to_string(product.at[operand]);
         const int64_t left = nest_.at(nest_.lanes).extent - first;
         const bool part = partial && nest_.lane_step(operand) == 1;
+        const char* rest = nest_.nest.maximum ? ", -3.4e38f" : ", 0";  // what changes nothing
         line("const auto " + names.back() + " = " +
-             (part ? "partial<V>(" + at + ", " + to_string(left) + ")" : element(operand, at)) + ";");
+             (part ? "partial<V>(" + at + ", " + to_string(left) + rest + ")" : element(operand, at)) + ";");
       }
       const std::string to = sum(product.row, product.vector);
       line(nest_.nest.maximum ? to + " = larger<V>(" + to + ", splat<V>(" + names[0] + "));"

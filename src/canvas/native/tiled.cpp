@@ -78,7 +78,7 @@ void TiledNest::choose_lanes() {
 
 // A loop that is summed and along which all factors are neighbours, where that is better than `least`.
 void TiledNest::choose_summed_lanes(double least) {
-  for (size_t i = 0; sums() && !nest.maximum && i < it.loops.size(); ++i) {
+  for (size_t i = 0; sums() && i < it.loops.size(); ++i) {
     if (!it.loops[i].reduced || it.loops[i].extent < target_.width) continue;
     bool near = true;
     double count = 1;
