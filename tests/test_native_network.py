@@ -168,6 +168,7 @@ def test_inputs_come_as_a_tensor_or_a_tuple():
         (nn.Softmax(0), (2, 18), "softmax over images"),
         (nn.LSTM(3, 3), (2, 4, 3), "lstm"),
         (nn.MaxPool2d(2, ceil_mode=True), (1, 1, 9, 9), "pooling with options"),
+        (nn.Conv2d(2, 3, 1, 4, 1), (1, 2, 1, 1), "a convolution of a single position to more"),
     ],
 )
 def test_what_cannot_be_said_is_refused_by_name(model, shape, message):
@@ -175,11 +176,19 @@ def test_what_cannot_be_said_is_refused_by_name(model, shape, message):
         write(model, torch.zeros(shape))
 
 
+def test_other_numbers_and_devices_are_left_to_pytorch():
+    for example in (torch.zeros(2, 3, dtype=torch.float64), torch.zeros(2, 3, device="meta")):
+        with pytest.raises(Unsupported, match="other than float32 numbers with a batch, on the CPU"):
+            write(nn.ReLU(), example)
+
+
 @needs_compiler
 def test_another_input_is_refused():
     network = NativeNetwork(nn.ReLU(), torch.zeros(2, 3, 4, 5))
     with pytest.raises(UserError, match=r"inputs of shape \['N', 3, 4, 5\], got \[2, 3, 5, 4\]"):
         network(torch.zeros(2, 3, 5, 4))
+    with pytest.raises(UserError, match=r"takes float32 on the CPU, got torch\.float64 on cpu"):
+        network(torch.zeros(2, 3, 4, 5, dtype=torch.float64))
 
 
 def test_a_layer_of_other_operands_is_refused():

@@ -140,8 +140,8 @@ def write(model: nn.Module, example: Tensor, channels_last: bool = True, threads
         >>> write(resnet8(), torch.zeros(1, 1, 28, 28)).outputs
         (10,)
     """
-    if example.dim() < 2 or example.dtype != torch.float32:
-        raise Unsupported("an input other than float32 numbers with a batch")
+    if example.dim() < 2 or example.dtype != torch.float32 or example.device.type != "cpu":
+        raise Unsupported("an input other than float32 numbers with a batch, on the CPU")
     graph, leaves = Graph(), {}
     twin = nn.Sequential(copy.deepcopy(model))
     for parent in list(twin.modules()):
@@ -195,7 +195,7 @@ def _translated(
     text, names, constants, scratch = at.network.source(
         result.number, [axis[0] for axis in ends if axis], machine.width, machine.registers, share
     )
-    stored = [at.parameters[name].float().contiguous() for name in names]
+    stored = [at.parameters[name].float().cpu().contiguous() for name in names]
     return Written(text, stored, constants, scratch, tuple(images.shape[1:]), result.shape, (last_in, last_out))
 
 
@@ -244,8 +244,10 @@ class NativeNetwork:
 
     def __call__(self, x: Tensor) -> Tensor:
         made = self.written
-        if tuple(x.shape[1:]) != made.inputs or x.dtype != torch.float32:
+        if tuple(x.shape[1:]) != made.inputs:
             raise UserError(f"native code: was made for inputs of shape {['N', *made.inputs]}, got {list(x.shape)}")
+        if x.dtype != torch.float32 or x.device.type != "cpu":
+            raise UserError(f"native code: takes float32 on the CPU, got {x.dtype} on {x.device}")
         images, threads = x.shape[0], torch.get_num_threads()
         given = (x.movedim(1, -1) if made.last[0] else x).contiguous()
         shape = (*made.outputs[1:], made.outputs[0]) if made.last[1] else made.outputs
