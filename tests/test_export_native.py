@@ -1,5 +1,6 @@
 """The C++ project builds with CMake and computes what PyTorch does; what is wrong is told and leaves nothing."""
 
+import json
 import shutil
 import subprocess
 
@@ -10,6 +11,7 @@ from torch import nn
 
 import canvas
 from canvas import native, native_network
+from canvas.cli import main
 from canvas.errors import UserError, WrongOutput
 from canvas.export_native import export_native
 from canvas.models import ResNet
@@ -147,3 +149,13 @@ def test_without_a_compiler_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(UserError, match=r"there is no C\+\+ compiler to check it; install g\+\+"):
         export_native(nn.ReLU(), EXAMPLE, tmp_path / "fast")
+
+
+def test_the_command_writes_it_and_names_what_is_missing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("canvas.export_native._check", lambda *_: None)
+    place = str(tmp_path / "fast")
+    assert main(["export", "resnet8", "--native", place, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": place} and (tmp_path / "fast" / "main.cpp").exists()
+    for arguments in ([], ["-o", "x.onnx", "--native", place]):
+        assert main(["export", "resnet8", *arguments]) != 0
+        assert "name a file by -o, or a folder by --native" in capsys.readouterr().err

@@ -113,7 +113,7 @@ std::string prelude(int width) {
   for (const auto& [name, value] : {std::pair{"largest_exponent", safe::kLargestExponent},
                                     {"under_root", safe::kUnderRoot},
                                     {"least_square", safe::kLeastSquare}})
-    text += std::string("static const float ") + name + " = " + number(value) + ";\n";
+    text += std::string("[[maybe_unused]] static const float ") + name + " = " + number(value) + ";\n";
   text += kFunctions;
   for (int lanes = 1; lanes <= width; lanes *= 2) {
     const std::string size = std::to_string(lanes);
