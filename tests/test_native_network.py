@@ -1,5 +1,6 @@
 """A whole network as native code computes what PyTorch does; what it lacks is named and left to the way by kernels."""
 
+import os
 import warnings
 
 import pytest
@@ -49,18 +50,19 @@ def seasoned(model: nn.Module) -> nn.Module:
     return model
 
 
+NETWORKS = [
+    (resnet8, "depthwise_separable", 28),
+    (resnet8, "involution", 28),
+    (resnet20, "grouped", 32),
+    (resnet18, "depthwise_separable", 32),
+]
+if os.environ.get("CANVAS_NATIVE_STEP") == "1":  # as in test_native.py
+    kernels = (None, "shift_pointwise", "ghost", "non_local", "squeeze_excitation", "window_attention")
+    NETWORKS += [(build, kernel, 32) for build in (resnet18, resnet20) for kernel in kernels]
+
+
 @needs_compiler
-@pytest.mark.parametrize(
-    ("build", "kernel", "size"),
-    [
-        (resnet8, "depthwise_separable", 28),
-        (resnet8, "involution", 28),
-        (resnet8, None, 28),
-        (resnet20, "grouped", 32),
-        (resnet20, "shift_pointwise", 32),
-        (resnet18, "depthwise_separable", 32),
-    ],
-)
+@pytest.mark.parametrize(("build", "kernel", "size"), NETWORKS)
 def test_networks_compute_the_same(build, kernel, size):
     torch.manual_seed(0)
     x = torch.randn(32, 1 if build is resnet8 else 3, size, size)
