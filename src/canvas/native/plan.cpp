@@ -172,9 +172,9 @@ class Planner {
         nest.to = to;
         std::vector<Parts> merged;
         nest.expression = expression(id, nest, merged, true);
-        for (const auto& [axis, parts] : merged) {
+        for (const Parts& made : merged) {
           for_each_access(nest, [&](Access& access) {
-            if (access.axes.count(axis) > 0) access = plan_.buffers.split(access, axis, parts);
+            if (access.axes.count(made.axis) > 0) access = plan_.buffers.split(access, made.axis, made.parts);
           });
         }
         plan_.nests.push_back(std::move(nest));
