@@ -5,6 +5,8 @@ What OUT.json holds already is not measured again.
   every layer by itself, for kernels with a free size, sampled for a few of the layers within the same limits (the
   quicker of two binds); CP-SAT (one thread) on some of the same problems beside it, and kernels of the zoo or with
   sizes that divide nothing.
+- latency: the same with a limit on latency, for made-up prices that grow unevenly (a launch, FLOPs at 0.7 to 1.3 of
+  their usual time, memory), with and without limits on parameters and FLOPs.
 - use: FLOPs used, of what the budget allows or of what the kernel can use at most (the smaller), for sampled kernels
   with a free size at 0.25, 0.5 and 1.0 of the original's FLOPs; beside it free sizes set to one of 1, 2, 4, 8 for the
   whole network (halved on layers where that is not legal), the best of them. The same for the peak memory of
@@ -40,6 +42,11 @@ from canvas import Budget, Infeasible, Layer  # noqa: E402
 from shuffling import substituted  # noqa: E402
 
 THREE = {"flops": 0.5, "params": 0.5, "memory": 4.0}
+TIMES = {
+    "latency": {"latency": 0.5},
+    "latency, parameters": {"latency": 0.4, "params": 0.3},
+    "latency, parameters, FLOPs": {"latency": 0.6, "params": 0.5, "flops": 0.5},
+}
 PARTS = (0.25, 0.5, 1.0)
 PEAKS = (1.0, 1.5, 2.0)
 NETWORKS = ("resnet18", "resnet50", "densenet121", "mobilenetv2", "convnext_t", "gpt2")
@@ -79,13 +86,13 @@ def few(layers: list[Any]) -> list[Any]:
     return distinct[:: max(1, len(distinct) // 5)]
 
 
-def timed(kernel: Any, layers: list[Any], budget: Any) -> tuple[float, Any]:
+def timed(kernel: Any, layers: list[Any], budget: Any, prices: Any = None) -> tuple[float, Any]:
     """Milliseconds of CPU that one bind takes, the lesser of two, and its binding; None where it is refused."""
     best, binding = float("inf"), None
     for _ in range(2):
         start = time.process_time()
         with contextlib.suppress(Infeasible):
-            binding = kernel.bind(layers, budget)
+            binding = kernel.bind(layers, budget, prices=prices)
         best = min(best, 1e3 * (time.process_time() - start))
     return best, binding
 
@@ -106,6 +113,28 @@ def bind_times(name: str, count: int, cp_sat: int) -> dict[str, Any]:
         result["by_hand"][title] = {"ms": ms, "gap": binding.gap if binding else None}
     fitting = [kernel for kernel, (_, binding) in zip(kernels, timings, strict=True) if binding]
     result["cp_sat"] = [cp_sat_time(kernel, layers, budget) for kernel in fitting[:cp_sat]]
+    return result
+
+
+def made_up_prices(kernel: Any, layers: list[Any], seed: int) -> Any:
+    rng, options = random.Random(seed), {}
+    for layer in dict.fromkeys(layers):
+        listed = kernel.options(layer)
+        options[layer] = [(o, 1e-5 + 1e-11 * o.flops * rng.uniform(0.7, 1.3) + 1e-10 * o.memory) for o in listed]
+    original = sum(layer.count * (1e-5 + 1e-11 * layer.flops + 1e-10 * layer.memory) for layer in layers)
+    return canvas.Prices(original, [options[layer] for layer in layers])
+
+
+def latency(name: str, count: int) -> dict[str, Any]:
+    layers, result = load(name), {}
+    kernels = sampled(few(layers), count, Budget(**THREE))
+    prices = [made_up_prices(kernel, layers, seed) for seed, kernel in enumerate(kernels)]
+    for title, limits in TIMES.items():
+        budget = Budget(**limits)
+        timings = [timed(kernel, layers, budget, made) for kernel, made in zip(kernels, prices, strict=True)]
+        bound = [(ms, binding.gap) for ms, binding in timings if binding]
+        result[title] = {"bound": len(bound), "refused": len(timings) - len(bound)}
+        result[title] |= {"bind_ms": spread([ms for ms, _ in bound]), "gap": spread([gap for _, gap in bound])}
     return result
 
 
@@ -278,6 +307,7 @@ def main() -> None:
         result = json.loads(asked.out.read_text())
     steps: list[tuple[str, str, Callable[[], Any]]] = []
     steps += [("bind", name, lambda name=name: bind_times(name, asked.kernels, asked.cp_sat)) for name in TIMED]
+    steps += [("latency", name, lambda name=name: latency(name, asked.kernels // 10)) for name in TIMED]
     steps += [("use", name, lambda name=name: use(name, asked.kernels)) for name in NETWORKS]
     steps += [("peak", name, lambda name=name: peak(name, asked.kernels)) for name in NETWORKS]
     steps += [("oracle", "random", lambda: oracle(asked.instances))] * (asked.instances > 0)

@@ -65,7 +65,7 @@ std::vector<Move> all_moves(const Target& target, uint64_t round, double worth, 
   for (const Group& group : target.groups())
     points +=
         std::min(group.points.size(), kUsualPoints) * static_cast<size_t>(std::min(group.copies, kEqualDecisions));
-  const size_t part = points / kManyMoves + 1;
+  const size_t part = points / (target.timed() ? 4 * kManyMoves : kManyMoves) + 1;
   size_t passed = round;
   std::vector<Move> moves;
   moves.reserve(kManyMoves);
