@@ -56,16 +56,6 @@ def hypervolume(front: Iterable[Point]) -> float:
     return area
 
 
-def front(seen: dict[str, Point]) -> list[str]:
-    """Those that no other beats, by what the search was told."""
-    best, chosen = float("-inf"), []
-    for name, (accuracy, _) in sorted(seen.items(), key=lambda item: (item[1][1], -item[1][0])):
-        if accuracy > best:
-            best = accuracy
-            chosen.append(name)
-    return chosen
-
-
 def one(strategy: str, seed: int, known: dict[str, tuple[list[float], float]], most: int) -> dict[str, Any]:
     """One search: the shares of the hypervolume, and the processor's time for an ask."""
     truth = {name: (statistics.fmean(accuracies), cost) for name, (accuracies, cost) in known.items()}
@@ -73,17 +63,17 @@ def one(strategy: str, seed: int, known: dict[str, tuple[list[float], float]], m
     search = Search(
         table.layers(), table.BUDGET, seed=seed, strategy=strategy, lookahead=2, only=set(known), **table.LIMITS
     )
-    seen: dict[str, Point] = {}
+    asked: list[str] = []
     shares, spent = {}, 0.0
     for count in range(1, most + 1):
         start = time.process_time()
         candidate = search.ask()
         spent += time.process_time() - start
         accuracies, cost = known[candidate.hash]
-        seen[candidate.hash] = (accuracies[seed % len(accuracies)], cost)
-        search.tell(candidate.index, [-seen[candidate.hash][0], cost])
+        asked.append(candidate.hash)
+        search.tell(candidate.index, [-accuracies[seed % len(accuracies)], cost])
         if count in AT:
-            shares[count] = hypervolume(truth[name] for name in front(seen)) / whole
+            shares[count] = hypervolume(truth[asked[index]] for index in search.front()) / whole
     return {"strategy": strategy, "seed": seed, "shares": shares, "ask_ms": 1e3 * spent / most}
 
 

@@ -15,6 +15,7 @@ Fashion-MNIST, 8,000 images; accuracies are of validation data, the test split i
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -108,7 +109,7 @@ def one_seed(model: nn.Module, data: Data, seed: int) -> Row:
 
     start = time.process_time()
     try:
-        metrics = train(model, data, Recipe(**{**vars(RECIPE), "seed": seed}), report)
+        metrics = train(model, data, dataclasses.replace(RECIPE, seed=seed), report)
     except EvaluationError as error:
         return {"failed": str(error)}
     found["accuracy"], found["seconds"] = round(metrics["accuracy"], 4), round(time.process_time() - start, 2)

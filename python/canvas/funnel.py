@@ -12,7 +12,8 @@ import numpy as np
 from canvas.objectives import rank_correlation
 
 if TYPE_CHECKING:
-    from canvas.study import Study, Trial
+    from canvas.study import Study
+    from canvas.trial import Trial
 
 LEAST = 8  # completed candidates that a rank correlation needs
 

@@ -20,6 +20,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,7 @@ class _Run:
 
     def __init__(self, owner: NativeKernel) -> None:
         sizes = owner.sizes
-        text, names, constants, self.scratch = _core.native_source(
+        text, names, constants, scratch = _core.native_source(
             owner.kernel,
             sizes,
             target().width,
@@ -240,18 +241,14 @@ class _Run:
             addend=owner.adds,
             relu=owner.relu,
         )
-        self.library = load(text)
         values: dict[str, Any] = dict(owner.module.named_parameters())
         values |= {"ending.scale": owner.scale, "ending.shift": owner.shift}
-        self.constants = fresh_room(constants)
         stored = [values[name].detach().float().contiguous() for name in names]
-        pointers = (ctypes.c_void_p * max(1, len(stored)))(*[value.data_ptr() for value in stored])
-        self.library.prepare(pointers, pointer(self.constants))
+        self.compiled = Compiled(text, stored, constants, scratch)
         self.c_in, self.c_out = sizes["C"], sizes["K"]
         self.positions = [sizes[name] for name in ("DHW" if owner.channels_first else "T") if name in sizes]
         self.stride = sizes.get("s", 1) if owner.channels_first else 1
         self.channels_first = owner.channels_first
-        self.room = fresh_room(0)
 
     def __call__(self, x: Tensor, addend: Tensor | None) -> Tensor:
         images = self._images(x)
@@ -259,25 +256,10 @@ class _Run:
         positions = list(last.shape[1:-1]) if self.positions else list(x.shape[1:-1])
         out = [-(-extent // self.stride) for extent in positions]
         y = torch.empty([last.shape[0], *out, self.c_out] if last.dim() > 1 else [self.c_out])
-        added = ctypes.c_void_p()
         if addend is not None:
-            shape = (y.movedim(-1, 1) if self.channels_first else y).shape
-            other = addend.expand(shape)
-            other = (other.movedim(1, -1) if self.channels_first else other).contiguous()
-            added = pointer(other)
-        threads = torch.get_num_threads()
-        needed = self.scratch * (threads if images >= threads else 1)
-        if self.room.numel() < needed:
-            self.room = fresh_room(needed)
-        self.library.run(
-            pointer(last),
-            added,
-            pointer(y),
-            pointer(self.constants),
-            pointer(self.room),
-            ctypes.c_long(images),
-            ctypes.c_int(threads),
-        )
+            addend = addend.expand((y.movedim(-1, 1) if self.channels_first else y).shape)
+            addend = (addend.movedim(1, -1) if self.channels_first else addend).contiguous()
+        self.compiled.run(last, addend, y, images)
         return y.movedim(-1, 1) if self.channels_first else y
 
     def _images(self, x: Tensor) -> int:
@@ -291,12 +273,49 @@ class _Run:
         return x.shape[0]
 
 
-def pointer(tensor: Tensor) -> ctypes.c_void_p:
-    """Where a tensor's numbers lie."""
+class Compiled:
+    """Native code that is loaded, its constants in place, with room to run in.
+
+    Args:
+        source: what `_core.native_source` or `_core.NativeNetwork.source` gave.
+        parameters: in its order, contiguous floats on the CPU.
+        constants, scratch: floats that it needs, as told with it.
+
+    Raises:
+        UserError: as `load`.
+
+    Example:
+        >>> Compiled(*_core.native_source(...)).run(x, None, y, 32)  # doctest: +SKIP
+    """
+
+    def __init__(self, source: str, parameters: Sequence[Tensor], constants: int, scratch: int) -> None:
+        self.library, self.scratch = load(source), scratch
+        self.constants, self.room = _room(constants), _room(0)
+        pointers = (ctypes.c_void_p * max(1, len(parameters)))(*[value.data_ptr() for value in parameters])
+        self.library.prepare(pointers, _pointer(self.constants))
+
+    def run(self, x: Tensor, addend: Tensor | None, y: Tensor, images: int) -> None:
+        """Computes y of so many images, on PyTorch's threads. All lie contiguous in memory."""
+        threads = torch.get_num_threads()
+        needed = self.scratch * (threads if images >= threads else 1)
+        if self.room.numel() < needed:
+            self.room = _room(needed)
+        self.library.run(
+            _pointer(x),
+            ctypes.c_void_p() if addend is None else _pointer(addend),
+            _pointer(y),
+            _pointer(self.constants),
+            _pointer(self.room),
+            ctypes.c_long(images),
+            ctypes.c_int(threads),
+        )
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
 
 
-def fresh_room(count: int) -> Tensor:
+def _room(count: int) -> Tensor:
     """So many zeros, from an address that is a multiple of 64 bytes."""
     room = torch.zeros(count + 16)
     skipped = -room.data_ptr() // 4 % 16

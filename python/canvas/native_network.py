@@ -7,7 +7,6 @@ The backend "native" uses it where it applies, and `canvas.export` writes it as 
 from __future__ import annotations
 
 import copy
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from canvas import _core
 from canvas.errors import UserError
-from canvas.native import fresh_room, kernel_of, load, pointer, target
+from canvas.native import Compiled, kernel_of, target
 from canvas.native_layers import TABLE
 from canvas.native_values import Layers, Value
 from canvas.onnx_graph import Graph, Unsupported, record
@@ -235,12 +234,8 @@ class NativeNetwork:
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         self.written = write(model, example, threads=torch.get_num_threads())
-        self.library = load(self.written.source)
-        self.constants = fresh_room(self.written.constants)
-        stored = self.written.parameters
-        pointers = (ctypes.c_void_p * max(1, len(stored)))(*[value.data_ptr() for value in stored])
-        self.library.prepare(pointers, pointer(self.constants))
-        self.room = fresh_room(0)
+        made = self.written
+        self.compiled = Compiled(made.source, made.parameters, made.constants, made.scratch)
 
     def __call__(self, x: Tensor) -> Tensor:
         made = self.written
@@ -248,20 +243,8 @@ class NativeNetwork:
             raise UserError(f"native code: was made for inputs of shape {['N', *made.inputs]}, got {list(x.shape)}")
         if x.dtype != torch.float32 or x.device.type != "cpu":
             raise UserError(f"native code: takes float32 on the CPU, got {x.dtype} on {x.device}")
-        images, threads = x.shape[0], torch.get_num_threads()
         given = (x.movedim(1, -1) if made.last[0] else x).contiguous()
         shape = (*made.outputs[1:], made.outputs[0]) if made.last[1] else made.outputs
-        y = torch.empty(images, *shape)
-        needed = made.scratch * (threads if images >= threads else 1)
-        if self.room.numel() < needed:
-            self.room = fresh_room(needed)
-        self.library.run(
-            pointer(given),
-            ctypes.c_void_p(),
-            pointer(y),
-            pointer(self.constants),
-            pointer(self.room),
-            ctypes.c_long(images),
-            ctypes.c_int(threads),
-        )
+        y = torch.empty(x.shape[0], *shape)
+        self.compiled.run(given, None, y, x.shape[0])
         return y.movedim(-1, 1) if made.last[1] else y

@@ -17,7 +17,8 @@ from typing import Any
 
 from canvas.errors import UserError, writing
 from canvas.objectives import MAXIMISED, metric
-from canvas.study import Study, Trial
+from canvas.study import Study
+from canvas.trial import Trial
 
 # Columns of the table: metric or attribute, heading.
 COLUMNS = {

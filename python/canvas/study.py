@@ -9,86 +9,20 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import canvas._core as _core
 from canvas.errors import StudyError, UserError
 from canvas.executor import Executor, usable_cores
 from canvas.objectives import pareto
 from canvas.progress import Status, console_progress
-from canvas.session import Judge, Session, budget_fields, budget_of, layer_of, layers_of, new_search, rules_of
+from canvas.session import Judge, Session, budget_fields, budget_of, layers_of, new_search
 from canvas.store import NoStudy, Record, Store
+from canvas.trial import Trial
 
 LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count", "tokens")
 # What the sampler counts, in its order.
 SAMPLED = ("tried", "illegal", "duplicate", "over_budget", "implausible", "outranked", "kept")
-
-
-@dataclass(frozen=True)
-class Trial(Record):
-    """One candidate of a study: index, hash, text, origin, state, reason, metrics (as stored), with its study's
-    layers and budget."""
-
-    study: Study | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def kernel(self) -> Any:
-        """The kernel itself."""
-        return _core.parse(self.text, f"{self.hash}.canvas")
-
-    @property
-    def binding(self) -> Any:
-        """The kernel bound to the study's layers under its budget."""
-        assert self.study is not None
-        return self.kernel.bind(self.study.layers, self.study.budget, **rules_of(self.study.settings))
-
-    def apply(self, model: Any) -> Any:
-        """A copy of `model` with this kernel in the place of the layers that the study was made for.
-
-        Args:
-            model: the network whose targets the study was given.
-
-        Returns:
-            The new network; `model` is untouched.
-
-        Raises:
-            UserError: the model has no such layers.
-
-        Example:
-            >>> fast = study.front()[0].apply(model)  # doctest: +SKIP
-        """
-        from canvas.layers import Target, replace
-
-        assert self.study is not None
-        targets = [Target(target["name"], layer_of(target["layer"])) for target in self.study.settings["targets"]]
-        if not targets:
-            raise UserError("the study was made for bare layers: use canvas.replace(model, trial.kernel, targets)")
-        return replace(model, self.binding, targets=targets)
-
-    def model(self) -> Any:
-        """The trained network with this kernel in it.
-
-        Returns:
-            A `torch.nn.Module` in eval mode.
-
-        Raises:
-            UserError: it was not kept. A study keeps the networks of its front if its evaluation does
-                (`TrainAndTime(keep=FOLDER)`, and `canvas search`).
-
-        Example:
-            >>> network = study.best.model()  # doctest: +SKIP
-        """
-        from canvas.models import saved_network
-
-        assert self.study is not None
-        folder = self.study.settings.get("networks")
-        if folder is None:
-            raise UserError(
-                "the study kept no networks: run it with TrainAndTime(keep=FOLDER), or train trial.apply(model)"
-            )
-        return saved_network(Path(folder) / f"{self.hash}.pt").eval()
 
 
 class Study:

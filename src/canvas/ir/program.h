@@ -1,5 +1,5 @@
 // A kernel as the canonical form works on it: axes are small integers, lists have a fixed place, nothing is inferred but which axes a value
-// has. So a rewrite moves a few numbers, and names and sizes are put together once, at the end. Used by the canonical form alone.
+// has. So a rewrite moves a few numbers, and names and sizes are put together once, at the end. Used by the canonical form; `hash_text` by the search too.
 #pragma once
 
 #include <algorithm>

@@ -112,7 +112,8 @@ std::string prelude(int width) {
   }
   for (const auto& [name, value] : {std::pair{"largest_exponent", safe::kLargestExponent},
                                     {"under_root", safe::kUnderRoot},
-                                    {"least_square", safe::kLeastSquare}})
+                                    {"least_square", safe::kLeastSquare},
+                                    {"lowest", -3.4e38}})
     text += std::string("[[maybe_unused]] static const float ") + name + " = " + number(value) + ";\n";
   text += kFunctions;
   for (int lanes = 1; lanes <= width; lanes *= 2) {

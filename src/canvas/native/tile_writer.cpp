@@ -35,7 +35,7 @@ class TileWriter {
     if (nest_.sums()) {
       for (int row = 0; row < rows_.rows; ++row)
         for (int vector = 0; vector < panel_.vectors; ++vector)
-          line("V " + sum(row, vector) + (nest_.nest.maximum ? " = splat<V>(-3.4e38f);" : " = {};"));
+          line("V " + sum(row, vector) + (nest_.nest.maximum ? " = splat<V>(lowest);" : " = {};"));
       const int64_t whole = nest_.across ? nest_.at(nest_.lanes).extent / panel_.width : 1;
       sums(0, whole, false);
       if (nest_.across) {
@@ -158,7 +158,7 @@ class TileWriter {
         const std::string at = "g" + to_string(operand) + " + " + to_string(product.at[operand]);
         const int64_t left = nest_.at(nest_.lanes).extent - first;
         const bool part = partial && nest_.lane_step(operand) == 1;
-        const char* rest = nest_.nest.maximum ? ", -3.4e38f" : ", 0";  // what changes nothing
+        const char* rest = nest_.nest.maximum ? ", lowest" : ", 0";  // what changes nothing
         line("const auto " + names.back() + " = " +
              (part ? "partial<V>(" + at + ", " + to_string(left) + rest + ")" : element(operand, at)) + ";");
       }

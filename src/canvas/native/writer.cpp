@@ -248,7 +248,7 @@ std::string margins(const Buffers& buffers) {
   for (size_t id = 0; id < buffers.size(); ++id) {
     const Buffer& buffer = buffers[static_cast<int>(id)];
     if (!buffer.lowest || !buffer.has_margins() || buffer.place != Place::kScratch) continue;
-    text += "  " + loop_text("i", buffer.elements()) + "s[" + to_string(buffer.start) + " + i] = -3.4e38f;\n";
+    text += "  " + loop_text("i", buffer.elements()) + "s[" + to_string(buffer.start) + " + i] = lowest;\n";
   }
   return text;
 }

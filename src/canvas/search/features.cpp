@@ -2,20 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string_view>
 
 #include "canvas/base/random.h"
 #include "canvas/ir/primitive.h"
+#include "canvas/ir/program.h"
 
 namespace canvas {
 
 namespace {
-
-uint64_t hash(std::string_view text) {
-  uint64_t result = text.size();
-  for (const char letter : text) result = combine(result, static_cast<unsigned char>(letter));
-  return result;
-}
 
 // How many of these axes of the operands are of which role.
 uint64_t roles(const std::vector<std::string>& names, const std::vector<const Axes*>& operands) {
@@ -35,11 +29,11 @@ uint64_t roles(const std::vector<std::string>& names, const std::vector<const Ax
 uint64_t described(const Kernel& kernel, const Node& node) {
   const auto operands = kernel.operands(node);
   const Attributes& told = node.attributes;
-  uint64_t result = combine(hash(node.primitive->name), roles(told.from, operands));
+  uint64_t result = combine(hash_text(node.primitive->name), roles(told.from, operands));
   result = combine(combine(result, roles(told.per, operands)), told.to.size());
   result = combine(combine(result, static_cast<uint64_t>(told.mode)), static_cast<uint64_t>(told.dilation));
   for (const AxisItem& item : told.items) {
-    result = combine(combine(result, hash(item.axis)), item.amount.hash());
+    result = combine(combine(result, hash_text(item.axis.c_str())), item.amount.hash());
     result = combine(result, static_cast<uint64_t>(item.offset + 1000));
   }
   return result;
@@ -54,7 +48,7 @@ void count_patterns(const Kernel& kernel, double* counts) {
     counts[mixed % kPatterns] += mixed >> 63 ? 1 : -1;  // signs let collisions cancel out on average
   };
   for (size_t i = 1; i < nodes.size(); ++i) {
-    plain[i] = hash(nodes[i].primitive->name);
+    plain[i] = hash_text(nodes[i].primitive->name);
     told[i] = described(kernel, nodes[i]);
     two[i] = plain[i];
     uint64_t three = told[i];

@@ -37,7 +37,7 @@ Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t
                                      [&](const Layer& layer) { return misfit(kernel.signature(), layer).has_value(); });
     if (!serves || unbindable(kernel, layers, budget, limits.rules)) continue;
     Canonical form = canonical(kernel);
-    if (known.insert(form.digest).second) first_.push_back(std::move(form.kernel));
+    if (known.insert(form.digest).second) first_.push_back(std::move(form));
   }
 }
 
@@ -49,20 +49,21 @@ std::optional<Candidate> Search::ask() {
   Random random = Random(seed_).split(static_cast<uint64_t>(index));
   std::vector<Proposal> all = proposals(random);
   if (all.empty()) sampler_.give_up(kFruitlessTries);
-  const size_t chosen = strategy_ == Strategy::kGuided ? choose(all, random) : 0;
+  std::vector<Features> features = strategy_ == Strategy::kGuided ? described(all) : std::vector<Features>(all.size());
+  const size_t chosen = all.size() > 1 ? guide_.choose(features, random) : 0;
   for (size_t i = 0; i < all.size(); ++i) {
     if (i != chosen) sampler_.accept({"outranked"});
   }
   Proposal& proposal = all[chosen];
   std::optional<Sample> found = sampler_.accept(std::move(proposal.judged));
-  records_.push_back({found->kernel, false, std::nullopt, std::move(proposal.features)});
+  records_.push_back({found->kernel, false, std::nullopt, std::move(features[chosen])});
   return Candidate{index, std::move(found->hash), std::move(found->kernel), proposal.origin, proposal.parent};
 }
 
 std::vector<Search::Proposal> Search::proposals(Random& random) {
   if (records_.size() < first_.size()) {
-    const Kernel& kernel = first_[records_.size()];
-    return {{{"kept", "", canonical(kernel).digest, kernel}, "given", -1}};
+    const Canonical& given = first_[records_.size()];
+    return {{{"kept", "", given.digest, given.kernel}, "given", -1}};
   }
   const bool guided =
       strategy_ == Strategy::kGuided && static_cast<int64_t>(records_.size()) >= kWarmUp && guide_.ready();
@@ -80,14 +81,13 @@ std::vector<Search::Proposal> Search::proposals(Random& random) {
   return found;
 }
 
-size_t Search::choose(std::vector<Proposal>& proposals, Random& random) const {
+std::vector<Features> Search::described(const std::vector<Proposal>& proposals) const {
   std::vector<Features> all;
-  for (Proposal& proposal : proposals) {
+  for (const Proposal& proposal : proposals) {
     const Kernel& kernel = *proposal.judged.kernel;
-    proposal.features = features(kernel, sampler_.bound(kernel).cost, original_);
-    all.push_back(proposal.features);
+    all.push_back(features(kernel, sampler_.bound(kernel).cost, original_));
   }
-  return all.size() > 1 ? guide_.choose(all, random) : 0;
+  return all;
 }
 
 Search::Proposal Search::propose(Random& random) {

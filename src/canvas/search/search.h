@@ -61,13 +61,12 @@ class Search {
     Sampler::Judged judged;
     const char* origin;
     int64_t parent;
-    Features features = {};
   };
   // The results that the next candidate may depend on.
   int64_t known() const { return static_cast<int64_t>(records_.size()) - lookahead_ + 1; }
   std::vector<Proposal> proposals(Random& random);
   Proposal propose(Random& random);
-  size_t choose(std::vector<Proposal>& proposals, Random& random) const;
+  std::vector<Features> described(const std::vector<Proposal>& proposals) const;
   // Takes the results that the next candidate may depend on into the guide and the pool, and lists the parents that it may have.
   void learn();
   void rank_parents();
@@ -75,7 +74,7 @@ class Search {
 
   Sampler sampler_;
   Cost original_;
-  std::vector<Kernel> first_;
+  std::vector<Canonical> first_;
   std::set<std::string> only_;
   Guide guide_;
   uint64_t seed_;
