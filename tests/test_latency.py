@@ -60,6 +60,20 @@ def test_outputs_are_checked_before_any_time_is_taken():
         compare(Wait(0), Wait(0), EXAMPLE, reference=lambda x: x * math.nan)
 
 
+def test_what_only_batch_norms_hold_in_bounds_is_timed_with_their_statistics_set():
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)]
+    with torch.no_grad():
+        for layer in layers[::2]:
+            layer.weight.fill_(1e38)
+    bounded = nn.Sequential(*layers).eval()
+    assert not bounded(torch.ones(1, 1, 8, 8)).isfinite().all()
+    before = {name: value.clone() for name, value in bounded.state_dict().items()}
+    compare(bounded, nn.Sequential(nn.Conv2d(1, 4, 5)), torch.randn(2, 1, 8, 8), seconds=0.01)
+    assert all(torch.equal(value, before[name]) for name, value in bounded.state_dict().items())
+    with pytest.raises(WrongOutput, match="candidate's own output is not finite"):
+        compare(nn.Sequential(*layers[::2]).eval(), nn.Conv2d(1, 4, 5), torch.randn(2, 1, 8, 8), seconds=0.01)
+
+
 def test_a_figure_beyond_the_machine_is_refused(monkeypatch):
     monkeypatch.setattr(roofline, "peak_flops", lambda *_: 1e6)
     with pytest.raises(

@@ -120,10 +120,12 @@ def compare(
         names = [quickest(model, example, threads) if backend == backends.AUTO else backend for model in models]
         for name in set(names):
             backends.find(name).reset()
+        inputs = fresh(example, generator)
+        if reference is None:
+            candidate = _settled(candidate, inputs)
         start = time.perf_counter()
         run = backends.find(names[0]).prepare(candidate, example)
         compile_seconds = time.perf_counter() - start
-        inputs = fresh(example, generator)
         _check(run, reference or _eager(candidate), inputs, tolerance, "candidate")
         runs = [run, _prepared(baseline, names[1], example, inputs, threads, tolerance)]
         with machine_lock():
@@ -259,6 +261,23 @@ def machine_lock() -> Iterator[None]:
 
 def _eager(model: nn.Module) -> Callable[..., Any]:
     return copy.deepcopy(model).eval()
+
+
+def _settled(model: nn.Module, inputs: Example) -> nn.Module:
+    """The model, or where its outputs are not finite a copy whose batch norms have seen the inputs: many layers that
+    were never trained may go beyond all numbers, what batch norms hold in bounds does not."""
+    twin = copy.deepcopy(model).eval()
+    with torch.no_grad(), contextlib.suppress(ValueError):  # a batch norm refuses single numbers
+        if not all(bool(t.isfinite().all()) for t in floats(call(twin, inputs))):
+            norms = [module for module in twin.train().modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+            usual = [norm.momentum for norm in norms]
+            for norm in norms:
+                norm.momentum = 1.0
+            call(twin, inputs)
+            for norm, momentum in zip(norms, usual, strict=True):
+                norm.momentum = momentum
+            return twin.eval()
+    return model
 
 
 def _check(
