@@ -117,7 +117,7 @@ nb::list choices(const Sizes& sizes, const Place& place, int64_t largest, size_t
   if (possible && most > 0) {
     all.each(ground, {largest}, [&](const int64_t* option) {
       nb::dict values;
-      for (size_t i = 0; i < all.variables(); ++i) values[sizes.variables.names[i].c_str()] = option[i];
+      for (size_t i = 0; i < all.variables(); ++i) values[sizes.variables.names[i].str().c_str()] = option[i];
       found.append(values);
       return found.size() < most;
     });

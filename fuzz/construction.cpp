@@ -26,14 +26,14 @@ class Construction {
   // One more primitive on any values; gives its value, or -1 where that is not legal.
   int attempt() {
     const Primitive& primitive = *primitives()[bytes_.ConsumeIntegralInRange<size_t>(0, primitives().size() - 1)];
-    std::vector<int> inputs;
+    Inputs inputs;
     for (int i = 0; i < primitive.arity; ++i) inputs.push_back(any_value());
     return add(primitive, inputs, bytes_.ConsumeBool() ? proposed(primitive, inputs) : arbitrary(primitive, inputs));
   }
 
   // A node of another kernel in this one; false where it is not legal, which only a change before it can cause.
   bool repeat(const Node& node) {
-    std::vector<int> inputs;
+    Inputs inputs;
     for (int input : node.inputs) inputs.push_back(place_[static_cast<size_t>(input)]);
     int made = -1;
     if (bytes_.ConsumeIntegralInRange(0, 7) == 0)
@@ -61,7 +61,7 @@ class Construction {
   }
 
  private:
-  int add(const Primitive& primitive, const std::vector<int>& inputs, Attributes attributes) {
+  int add(const Primitive& primitive, const Inputs& inputs, Attributes attributes) {
     const auto made = builder_.add(primitive, inputs, std::move(attributes));
     if (made) return *made;
     const Fault& fault = made.fault();
@@ -75,8 +75,8 @@ class Construction {
 
   int any_value() { return bytes_.ConsumeIntegralInRange(0, static_cast<int>(builder_.nodes().size()) - 1); }
 
-  Attributes proposed(const Primitive& primitive, const std::vector<int>& inputs) {
-    std::vector<const Axes*> operands;
+  Attributes proposed(const Primitive& primitive, const Inputs& inputs) {
+    OperandAxes operands;
     for (int input : inputs) operands.push_back(&builder_.axes(input));
     const std::vector<Size> channels = {size(), size()}, groups = {size()};
     Random random(bytes_.ConsumeIntegral<uint64_t>());
@@ -88,7 +88,7 @@ class Construction {
   }
 
   // Attributes of any kind that the primitive takes, and once in a while of one that it does not.
-  Attributes arbitrary(const Primitive& primitive, const std::vector<int>& inputs) {
+  Attributes arbitrary(const Primitive& primitive, const Inputs& inputs) {
     const Axes& operand = builder_.axes(inputs[0]);
     const auto takes = [&](unsigned part) {
       return (primitive.grammar & part) != 0 || bytes_.ConsumeIntegralInRange(0, 15) == 15;
@@ -96,18 +96,18 @@ class Construction {
     Attributes attributes;
     if (takes(kFrom | kArrow)) attributes.from = names(operand);
     if (takes(kArrow)) {
-      for (const std::string& name : names(operand)) attributes.to.push_back({name, size()});
+      for (const Name& name : names(operand)) attributes.to.push_back({name, size()});
     }
     if (takes(kPer) && bytes_.ConsumeBool()) attributes.per = names(operand);
     if (takes(kItems)) {
-      for (const std::string& axis : names(operand)) attributes.items.push_back(item(primitive, operand, axis));
+      for (const Name& axis : names(operand)) attributes.items.push_back(item(primitive, operand, axis));
     }
     if (takes(kDilation)) attributes.dilation = number();
     if (takes(kModes)) attributes.mode = bytes_.ConsumeIntegralInRange(-1, static_cast<int>(primitive.modes.size()));
     return attributes;
   }
 
-  AxisItem item(const Primitive& primitive, const Axes& operand, const std::string& axis) {
+  AxisItem item(const Primitive& primitive, const Axes& operand, const Name& axis) {
     AxisItem made{axis, "", Size()};
     if (primitive.grammar & kMade) made.made = name(operand);
     if (bytes_.ConsumeBool()) made.amount = bytes_.ConsumeBool() ? size() : Size::constant(number());
@@ -115,8 +115,8 @@ class Construction {
     return made;
   }
 
-  std::vector<std::string> names(const Axes& operand) {
-    std::vector<std::string> found;
+  AxisNames names(const Axes& operand) {
+    AxisNames found;
     for (int i = bytes_.ConsumeIntegralInRange(0, 3); i > 0; --i) found.push_back(name(operand));
     return found;
   }

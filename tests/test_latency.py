@@ -61,17 +61,17 @@ def test_outputs_are_checked_before_any_time_is_taken():
 
 
 def test_what_only_batch_norms_hold_in_bounds_is_timed_with_their_statistics_set():
-    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)]
+    layers = [one for width in (1, 4, 4) for one in (nn.Conv2d(width, 4, 3), nn.BatchNorm2d(4))]
     with torch.no_grad():
         for layer in layers[::2]:
-            layer.weight.fill_(1e38)
+            layer.weight.fill_(1e15)
     bounded = nn.Sequential(*layers).eval()
     assert not bounded(torch.ones(1, 1, 8, 8)).isfinite().all()
     before = {name: value.clone() for name, value in bounded.state_dict().items()}
-    compare(bounded, nn.Sequential(nn.Conv2d(1, 4, 5)), torch.randn(2, 1, 8, 8), seconds=0.01)
+    compare(bounded, nn.Conv2d(1, 4, 7), torch.randn(2, 1, 8, 8), seconds=0.01)
     assert all(torch.equal(value, before[name]) for name, value in bounded.state_dict().items())
     with pytest.raises(WrongOutput, match="candidate's own output is not finite"):
-        compare(nn.Sequential(*layers[::2]).eval(), nn.Conv2d(1, 4, 5), torch.randn(2, 1, 8, 8), seconds=0.01)
+        compare(nn.Sequential(*layers[::2]).eval(), nn.Conv2d(1, 4, 7), torch.randn(2, 1, 8, 8), seconds=0.01)
 
 
 def test_a_figure_beyond_the_machine_is_refused(monkeypatch):

@@ -1,9 +1,9 @@
 #include "canvas/analyze/flow.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "canvas/base/error.h"
-#include "canvas/base/tensor.h"
 
 namespace canvas {
 
@@ -35,16 +35,33 @@ int position_of(const std::vector<Place>& axes, int axis) {
   return -1;
 }
 
-std::vector<int64_t> extents_of(const std::vector<Place>& axes) {
-  std::vector<int64_t> extents;
-  for (const Place& place : axes) extents.push_back(place.extent);
-  return extents;
-}
-
 std::vector<int64_t> strides_of(const std::vector<Place>& axes) {
   std::vector<int64_t> strides(axes.size(), 1);
   for (size_t i = axes.size(); i-- > 1;) strides[i - 1] = strides[i] * axes[i].extent;
   return strides;
+}
+
+// Calls visit(index, offset) for every index over the axes, row-major; offset: the sum of index times stride.
+template <class Visit>
+void each_element(const std::vector<Place>& axes, const std::vector<int64_t>& strides, const Visit& visit) {
+  std::vector<int64_t> index(axes.size(), 0);
+  int64_t offset = 0;
+  for (size_t axis = 0; true;) {
+    visit(index, offset);
+    for (axis = axes.size(); axis > 0; --axis) {
+      offset += strides[axis - 1];
+      if (++index[axis - 1] < axes[axis - 1].extent) break;
+      offset -= strides[axis - 1] * axes[axis - 1].extent;
+      index[axis - 1] = 0;
+    }
+    if (axis == 0) return;
+  }
+}
+
+size_t elements_of(const std::vector<Place>& axes) {
+  int64_t count = 1;
+  for (const Place& axis : axes) count *= axis.extent;
+  return static_cast<size_t>(count);
 }
 
 // The masks over `axes` in this order, among which are all their own.
@@ -54,9 +71,8 @@ Masks arranged(const Masks& masks, const std::vector<Place>& axes) {
   std::vector<int64_t> strides(axes.size(), 0);
   for (size_t i = 0; i < own.size(); ++i) strides[static_cast<size_t>(position_of(axes, masks.axes[i].axis))] = own[i];
   Masks result{axes, {}};
-  for_each_index(extents_of(axes), [&](const std::vector<int64_t>& index) {
-    int64_t offset = 0;
-    for (size_t i = 0; i < index.size(); ++i) offset += index[i] * strides[i];
+  result.data.reserve(elements_of(axes));
+  each_element(axes, strides, [&](const std::vector<int64_t>&, int64_t offset) {
     result.data.push_back(masks.data[static_cast<size_t>(offset)]);
   });
   return result;
@@ -100,13 +116,14 @@ Masks moved(const Masks& masks, Place axis, const Place* beside, Source source) 
   result.axes[at].extent = axis.extent;
   if (beside) result.axes = joint_axes(std::move(result.axes), {*beside});
   const size_t second = beside ? static_cast<size_t>(position_of(result.axes, beside->axis)) : at;
-  const std::vector<int64_t> strides = strides_of(masks.axes);
-  for_each_index(extents_of(result.axes), [&](const std::vector<int64_t>& index) {
+  std::vector<int64_t> strides = strides_of(masks.axes);
+  const int64_t along = std::exchange(strides[at], 0);
+  strides.resize(result.axes.size(), 0);
+  result.data.reserve(elements_of(result.axes));
+  each_element(result.axes, strides, [&](const std::vector<int64_t>& index, int64_t offset) {
     const int64_t from = source(index[at], beside ? index[second] : 0);
-    int64_t offset = (from - index[at]) * strides[at];
-    for (size_t i = 0; i < strides.size(); ++i) offset += index[i] * strides[i];
     const bool inside = from >= 0 && from < masks.axes[at].extent;
-    result.data.push_back(inside ? masks.data[static_cast<size_t>(offset)] : 0);
+    result.data.push_back(inside ? masks.data[static_cast<size_t>(offset + from * along)] : 0);
   });
   return result;
 }
@@ -137,7 +154,7 @@ class Propagation {
   }
 
  private:
-  int number(const std::string& name) {
+  int number(const Name& name) {
     const auto found = std::find(names_.begin(), names_.end(), name);
     if (found != names_.end()) return static_cast<int>(found - names_.begin());
     names_.push_back(name);
@@ -163,7 +180,7 @@ class Propagation {
   }
 
   // An axis of a value that was propagated, or null.
-  const Place* place(size_t value, const std::string& name) {
+  const Place* place(size_t value, const Name& name) {
     const int at = position_of(places_[value], number(name));
     return at < 0 ? nullptr : &places_[value][static_cast<size_t>(at)];
   }
@@ -214,7 +231,7 @@ class Propagation {
   Masks joined(const CoreOp& op, size_t source) {
     std::vector<Place> kept = places_.back();
     if (op.kind == CoreKind::kSoftmax) {
-      for (const std::string& name : op.from) std::erase(kept, *place(places_.size() - 1, name));
+      for (const Name& name : op.from) std::erase(kept, *place(places_.size() - 1, name));
     }
     Masks all;
     for (int input : op.inputs) {
@@ -236,7 +253,7 @@ class Propagation {
     const auto input = static_cast<size_t>(op.inputs[0]);
     const Masks& before = operand(op, source);
     std::vector<Place> from, axes;
-    for (const std::string& name : op.from) from.push_back(*place(input, name));
+    for (const Name& name : op.from) from.push_back(*place(input, name));
     for (const Place& axis : before.axes) {
       if (position_of(from, axis.axis) < 0) axes.push_back(axis);
     }
@@ -315,7 +332,7 @@ class Propagation {
   }
 
   // The result's masks along one of its axes, all other axes taken together.
-  std::vector<Mask> along(const std::string& axis, size_t source) {
+  std::vector<Mask> along(const Name& axis, size_t source) {
     const Place kept = *place(places_.size() - 1, axis);
     Masks masks = masks_.back()[source];
     keep(masks, {kept});
@@ -355,8 +372,8 @@ class Propagation {
   const std::vector<CoreOp>& ops_;
   const Signature& signature_;
   const Values& values_;
-  std::vector<std::string> sources_;  // the input's axes: the channels, then the positions
-  std::vector<std::string> names_;    // of axes, by number
+  AxisNames sources_;        // the input's axes: the channels, then the positions
+  std::vector<Name> names_;  // of axes, by number
   struct Known {
     Size size;
     int64_t extent = 0;

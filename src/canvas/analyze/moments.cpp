@@ -12,7 +12,7 @@ constexpr size_t kMostKnown = 1 << 14;
 
 }  // namespace
 
-Moments KnownMoments::of(const Node& node, const std::vector<Moments>& operands, const std::vector<const Axes*>& axes,
+Moments KnownMoments::of(const Node& node, const std::vector<Moments>& operands, const OperandAxes& axes,
                          const Values& values) {
   Key key{reinterpret_cast<uintptr_t>(node.primitive), node.inputs.front() == node.inputs.back()};
   size_t next = 2;
@@ -27,9 +27,10 @@ Moments KnownMoments::of(const Node& node, const std::vector<Moments>& operands,
 }
 
 std::vector<Moments> moments(const Kernel& kernel, const Values& values, KnownMoments& known) {
-  std::vector<Moments> result = {Moments{}};
-  std::vector<Moments> operands;
-  std::vector<const Axes*> axes;
+  std::vector<Moments> result, operands;
+  result.reserve(kernel.nodes().size());
+  result.emplace_back();
+  OperandAxes axes;
   for (size_t i = 1; i < kernel.nodes().size(); ++i) {
     const Node& node = kernel.nodes()[i];
     operands.clear();
@@ -57,7 +58,7 @@ std::vector<double> deviations(const Kernel& kernel, const Values& values) {
     if (node.primitive->initial != Initial::kNormal) continue;
     const Axes& operand = *kernel.operands(node)[0];
     double fan_in = 1;
-    for (const std::string& name : node.attributes.from) {
+    for (const Name& name : node.attributes.from) {
       const Axis& axis = operand[static_cast<size_t>(find_axis(operand, name))];
       fan_in *= static_cast<double>(axis.size.evaluate(values).value_or(1));
     }

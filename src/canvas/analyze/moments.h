@@ -4,7 +4,7 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
+#include <unordered_map>
 #include <vector>
 
 #include "canvas/ir/primitive.h"
@@ -15,12 +15,18 @@ namespace canvas {
 class KnownMoments {
  public:
   // Those of a pointwise step.
-  Moments of(const Node& node, const std::vector<Moments>& operands, const std::vector<const Axes*>& axes,
-             const Values& values);
+  Moments of(const Node& node, const std::vector<Moments>& operands, const OperandAxes& axes, const Values& values);
 
  private:
   using Key = std::array<uint64_t, 10>;  // primitive, whether both operands are one, and what counts of each
-  std::map<Key, Moments> known_;
+  struct Hash {
+    size_t operator()(const Key& key) const {
+      uint64_t code = 0;
+      for (uint64_t part : key) code = mix64(code ^ part);
+      return code;
+    }
+  };
+  std::unordered_map<Key, Moments, Hash> known_;
 };
 
 // One entry per value.

@@ -2,6 +2,9 @@
 
 namespace canvas {
 
+Fault::Fault(std::string label, std::string required, std::string got, std::string hint)
+    : label(std::move(label)), required(std::move(required)), got(std::move(got)), hint(std::move(hint)) {}
+
 std::string Fault::str() const {
   std::string text;
   if (!label.empty()) text += label + ": ";
@@ -29,9 +32,8 @@ std::string excerpt(Span span, const std::string& line) {
 KernelError::KernelError(const std::string& file, Span span, const Fault& fault, const std::string& source_line)
     : std::runtime_error(place(file, span) + fault.str() + excerpt(span, source_line)) {}
 
-void require(bool condition, const char* what) {
-  if (!condition)
-    throw InternalError(std::string("internal error: ") + what + "; please report this with the kernel's text");
+void fail_internally(const char* what) {
+  throw InternalError(std::string("internal error: ") + what + "; please report this with the kernel's text");
 }
 
 }  // namespace canvas

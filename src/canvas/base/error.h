@@ -17,10 +17,14 @@ struct Span {
 
 // Why something is not legal: the broken constraint's label ("unfold C2"), what is required, what was found, what to try.
 struct Fault {
-  std::string label;
-  std::string required;
-  std::string got;
-  std::string hint;
+  Fault() = default;
+  // Out of line and cold: what leads here is laid apart from what is done over and over.
+  [[gnu::cold]] Fault(std::string label, std::string required, std::string got, std::string hint);
+
+  std::string label = {};
+  std::string required = {};
+  std::string got = {};
+  std::string hint = {};
 
   // "unfold C2: the window must be odd, got 4; use 3 or 5"
   std::string str() const;
@@ -30,7 +34,8 @@ struct Fault {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}
+  Result(const T& value) : state_(value) {}
+  Result(T&& value) : state_(std::move(value)) {}
   Result(Fault fault) : state_(std::move(fault)) {}
   explicit operator bool() const { return state_.index() == 0; }
   T& operator*() { return std::get<0>(state_); }
@@ -68,7 +73,12 @@ class InternalError : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
+[[noreturn]] void fail_internally(const char* what);
+
 // Throws InternalError with `what` unless `condition` holds.
-void require(bool condition, const char* what);
+inline void require(bool condition, const char* what) {
+  if (!condition) [[unlikely]]
+    fail_internally(what);
+}
 
 }  // namespace canvas

@@ -69,8 +69,8 @@ class Random {
   // Standard normal (Box-Muller, one of the pair).
   double normal();
 
-  template <class T>
-  const T& pick(const std::vector<T>& items) {
+  template <class List>
+  const typename List::value_type& pick(const List& items) {
     return items[below(items.size())];
   }
 

@@ -25,7 +25,7 @@ bool neighbours(const Layout& layout, const std::string& left, const std::string
 Extent product(const Dim& dim, const ExtentOf& extent_of) {
   int64_t fixed = 1;
   std::vector<std::string> factors;
-  for (const std::string& axis : dim) {
+  for (const Name& axis : dim) {
     const Extent extent = axis == kBatch ? Extent{"-1", false} : extent_of(axis);
     if (extent.fixed) {
       fixed *= std::stoll(extent.code);
@@ -106,7 +106,7 @@ Layout cut(const Layout& layout, const std::function<bool(const std::string&, co
   Layout parts;
   for (const Dim& dim : layout) {
     parts.emplace_back();
-    for (const std::string& axis : dim) {
+    for (const Name& axis : dim) {
       if (!parts.back().empty() && apart(parts.back().back(), axis)) parts.emplace_back();
       parts.back().push_back(axis);
     }

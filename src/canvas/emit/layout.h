@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "canvas/ir/kernel.h"
+
 namespace canvas {
 
-using Dim = std::vector<std::string>;  // axis names; kBatch is the batch; empty: a dimension of extent 1
+using Dim = AxisNames;  // axis names; kBatch is the batch; empty: a dimension of extent 1
 using Layout = std::vector<Dim>;
 
 inline const std::string kBatch = "";

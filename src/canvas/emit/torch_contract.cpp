@@ -88,8 +88,8 @@ TorchValue TorchWriter::einsum(const Axes& axes, const std::vector<Operand>& giv
   const auto letter = [&](const Dim& run) {
     const auto known = letter_of.find(run[0]);
     if (known != letter_of.end()) return known->second;
-    const std::string choices =
-        std::string(1, run[0] == kBatch ? 'n' : run[0][0]) + "abcdefghijklmopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    const std::string choices = std::string(1, run[0] == kBatch ? 'n' : run[0].view()[0]) +
+                                "abcdefghijklmopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     for (char choice : choices) {
       const bool free = std::isalpha(static_cast<unsigned char>(choice)) && letters.find(choice) == std::string::npos;
       if (!free || (choice == 'n' && run[0] != kBatch)) continue;

@@ -110,7 +110,7 @@ std::optional<TorchValue> TorchWriter::convolution(const CoreOp& core, int opera
   const TorchValue& base = value(base_id);
   std::optional<Plan> plan = make_plan(core, weights, base, items);
   if (!plan) return std::nullopt;
-  for (const std::string& axis : plan->front) plan->single = plan->single && fixed(base.axes, axis);
+  for (const Name& axis : plan->front) plan->single = plan->single && fixed(base.axes, axis);
 
   Dim in = plan->groups, out = plan->groups;
   in.insert(in.end(), plan->from.begin(), plan->from.end());
@@ -196,12 +196,12 @@ std::optional<TorchValue> TorchWriter::tap_convolution(const CoreOp& core, const
   CoreOp weights = op(weights_id);
   Layout filter;
   std::vector<std::string> index;
-  for (const std::string& axis : taps.windows) {
+  for (const Name& axis : taps.windows) {
     if (!has_axis(weights.axes, axis)) continue;
     filter.push_back({axis});
     index.push_back(taps.names.at(axis));
   }
-  std::erase_if(weights.axes, [&](const Axis& axis) { return holds(taps.windows, axis.name); });
+  weights.axes.erase_if([&](const Axis& axis) { return holds(taps.windows, axis.name); });
   const std::optional<Plan> plan = make_plan(core, weights, base, {});
   if (!plan) return std::nullopt;
   Dim in = plan->groups, out = plan->groups, batch = {kBatch};

@@ -51,7 +51,7 @@ TorchValue TorchWriter::neighbourhood(const CoreOp& core) {
   const TorchValue& base = value(core.inputs[0]);
   Layout layout = {{kBatch}, {core.over}};
   const Dim order = flat(base.layout);
-  for (const std::string& axis : order) {
+  for (const Name& axis : order) {
     const bool sliding = item_along(core.items, axis) != nullptr;
     if (axis == kBatch || axis == core.over) continue;
     const bool spatial = core.axes[static_cast<size_t>(find_axis(core.axes, axis))].role == Role::kSpatial;

@@ -24,7 +24,7 @@ std::optional<TorchValue> TorchWriter::pool(const CoreOp& core) {
                         [&](const IndexItem& item) { return item.axis == axis; });
   };
   Layout layout = {{kBatch}, {}};
-  for (const std::string& axis : flat(base.layout)) {
+  for (const Name& axis : flat(base.layout)) {
     if (axis == kBatch) continue;
     if (item_of(axis) != window.items.end() || layout.size() > 2)
       layout.push_back({axis});
@@ -82,7 +82,7 @@ TorchValue TorchWriter::softmax(const CoreOp& core) {
   const TorchValue& operand = value(core.inputs[0]);
   // All its axes in one dimension, where the first of them lies.
   Dim together;
-  for (const std::string& axis : flat(operand.layout)) {
+  for (const Name& axis : flat(operand.layout)) {
     if (holds(core.from, axis)) together.push_back(axis);
   }
   Layout layout;

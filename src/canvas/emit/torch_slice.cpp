@@ -52,7 +52,7 @@ TorchValue TorchWriter::pick(const CoreOp& core) {
       made.code += sliced(at.dim, std::to_string(item.offset * at.unit), std::to_string((item.offset + 1) * at.unit));
       made.layout[at.dim] = at.rest;
     }
-    std::erase_if(made.axes, [&](const Axis& axis) { return axis.name == item.axis; });
+    made.axes.erase_if([&](const Axis& axis) { return axis.name == item.axis; });
   }
   return assign(core, made.code, made.layout);
 }

@@ -77,7 +77,7 @@ void TorchWriter::tap_layout(const CoreOp& consumer, const Axes& axes, TapTree& 
 std::string TorchWriter::tap_part(int id, TapTree& tree) {
   Layout wanted = aligned(id, tree.layout);
   std::vector<std::string> taps = {"..."};
-  for (const std::string& axis : tree.windows) {
+  for (const Name& axis : tree.windows) {
     if (!has_axis(op(id).axes, axis)) continue;
     wanted.push_back({axis});
     taps.push_back(tree.names.at(axis));

@@ -113,7 +113,7 @@ std::optional<TorchValue> TorchWriter::taps(const CoreOp& core, int window_id, i
   std::erase_if(layout, [&](const Dim& dim) { return holds(windows, dim[0]); });
   const Layout base_layout = aligned(base_id, layout);
   Layout other_layout = aligned(other_id, layout);
-  for (const std::string& axis : others) other_layout.push_back({axis});
+  for (const Name& axis : others) other_layout.push_back({axis});
   const TorchValue base = arranged(value(base_id), base_layout);
   std::string factor = arranged(value(other_id), other_layout).code;
   const std::string wide = define(value(base_id).code + "_padded", padded(base.code, base_layout, window.items));

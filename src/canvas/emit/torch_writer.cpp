@@ -141,7 +141,7 @@ TorchValue TorchWriter::view(const CoreOp& core) {
   bool placed = false;
   for (const Dim& dim : made.layout) {
     Dim kept;
-    for (const std::string& axis : dim) {
+    for (const Name& axis : dim) {
       if (!holds(core.from, axis))
         kept.push_back(axis);
       else if (!placed)
@@ -194,7 +194,7 @@ int64_t TorchWriter::extent(const Axes& axes, const std::string& axis) const {
 
 int64_t TorchWriter::extent(const Axes& axes, const Dim& dim) const {
   int64_t total = 1;
-  for (const std::string& axis : dim) total *= extent(axes, axis);
+  for (const Name& axis : dim) total *= extent(axes, axis);
   return total;
 }
 
@@ -222,7 +222,7 @@ TorchValue TorchWriter::weight(int id, const Layout& wanted) {
   Layout kept = wanted;
   if (flat(wanted) != logical) {
     kept.clear();
-    for (const std::string& axis : logical) kept.push_back({axis});
+    for (const Name& axis : logical) kept.push_back({axis});
   }
   if (kept.size() > kMostStoredDims) kept = without_ones(kept);
   while (kept.size() > kMostStoredDims) {

@@ -123,17 +123,16 @@ Builder::Builder(const Kernel& kernel, int length)
     : signature_(kernel.signature()),
       variables_(kernel.variables()),
       nodes_(kernel.nodes().begin(), kernel.nodes().begin() + length + 1),
-      marks_(static_cast<size_t>(length), 0) {}
+      marks_(static_cast<size_t>(length)) {}
 
-Result<int> Builder::add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes,
-                         const std::string& name) {
+Result<int> Builder::add(const Primitive& primitive, Inputs inputs, Attributes attributes, const std::string& name) {
   const int count = static_cast<int>(inputs.size());
   require(count >= primitive.arity && count <= primitive.widest(),
           "a primitive was given the wrong number of operands");
   if (nodes_.size() > kMostNodes) {
     return Fault{primitive.name, "a kernel has at most " + std::to_string(kMostNodes) + " primitives", "more", ""};
   }
-  std::vector<const Axes*> operands;
+  OperandAxes operands;
   operands.reserve(inputs.size());
   for (int input : inputs) {
     require(input >= 0 && input < static_cast<int>(nodes_.size()),
@@ -165,9 +164,9 @@ void Builder::pop() {
 }
 
 std::vector<int> Builder::loose() const {
-  std::vector<bool> used(nodes_.size(), false);
+  Few<char, 64> used(nodes_.size(), 0);
   for (const Node& node : nodes_) {
-    for (int input : node.inputs) used[static_cast<size_t>(input)] = true;
+    for (int input : node.inputs) used[static_cast<size_t>(input)] = 1;
   }
   std::vector<int> values;
   for (size_t i = 0; i < nodes_.size(); ++i) {

@@ -20,8 +20,7 @@ class Builder {
   Builder(const Kernel& kernel, int length);
 
   // Adds a node and returns its value's index, or says why it is not legal. An empty name is replaced by a fresh one.
-  Result<int> add(const Primitive& primitive, std::vector<int> inputs, Attributes attributes,
-                  const std::string& name = "");
+  Result<int> add(const Primitive& primitive, Inputs inputs, Attributes attributes, const std::string& name = "");
   // Takes the last node back.
   void pop();
 
@@ -44,7 +43,7 @@ class Builder {
   Variables variables_;
   std::vector<Node> nodes_;
   Equations equations_;
-  std::vector<size_t> marks_;  // of the equations before each node but the input
+  Few<size_t, 16> marks_;  // of the equations before each node but the input
 };
 
 // What is wrong with a signature, or nothing.

@@ -1,7 +1,7 @@
 #include "canvas/ir/canonical.h"
 
+#include <array>
 #include <cctype>
-#include <map>
 
 #include "canvas/base/random.h"
 #include "canvas/ir/builder.h"
@@ -225,7 +225,7 @@ Digest digest_of(const Program& program, const Signature& signature) {
   for (const Axes* axes : {&signature.from, &signature.to}) {
     hasher.put(axes->size());
     for (const Axis& axis : *axes) {
-      hasher.put(hash_text(axis.name.c_str()));
+      hasher.put(hash_text(axis.name.view()));
       hasher.put(axis.size);
     }
   }
@@ -234,25 +234,26 @@ Digest digest_of(const Program& program, const Signature& signature) {
 }
 
 // Names of axes: the signature's; windows are called after what they are windows of, h and w, other axes c1, c2.
-std::vector<std::string> names(const Program& program, const std::vector<int>& stems, const Signature& signature) {
-  std::vector<std::string> made;
+AxisNames names(const Program& program, const std::vector<int>& stems, const Signature& signature) {
+  AxisNames made;
   for (const Axis* axis : program.fixed) made.push_back(axis->name);
-  std::map<char, int> used;
+  std::array<int, 256> used{};
   for (int window_of : stems) {
     const bool window = window_of >= 0;
-    const unsigned char first = window ? static_cast<unsigned char>(made[static_cast<size_t>(window_of)][0]) : 'c';
-    const char stem = static_cast<char>(std::tolower(first));
+    const int first = window ? static_cast<unsigned char>(made[static_cast<size_t>(window_of)].view()[0]) : 'c';
+    const int stem = std::tolower(first);
     std::string name;
     do {
-      const int number = ++used[stem];
-      name = stem + (window && number == 1 ? "" : std::to_string(number));
+      const int number = ++used[static_cast<size_t>(stem)];
+      name = static_cast<char>(stem);
+      if (!window || number > 1) name += std::to_string(number);
     } while (has_axis(signature.from, name) || has_axis(signature.to, name));
     made.push_back(name);
   }
   return made;
 }
 
-Attributes attributes(const Step& step, const Program& program, const std::vector<std::string>& names) {
+Attributes attributes(const Step& step, const Program& program, const AxisNames& names) {
   Attributes a;
   const auto name = [&](int axis) { return names[static_cast<size_t>(axis)]; };
   const auto size = [&](int place) { return program.sizes[static_cast<size_t>(place)]; };
@@ -284,7 +285,7 @@ CanonicalForm::CanonicalForm(const Kernel& kernel, bool again) : kernel_(&kernel
 Canonical CanonicalForm::kernel() const {
   Variables variables;
   for (int i = 0; i < variables_; ++i) variables.add(kVariableNames[i]);
-  const std::vector<std::string> axes = names(program_, stem_, kernel_->signature());
+  const AxisNames axes = names(program_, stem_, kernel_->signature());
   Builder builder(kernel_->signature(), variables);
   std::vector<int> origin = {0};
   for (size_t i = 1; i < program_.steps.size(); ++i) {

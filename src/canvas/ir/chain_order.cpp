@@ -48,7 +48,7 @@ ChainOrder::ChainOrder(const Program& program) {
 // The signature's names; else the step that makes an axis, and what of.
 void ChainOrder::describe_axes(const Program& program) {
   axes_.assign(static_cast<size_t>(program.axis_count), 0);
-  for (size_t i = 0; i < program.fixed.size(); ++i) axes_[i] = hash_text(program.fixed[i]->name.c_str());
+  for (size_t i = 0; i < program.fixed.size(); ++i) axes_[i] = hash_text(program.fixed[i]->name.view());
   const auto describe = [&](int axis, uint64_t code) {
     uint64_t& known = axes_[static_cast<size_t>(axis)];
     if (!program.is_fixed(axis)) known = std::max(known, code);  // several steps may make it

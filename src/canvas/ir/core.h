@@ -33,8 +33,8 @@ struct Scalar {
 
 // One axis of an index map. in[axis = stride*axis' + dilation*(made - window/2) + offset].
 struct IndexItem {
-  std::string axis;
-  std::string made;  // the new axis, of extent `window`; empty where no axis is made
+  Name axis;
+  Name made;  // the new axis, of extent `window`; empty where no axis is made
   int64_t window = 1;
   int dilation = 1;
   int offset = 0;
@@ -44,10 +44,10 @@ struct IndexItem {
 struct CoreOp {
   CoreKind kind;
   std::vector<int> inputs;
-  Axes axes;                      // of the result
-  std::vector<std::string> from;  // kView, kReduce, kSoftmax
-  Axes to;                        // kView
-  std::vector<IndexItem> items;   // kIndex
+  Axes axes;                     // of the result
+  AxisNames from;                // kView, kReduce, kSoftmax
+  Axes to;                       // kView
+  std::vector<IndexItem> items;  // kIndex
   // kIndex: not empty for a neighbourhood shift. Then channel c of the axis `over` (extent n) takes the offset of neighbour
   // q = c * P / n (rounded down; P the product of the items' windows), q counted row-major over the items in order: along each item
   // the offset is dilation * (q_i - window/2), and no axis is made.

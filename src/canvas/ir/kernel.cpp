@@ -54,8 +54,8 @@ bool Signature::has_extent(int variable) const {
   return std::any_of(from.begin(), from.end(), [&](const Axis& axis) { return axis.size.exponent(variable) != 0; });
 }
 
-std::vector<const Axes*> Kernel::operands(const Node& node) const {
-  std::vector<const Axes*> axes;
+OperandAxes Kernel::operands(const Node& node) const {
+  OperandAxes axes;
   for (int input : node.inputs) axes.push_back(&nodes_[static_cast<size_t>(input)].axes);
   return axes;
 }

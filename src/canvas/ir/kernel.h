@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "canvas/base/few.h"
+#include "canvas/base/name.h"
 #include "canvas/size/size.h"
 
 namespace canvas {
@@ -16,25 +18,23 @@ struct Primitive;
 enum class Role { kChannel, kSpatial, kWindow };
 
 struct Axis {
-  std::string name;
+  Name name;
   Size size;
   Role role = Role::kChannel;
   bool operator==(const Axis&) const = default;
 };
 
-using Axes = std::vector<Axis>;
+using Axes = Few<Axis, 6>;
+using AxisNames = Few<Name, 3>;
 
 // Position of the axis `name`, or -1.
-inline int find_axis(const Axes& axes, const std::string& name) {
+inline int find_axis(const Axes& axes, const Name& name) {
   for (size_t i = 0; i < axes.size(); ++i) {
-    const std::string& other = axes[i].name;  // names are short and differ early: most are told apart without a call
-    if (other.size() != name.size()) continue;
-    if (name.size() == 1 ? other[0] == name[0] : (name.empty() || other[0] == name[0]) && other == name)
-      return static_cast<int>(i);
+    if (axes[i].name == name) return static_cast<int>(i);
   }
   return -1;
 }
-inline bool has_axis(const Axes& axes, const std::string& name) { return find_axis(axes, name) >= 0; }
+inline bool has_axis(const Axes& axes, const Name& name) { return find_axis(axes, name) >= 0; }
 // Product of all sizes.
 Size volume(const Axes& axes);
 // "[C, h = 3, H = H/s]": an axis whose size starts with its own name prints as the size alone.
@@ -42,28 +42,33 @@ std::string to_string(const Axes& axes, const Variables& variables);
 
 // One `axis: made = amount` of a text: `H: 3`, `H: h = 3`, `W: -1`, `H: s`.
 struct AxisItem {
-  std::string axis;
-  std::string made;  // the new axis (unfold), or empty
-  Size amount;       // window, factor; the constant 1 where `offset` is what counts
-  int offset = 0;    // shift
+  Name axis;
+  Name made;       // the new axis (unfold), or empty
+  Size amount;     // window, factor; the constant 1 where `offset` is what counts
+  int offset = 0;  // shift
   bool operator==(const AxisItem&) const = default;
 };
+
+using AxisItems = Few<AxisItem, 2>;
 
 // What a primitive is told besides its operands. One struct for all primitives, so that printing, renaming, canonical form and
 // mutation walk it without knowing the primitive.
 struct Attributes {
-  std::vector<std::string> from;  // axes consumed or acted on: the list, or what stands left of ->
-  Axes to;                        // axes made: right of ->
-  std::vector<std::string> per;   // `per: [...]`, `over: [...]`
-  std::vector<AxisItem> items;    // `H: 3, W: 3`
-  int mode = 0;                   // index into the primitive's modes
+  AxisNames from;   // axes consumed or acted on: the list, or what stands left of ->
+  Axes to;          // axes made: right of ->
+  AxisNames per;    // `per: [...]`, `over: [...]`
+  AxisItems items;  // `H: 3, W: 3`
+  int mode = 0;     // index into the primitive's modes
   int dilation = 1;
   bool operator==(const Attributes&) const = default;
 };
 
+using Inputs = Few<int, 2>;
+using OperandAxes = Few<const Axes*, 2>;
+
 struct Node {
   const Primitive* primitive = nullptr;  // null for the input, which is value 0
-  std::vector<int> inputs;
+  Inputs inputs;
   Attributes attributes;
   Axes axes;         // of the value that it makes
   std::string name;  // of that value, unique in the kernel; a weighted node's parameter has the same name
@@ -99,7 +104,7 @@ class Kernel {
   // Number of primitives.
   int length() const { return static_cast<int>(nodes_.size()) - 1; }
   // The axes of a node's operands, in order.
-  std::vector<const Axes*> operands(const Node& node) const;
+  OperandAxes operands(const Node& node) const;
   Kernel renamed(std::string name) const&;
   Kernel renamed(std::string name) &&;
   // Variables of the text (or builder) that the kernel came from which its equations decided, and what they are: {"a", "K/b"}.

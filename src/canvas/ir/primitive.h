@@ -94,7 +94,7 @@ struct Moments {
 
 // What shape inference may do: read operands, normalise the attributes, demand equal sizes.
 struct Inference {
-  std::vector<const Axes*> operands;
+  OperandAxes operands;
   Attributes& attributes;
   const Variables& variables;
   Equations& equations;
@@ -105,7 +105,7 @@ struct Inference {
 // One evaluation by the interpreter, for one image: operand tensors have their value's axes in order.
 struct Evaluation {
   const Node& node;
-  std::vector<const Axes*> operand_axes;
+  OperandAxes operand_axes;
   std::vector<const Tensor*> operands;
   const Tensor* parameter;  // axes as parameter() gives; null without one
   const Values& values;
@@ -115,15 +115,17 @@ struct Evaluation {
 
 // What a proposal may build on.
 struct Proposal {
-  std::vector<const Axes*> operands;
+  OperandAxes operands;
   const Signature& signature;
   const std::vector<Size>& channel_sizes;  // sizes that new channel axes may have
   const std::vector<Size>& group_sizes;    // sizes that a split may cut off
   const Axes& partners;                    // axes of other values that could be joined if this one had them too
-  std::string fresh_prefix;                // starts no axis name in use
+  Name fresh_prefix;                       // starts no axis name in use
 
   const Axes& operand(size_t index = 0) const { return *operands[index]; }
-  std::string fresh(int number = 0) const { return fresh_prefix + (number ? std::string(1, char('a' + number)) : ""); }
+  Name fresh(int number = 0) const {
+    return number ? fresh_prefix.then(static_cast<char>('a' + number)) : fresh_prefix;
+  }
 };
 
 struct Primitive {
@@ -149,21 +151,20 @@ struct Primitive {
   // The result's axes; normalises `attributes`. A Fault carries a label of `constraints`.
   Result<Axes> (*infer)(Inference& inference) = nullptr;
   // Null, or why the sizes that these values give do not suit: `required` and `got` of a Fault.
-  std::optional<Fault> (*misfit)(const Node& node, const std::vector<const Axes*>& operands,
-                                 const Values& values) = nullptr;
+  std::optional<Fault> (*misfit)(const Node& node, const OperandAxes& operands, const Values& values) = nullptr;
   // The reference meaning.
   Tensor (*evaluate)(const Evaluation& evaluation) = nullptr;
   // Operations for one image, a monomial; 2 x multiply-adds for contractions, one per element and step otherwise; null for none.
-  Size (*flops)(const std::vector<const Axes*>& operands, const Node& node) = nullptr;
+  Size (*flops)(const OperandAxes& operands, const Node& node) = nullptr;
   // Axes of the parameter; null for primitives without one.
   Axes (*parameter)(const Axes& operand, const Attributes& attributes) = nullptr;
   // Moments of the result.
-  Moments (*moments)(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
+  Moments (*moments)(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node,
                      const Values& values) = nullptr;
   // Legal attributes on these operands, worth trying; every one passes infer().
   void (*propose)(const Proposal& proposal, Random& random, std::vector<Attributes>& found) = nullptr;
   // Appends this node's core forms; returns the index of the result.
-  int (*lower)(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
+  int (*lower)(const Node& node, const OperandAxes& operands, const std::vector<int>& inputs,
                CoreProgram& program) = nullptr;
   const char* torch = nullptr;  // pointwise ones: the function in PyTorch, {0} and {1} standing for the operands
 

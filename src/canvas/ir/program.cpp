@@ -1,15 +1,14 @@
 #include "canvas/ir/program.h"
 
 #include <string_view>
-#include <unordered_map>
 
 #include "canvas/base/random.h"
 
 namespace canvas {
 
-uint64_t hash_text(const char* text) {
+uint64_t hash_text(std::string_view text) {
   uint64_t code = 0xcbf29ce484222325ull;
-  for (; *text; ++text) code = (code ^ static_cast<unsigned char>(*text)) * 0x100000001b3ull;
+  for (char letter : text) code = (code ^ static_cast<unsigned char>(letter)) * 0x100000001b3ull;
   return mix64(code);
 }
 
@@ -18,29 +17,15 @@ namespace {
 // Ids of names, as they come.
 class Names {
  public:
-  Names() { known_.reserve(kFew); }
-  int operator()(const std::string& name) {
-    const int count = static_cast<int>(known_.size());
-    if (count < kFew) {
-      for (int i = 0; i < count; ++i) {
-        if (known_[static_cast<size_t>(i)] == name) return i;
-      }
-    } else if (places_.empty()) {
-      for (int i = 0; i < count; ++i) places_.emplace(known_[static_cast<size_t>(i)], i);
-    }
-    if (count >= kFew) {
-      const auto [found, is_new] = places_.emplace(name, count);
-      if (!is_new) return found->second;
-    }
-    known_.emplace_back(name);
-    return count;
+  int operator()(const Name& name) {
+    const auto found = std::find(known_.begin(), known_.end(), name);
+    if (found == known_.end()) known_.push_back(name);
+    return static_cast<int>(found - known_.begin());
   }
   int count() const { return static_cast<int>(known_.size()); }
 
  private:
-  static constexpr int kFew = 24;  // among which looking at each is quickest
-  std::vector<std::string_view> known_;
-  std::unordered_map<std::string_view, int> places_;
+  Few<Name, 32> known_;
 };
 
 void require_place(bool there) { require(there, "a list of a kernel is longer than a value has axes"); }
@@ -60,8 +45,8 @@ Step read(const Node& node, int origin, Names& names, std::vector<Size>& sizes) 
     return static_cast<int>(sizes.size()) - 1;
   };
   for (int input : node.inputs) require_place(step.inputs.push(input));
-  for (const std::string& name : a.from) require_place(step.from.push(names(name)));
-  for (const std::string& name : a.per) require_place(step.per.push(names(name)));
+  for (const Name& name : a.from) require_place(step.from.push(names(name)));
+  for (const Name& name : a.per) require_place(step.per.push(names(name)));
   for (const Axis& axis : a.to) require_place(step.to.push({names(axis.name), keep(axis.size)}));
   for (const AxisItem& item : a.items)
     require_place(

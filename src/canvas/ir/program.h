@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "canvas/ir/kernel.h"
@@ -13,7 +14,7 @@
 namespace canvas {
 
 // Of a primitive's, or an axis's, name.
-uint64_t hash_text(const char* text);
+uint64_t hash_text(std::string_view text);
 
 // A short list in place; what is pushed beyond N is refused.
 template <class T, int N>

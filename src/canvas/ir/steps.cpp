@@ -6,7 +6,7 @@
 
 namespace canvas {
 
-bool touches(const Node& node, const std::string& axis) {
+bool touches(const Node& node, const Name& axis) {
   const Attributes& a = node.attributes;
   return std::find(a.from.begin(), a.from.end(), axis) != a.from.end() ||
          std::find(a.per.begin(), a.per.end(), axis) != a.per.end() || has_axis(a.to, axis) ||
@@ -14,8 +14,8 @@ bool touches(const Node& node, const std::string& axis) {
                      [&](const AxisItem& item) { return item.axis == axis || item.made == axis; });
 }
 
-bool touches(const Node& node, const std::vector<std::string>& axes) {
-  return std::any_of(axes.begin(), axes.end(), [&](const std::string& axis) { return touches(node, axis); });
+bool touches(const Node& node, const AxisNames& axes) {
+  return std::any_of(axes.begin(), axes.end(), [&](const Name& axis) { return touches(node, axis); });
 }
 
 bool linear(const Node& node) {

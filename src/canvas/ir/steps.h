@@ -10,8 +10,8 @@
 namespace canvas {
 
 // Whether a step reads along an axis, makes it, or tells its positions apart; the same of one of several.
-bool touches(const Node& node, const std::string& axis);
-bool touches(const Node& node, const std::vector<std::string>& axes);
+bool touches(const Node& node, const Name& axis);
+bool touches(const Node& node, const AxisNames& axes);
 
 // Whether a step is linear in its only operand.
 bool linear(const Node& node);

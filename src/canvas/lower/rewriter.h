@@ -16,7 +16,7 @@ Names touched(const CoreOp& index);
 // Those that it makes.
 Names made_by(const CoreOp& index);
 bool has_windows(const CoreOp& op);
-bool meets(const std::vector<std::string>& list, const Names& names);
+bool meets(const AxisNames& list, const Names& names);
 bool meets(const Names& list, const Names& names);
 bool meets(const Axes& axes, const Names& names);
 
@@ -83,7 +83,7 @@ class Rewriter {
   // The contraction of `operand` with `weights` over those of `from` that it has; the weights are summed over the others.
   int contracted(int operand, int weights, const Names& from);
   // The value reduced over `from`; itself where that is empty.
-  int reduced(int id, const std::vector<std::string>& from, const std::string& function);
+  int reduced(int id, const AxisNames& from, const std::string& function);
 
   std::vector<CoreOp> ops_;
   int result_;

@@ -26,8 +26,8 @@ Names summed(const CoreOp& contract, const CoreOp& left, const CoreOp& right) {
   return names;
 }
 
-std::vector<std::string> those_in(const Names& names, const Axes& axes) {
-  std::vector<std::string> found;
+AxisNames those_in(const Names& names, const Axes& axes) {
+  AxisNames found;
   for (const Axis& axis : axes) {
     if (names.count(axis.name) > 0) found.push_back(axis.name);
   }
@@ -60,12 +60,11 @@ bool Rewriter::reduce_in_parts(int id) {
   const CoreOp window = input(id);
   if (!has_windows(window) || !used_once(reduce.inputs[0])) return false;
   const Names windows = made_by(window);
-  std::vector<std::string> inside, others;
-  for (const std::string& name : reduce.from) (windows.count(name) ? inside : others).push_back(name);
+  AxisNames inside, others;
+  for (const Name& name : reduce.from) (windows.count(name) ? inside : others).push_back(name);
   if (others.empty() || inside.empty() || meets(others, touched(window))) return false;
   const auto drop = [&](Axes axes) {
-    std::erase_if(axes,
-                  [&](const Axis& axis) { return std::find(others.begin(), others.end(), axis.name) != others.end(); });
+    axes.erase_if([&](const Axis& axis) { return std::find(others.begin(), others.end(), axis.name) != others.end(); });
     return axes;
   };
   CoreOp first{
@@ -86,16 +85,16 @@ bool Rewriter::sums_window(int id) const {
          (is_sum(sum) && used_once(id) && (sums_window(sum.inputs[0]) || sums_window(sum.inputs[1])));
 }
 
-int Rewriter::reduced(int id, const std::vector<std::string>& from, const std::string& function) {
+int Rewriter::reduced(int id, const AxisNames& from, const std::string& function) {
   if (from.empty()) return id;
   return add({CoreKind::kReduce, {id}, without(op(id).axes, from), from, {}, {}, "", function, ""});
 }
 
 int Rewriter::contracted(int operand, int weights, const Names& from) {
   const Axes own = op(operand).axes;
-  const std::vector<std::string> here = those_in(from, own);
-  std::vector<std::string> missing;
-  for (const std::string& name : those_in(from, op(weights).axes)) {
+  const AxisNames here = those_in(from, own);
+  AxisNames missing;
+  for (const Name& name : those_in(from, op(weights).axes)) {
     if (!has_axis(own, name)) missing.push_back(name);
   }
   weights = reduced(weights, missing, "sum");

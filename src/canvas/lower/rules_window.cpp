@@ -65,8 +65,7 @@ bool Rewriter::unmerge_weight(int id) {
     return false;
   }
   Axes axes(weight.axes.begin(), weight.axes.begin() + place);
-  for (const std::string& name : view.from)
-    axes.push_back(windows.axes[static_cast<size_t>(find_axis(windows.axes, name))]);
+  for (const Name& name : view.from) axes.push_back(windows.axes[static_cast<size_t>(find_axis(windows.axes, name))]);
   axes.insert(axes.end(), weight.axes.begin() + place + 1, weight.axes.end());
   weight.axes = std::move(axes);
   contract.inputs = {view.inputs[0], add(std::move(weight))};

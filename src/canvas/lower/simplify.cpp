@@ -27,8 +27,8 @@ Names made_by(const CoreOp& index) {
   return names;
 }
 
-bool meets(const std::vector<std::string>& list, const Names& names) {
-  return std::any_of(list.begin(), list.end(), [&](const std::string& name) { return names.count(name) > 0; });
+bool meets(const AxisNames& list, const Names& names) {
+  return std::any_of(list.begin(), list.end(), [&](const Name& name) { return names.count(name) > 0; });
 }
 
 bool meets(const Names& list, const Names& names) {

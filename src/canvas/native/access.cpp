@@ -98,8 +98,7 @@ Access Buffers::split(Access access, const std::string& axis,
   return access;
 }
 
-std::optional<Access> Buffers::join(Access access, const std::vector<std::string>& parts, const std::string& axis,
-                                    int64_t extent) {
+std::optional<Access> Buffers::join(Access access, const AxisNames& parts, const std::string& axis, int64_t extent) {
   std::optional<AxisAccess> inner;  // of the parts so far, from the last
   int lead = 0;                     // the axis of the buffer that the part before must run along, or lie in front of
   int64_t covered = 0;              // of its elements
@@ -181,10 +180,10 @@ std::optional<Access> Buffers::through(const CoreOp& op, const Access& operand, 
 std::optional<Access> Buffers::back_through(const CoreOp& view, const CoreOp& operand, const Access& result,
                                             const Values& values) {
   std::vector<std::pair<std::string, int64_t>> from;
-  for (const std::string& name : view.from)
+  for (const Name& name : view.from)
     from.emplace_back(name, extent_of(operand.axes[static_cast<size_t>(find_axis(operand.axes, name))], values));
   if (view.to.size() == 1) return split(result, view.to[0].name, from);
-  std::vector<std::string> parts;
+  AxisNames parts;
   for (const Axis& axis : view.to) parts.push_back(axis.name);
   return join(result, parts, from[0].first, from[0].second);
 }

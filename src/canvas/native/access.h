@@ -89,8 +89,7 @@ class Buffers {
   Access split(Access access, const std::string& axis, const std::vector<std::pair<std::string, int64_t>>& parts) const;
 
  private:
-  std::optional<Access> join(Access access, const std::vector<std::string>& parts, const std::string& axis,
-                             int64_t extent);
+  std::optional<Access> join(Access access, const AxisNames& parts, const std::string& axis, int64_t extent);
   std::optional<Access> indexed(const CoreOp& op, Access access, const Values& values);
 
   std::vector<Buffer> list_;

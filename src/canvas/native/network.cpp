@@ -12,6 +12,8 @@ namespace canvas {
 
 namespace {
 
+AxisNames names_of(const std::vector<std::string>& texts) { return AxisNames(texts.begin(), texts.end()); }
+
 int64_t extent(const Axis& axis) { return axis.size.numerator(); }
 
 Axis renamed(const Axis& axis, const std::map<std::string, std::string>& names, const Values& values) {
@@ -71,13 +73,13 @@ int Network::contract(std::vector<int> operands, const std::vector<std::string>&
     for (const Axis& axis : axes(operand))
       if (!has_axis(all, axis.name)) all.push_back(axis);
   }
-  return add(core_step(CoreKind::kContract, std::move(operands), select(all, kept)));
+  return add(core_step(CoreKind::kContract, std::move(operands), select(all, names_of(kept))));
 }
 
 int Network::reduce(const std::string& function, int operand, const std::vector<std::string>& over) {
-  CoreOp made = core_step(CoreKind::kReduce, {operand}, without(axes(operand), over));
+  CoreOp made = core_step(CoreKind::kReduce, {operand}, without(axes(operand), names_of(over)));
   made.function = function;
-  made.from = over;
+  made.from = names_of(over);
   return add(std::move(made));
 }
 
@@ -117,10 +119,10 @@ int Network::view(int operand, const std::vector<std::string>& from, const Axes&
   }
   for (const Axis& axis : to) elements = elements % extent(axis) == 0 ? elements / extent(axis) : 0;
   if (elements != 1 || (from.size() != 1 && to.size() != 1)) throw ArgumentError("a view of other elements");
-  Axes kept = without(axes(operand), from);
+  Axes kept = without(axes(operand), names_of(from));
   kept.insert(kept.end(), to.begin(), to.end());
   CoreOp made = core_step(CoreKind::kView, {operand}, std::move(kept));
-  made.from = from;
+  made.from = names_of(from);
   made.to = to;
   return add(std::move(made));
 }
@@ -143,12 +145,12 @@ int Network::kernel(const Kernel& kernel, const Values& values, int operand, con
   Lowering all;
   const CoreProgram program = simplify(lower(kernel), all, &values);
   std::map<std::string, std::string> names;
-  const auto rename = [&](std::string& name) {
+  const auto rename = [&](Name& name) {
     if (!name.empty()) name = names.emplace(name, prefix + name).first->second;
   };
   for (size_t i = 0; i < to.size(); ++i) names[signature.to[i].name] = to[i];
   for (size_t i = 0; i < from.size(); ++i) names[signature.from[i].name] = from[i];
-  const Axes others = without(axes(operand), from);
+  const Axes others = without(axes(operand), names_of(from));
   std::vector<int> place;
   std::vector<bool> depends;
   for (CoreOp made : program.ops) {
@@ -169,18 +171,20 @@ int Network::kernel(const Kernel& kernel, const Values& values, int operand, con
     }
     for (Axes* list : {&made.axes, &made.to}) {
       for (Axis& axis : *list) {
-        std::string ignored = axis.name;
+        Name ignored = axis.name;
         rename(ignored);
         axis = renamed(axis, names, values);
       }
     }
-    for (std::string& name : made.from) rename(name);
+    for (Name& name : made.from) rename(name);
     for (IndexItem& item : made.items) {
       rename(item.axis);
       rename(item.made);
       item.stride = Size::constant(item.stride.evaluate(values).value_or(1));
     }
-    rename(made.over);
+    Name over = made.over;
+    rename(over);
+    made.over = over;
     if (made.kind == CoreKind::kParameter) made.name = prefix + python_name(made.name);
     if (own) made.axes.insert(made.axes.begin(), others.begin(), others.end());
     place.push_back(add(std::move(made)));
@@ -191,7 +195,7 @@ int Network::kernel(const Kernel& kernel, const Values& values, int operand, con
 
 NativeKernel Network::emit(int result, const std::vector<std::string>& order, const native::Target& target) const {
   CoreProgram program = program_;
-  const Axes to = select(op(result).axes, order);
+  const Axes to = select(op(result).axes, names_of(order));
   if (to.size() != op(result).axes.size()) throw ArgumentError("the result has other axes");
   program.ops.resize(static_cast<size_t>(result) + 1);
   return emit_native(program, input_, to, target);

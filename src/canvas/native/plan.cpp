@@ -210,7 +210,7 @@ class Planner {
       return std::find_if(nest.loops.begin(), nest.loops.end(), [&](const auto& loop) { return loop.first == name; });
     };
     Parts made{of.to[0].name, {}};
-    for (const std::string& name : of.from) {
+    for (const Name& name : of.from) {
       if (named(name) != nest.loops.end()) return false;
       const Axes& axes = op(of.inputs[0]).axes;
       made.parts.emplace_back(name, extent(axes[static_cast<size_t>(find_axis(axes, name))]));

@@ -45,8 +45,7 @@ void propose(const Proposal& proposal, Random&, std::vector<Attributes>& found) 
   if (!attributes.from.empty()) found.push_back(std::move(attributes));
 }
 
-int lower(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
-          CoreProgram& program) {
+int lower(const Node& node, const OperandAxes& operands, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp weight{CoreKind::kParameter, {}, parameter(*operands[0], node.attributes), {}, {}, {}, "", "", node.name};
   const int weights = program.add(std::move(weight));
   CoreOp map = core_op(CoreKind::kMap, node, {inputs[0], weights});

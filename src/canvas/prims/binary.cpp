@@ -65,7 +65,7 @@ Moments moments_max(const Moments& x, const Moments& y) {
 Moments moments_min(const Moments& x, const Moments& y) { return negated(moments_max(negated(x), negated(y))); }
 
 template <Function function, MomentsOf moments_of_two>
-Moments moments(const std::vector<Moments>& in, const std::vector<const Axes*>&, const Node& node, const Values&) {
+Moments moments(const std::vector<Moments>& in, const OperandAxes&, const Node& node, const Values&) {
   if (node.inputs[0] != node.inputs[1]) return moments_of_two(in[0], in[1]);
   return moments_of([](double z) { return function(z, z); }, in[0], 96);
 }

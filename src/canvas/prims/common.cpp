@@ -6,13 +6,12 @@
 
 namespace canvas {
 
-Fault missing_axis(const char* label, const std::string& name, const Axes& axes, const Variables& variables) {
+Fault missing_axis(const char* label, const Name& name, const Axes& axes, const Variables& variables) {
   return {label, "an axis of the operand", name, "it has " + to_string(axes, variables)};
 }
 
-std::optional<Fault> put_in_order(std::vector<std::string>& names, const Axes& axes, const char* label,
-                                  const Variables& variables) {
-  for (const std::string& name : names) {
+std::optional<Fault> put_in_order(AxisNames& names, const Axes& axes, const char* label, const Variables& variables) {
+  for (const Name& name : names) {
     if (!has_axis(axes, name)) return missing_axis(label, name, axes, variables);
     if (std::count(names.begin(), names.end(), name) > 1) return Fault{label, "each axis once", name + " twice", ""};
   }
@@ -21,13 +20,13 @@ std::optional<Fault> put_in_order(std::vector<std::string>& names, const Axes& a
   return std::nullopt;
 }
 
-std::vector<std::string> axes_of(const std::vector<AxisItem>& items) {
-  std::vector<std::string> names;
+AxisNames axes_of(const AxisItems& items) {
+  AxisNames names;
   for (const AxisItem& item : items) names.push_back(item.axis);
   return names;
 }
 
-Axes without(const Axes& axes, const std::vector<std::string>& names) {
+Axes without(const Axes& axes, const AxisNames& names) {
   Axes rest;
   rest.reserve(axes.size());
   for (const Axis& axis : axes) {
@@ -36,14 +35,14 @@ Axes without(const Axes& axes, const std::vector<std::string>& names) {
   return rest;
 }
 
-Axes select(const Axes& axes, const std::vector<std::string>& names) {
+Axes select(const Axes& axes, const AxisNames& names) {
   Axes found;
   found.reserve(names.size());
-  for (const std::string& name : names) found.push_back(axes[static_cast<size_t>(find_axis(axes, name))]);
+  for (const Name& name : names) found.push_back(axes[static_cast<size_t>(find_axis(axes, name))]);
   return found;
 }
 
-bool contains(const std::vector<std::string>& names, const std::string& name) {
+bool contains(const AxisNames& names, const Name& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
@@ -107,10 +106,9 @@ Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& 
   return sum;
 }
 
-Size flop_per_element(const std::vector<const Axes*>&, const Node& node) { return volume(node.axes); }
+Size flop_per_element(const OperandAxes&, const Node& node) { return volume(node.axes); }
 
-Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node& node,
-                     const Values&) {
+Moments same_moments(const std::vector<Moments>& operands, const OperandAxes&, const Node& node, const Values&) {
   Moments out{operands[0].mean, operands[0].square, operands[0].low, operands[0].high};
   if (node.primitive->is(kPads)) {
     out.low = std::min(out.low, 0.0);
@@ -196,7 +194,7 @@ void bound_product(Moments& result, const Moments& x, const Moments& y) {
 
 void propose_plain(const Proposal&, Random&, std::vector<Attributes>& found) { found.emplace_back(); }
 
-std::optional<Fault> check_items(const std::vector<AxisItem>& items, const Axes& axes, const char* label,
+std::optional<Fault> check_items(const AxisItems& items, const Axes& axes, const char* label,
                                  const Variables& variables) {
   for (auto item = items.begin(); item != items.end(); ++item) {
     if (!has_axis(axes, item->axis)) return missing_axis(label, item->axis, axes, variables);
@@ -206,7 +204,7 @@ std::optional<Fault> check_items(const std::vector<AxisItem>& items, const Axes&
   return std::nullopt;
 }
 
-std::optional<Fault> check_indices(const std::vector<AxisItem>& items, const Axes& axes, const char* label,
+std::optional<Fault> check_indices(const AxisItems& items, const Axes& axes, const char* label,
                                    const Variables& variables) {
   for (const AxisItem& item : items) {
     const Size& size = axes[static_cast<size_t>(find_axis(axes, item.axis))].size;
@@ -216,7 +214,7 @@ std::optional<Fault> check_indices(const std::vector<AxisItem>& items, const Axe
   return std::nullopt;
 }
 
-std::optional<Fault> misfit_indices(const Node& node, const std::vector<const Axes*>& operands, const Values& values) {
+std::optional<Fault> misfit_indices(const Node& node, const OperandAxes& operands, const Values& values) {
   for (const AxisItem& item : node.attributes.items) {
     const auto extent = (*operands[0])[static_cast<size_t>(find_axis(*operands[0], item.axis))].size.evaluate(values);
     if (item.offset < extent.value_or(0)) continue;
@@ -255,7 +253,7 @@ CoreOp core_step(CoreKind kind, std::vector<int> inputs, Axes axes) {
   return {kind, std::move(inputs), std::move(axes), {}, {}, {}, "", "", ""};
 }
 
-double count_along(const Axes& axes, const std::vector<std::string>& names, const Values& values) {
+double count_along(const Axes& axes, const AxisNames& names, const Values& values) {
   double count = 1;
   for (const Axis& axis : select(axes, names)) count *= static_cast<double>(axis.size.evaluate(values).value_or(1));
   return count;
@@ -266,14 +264,13 @@ void apply(CoreOp& op, const Primitive& primitive) {
   op.scalar = {primitive.torch, primitive.is(kKeepsZero)};
 }
 
-int lower_map(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower_map(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp map = core_op(CoreKind::kMap, node, inputs);
   apply(map, *node.primitive);
   return program.add(std::move(map));
 }
 
-int lower_view(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs,
-               CoreProgram& program) {
+int lower_view(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp op = core_op(CoreKind::kView, node, inputs);
   op.from = node.attributes.from;
   op.to = node.attributes.to;

@@ -11,22 +11,21 @@
 namespace canvas {
 
 // The fault for an axis that a value lacks, naming those that it has.
-Fault missing_axis(const char* label, const std::string& name, const Axes& axes, const Variables& variables);
+Fault missing_axis(const char* label, const Name& name, const Axes& axes, const Variables& variables);
 
 // Faults unless `names` is a list of different axes of `axes`; puts it into their order.
-std::optional<Fault> put_in_order(std::vector<std::string>& names, const Axes& axes, const char* label,
-                                  const Variables& variables);
+std::optional<Fault> put_in_order(AxisNames& names, const Axes& axes, const char* label, const Variables& variables);
 
 // The axes that the items are of.
-std::vector<std::string> axes_of(const std::vector<AxisItem>& items);
+AxisNames axes_of(const AxisItems& items);
 
 // `axes` without those named.
-Axes without(const Axes& axes, const std::vector<std::string>& names);
+Axes without(const Axes& axes, const AxisNames& names);
 
 // Those named, in the order of `names`.
-Axes select(const Axes& axes, const std::vector<std::string>& names);
+Axes select(const Axes& axes, const AxisNames& names);
 
-bool contains(const std::vector<std::string>& names, const std::string& name);
+bool contains(const AxisNames& names, const Name& name);
 
 // The axes of a broadcast of two values, or a Fault where axes of one name differ in size.
 Result<Axes> broadcast(Inference& inference, const char* label);
@@ -55,9 +54,9 @@ Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& 
                        const Tensor& right, const Values& values, int64_t& flops);
 
 // One operation per element of the result.
-Size flop_per_element(const std::vector<const Axes*>& operands, const Node& node);
+Size flop_per_element(const OperandAxes& operands, const Node& node);
 // The operand's moments, for primitives that only move elements, or start so.
-Moments same_moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
+Moments same_moments(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node,
                      const Values& values);
 
 // Moments of function(z) for a normal z of the given moments that is cut off at their bounds, by the trapezoidal rule in `steps` over
@@ -71,14 +70,14 @@ void bound_product(Moments& result, const Moments& x, const Moments& y);
 void propose_plain(const Proposal& proposal, Random& random, std::vector<Attributes>& found);
 
 // Faults unless every item names an axis of `axes`, each once.
-std::optional<Fault> check_items(const std::vector<AxisItem>& items, const Axes& axes, const char* label,
+std::optional<Fault> check_items(const AxisItems& items, const Axes& axes, const char* label,
                                  const Variables& variables);
 
 // Faults where an item's position is negative, or not below the size of its axis where that is a number.
-std::optional<Fault> check_indices(const std::vector<AxisItem>& items, const Axes& axes, const char* label,
+std::optional<Fault> check_indices(const AxisItems& items, const Axes& axes, const char* label,
                                    const Variables& variables);
 // The same of every size: Primitive::misfit.
-std::optional<Fault> misfit_indices(const Node& node, const std::vector<const Axes*>& operands, const Values& values);
+std::optional<Fault> misfit_indices(const Node& node, const OperandAxes& operands, const Values& values);
 
 // Whether the names and sizes are the same, in any order.
 bool same_axes(const Axes& left, const Axes& right);
@@ -88,16 +87,14 @@ bool is_part(const Size& size);
 int any_index(const Size& size, Random& random);
 
 // How many elements the named axes hold together, as a number for moments().
-double count_along(const Axes& axes, const std::vector<std::string>& names, const Values& values);
+double count_along(const Axes& axes, const AxisNames& names, const Values& values);
 
 // Makes `op` a map that applies the pointwise primitive.
 void apply(CoreOp& op, const Primitive& primitive);
 // Lowers a pointwise primitive into one map.
-int lower_map(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
-              CoreProgram& program);
+int lower_map(const Node& node, const OperandAxes& operands, const std::vector<int>& inputs, CoreProgram& program);
 // Lowers a change of axes: `from` become `to`.
-int lower_view(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
-               CoreProgram& program);
+int lower_view(const Node& node, const OperandAxes& operands, const std::vector<int>& inputs, CoreProgram& program);
 
 // A core form over the node's own axes and name.
 CoreOp core_op(CoreKind kind, const Node& node, std::vector<int> inputs);

@@ -9,7 +9,7 @@ namespace {
 Result<Axes> infer(Inference& in) {
   if (in.attributes.from.empty())
     return Fault{"contract C1", "at least one axis to sum over", "none", "write contract(a, b, [h, w])"};
-  for (const std::string& name : in.attributes.from) {
+  for (const Name& name : in.attributes.from) {
     for (const Axes* axes : in.operands) {
       if (!has_axis(*axes, name)) return missing_axis("contract C1", name, *axes, in.variables);
     }
@@ -25,12 +25,11 @@ Tensor evaluate(const Evaluation& e) {
                          e.flops);
 }
 
-Size flops(const std::vector<const Axes*>& operands, const Node& node) {
+Size flops(const OperandAxes& operands, const Node& node) {
   return Size::constant(2) * volume(node.axes) * volume(select(*operands[0], node.attributes.from));
 }
 
-Moments moments(const std::vector<Moments>& in, const std::vector<const Axes*>& axes, const Node& node,
-                const Values& values) {
+Moments moments(const std::vector<Moments>& in, const OperandAxes& axes, const Node& node, const Values& values) {
   const double count = count_along(*axes[0], node.attributes.from, values);
   const double mean = in[0].mean * in[1].mean;
   Moments out{count * mean, count * (in[0].square * in[1].square - mean * mean) + count * mean * count * mean};
@@ -41,7 +40,7 @@ Moments moments(const std::vector<Moments>& in, const std::vector<const Axes*>& 
 }
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
-  std::vector<std::string> windows, channels;
+  AxisNames windows, channels;
   for (const Axis& axis : proposal.operand(0)) {
     const int other = find_axis(proposal.operand(1), axis.name);
     if (other < 0 || proposal.operand(1)[static_cast<size_t>(other)].size != axis.size || axis.role == Role::kSpatial)
@@ -59,7 +58,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   }
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   return program.add(core_op(CoreKind::kContract, node, inputs));
 }
 

@@ -16,7 +16,7 @@ Result<Axes> infer(Inference& in) {
     return Fault{"fc C1", "at least one axis to contract", "none", "write fc(x, [C] -> [K])"};
   if (auto fault = put_in_order(attributes.from, operand, "fc C1", in.variables)) return *fault;
   if (auto fault = put_in_order(attributes.per, operand, "fc C2", in.variables)) return *fault;
-  for (const std::string& name : attributes.per) {
+  for (const Name& name : attributes.per) {
     if (contains(attributes.from, name)) {
       return Fault{"fc C2", "the axes in `per` are kept, so they are not contracted", name,
                    "take it out of one of the lists"};
@@ -42,10 +42,10 @@ Result<Axes> infer(Inference& in) {
 }
 
 // The name by which the parameter knows an axis of the operand: fc(x, [C] -> [C]) has both a C and a C_in.
-std::string seen_name(const std::string& axis, const Axes& operand, const Attributes& attributes) {
-  std::string name = axis;
+Name seen_name(const Name& axis, const Axes& operand, const Attributes& attributes) {
+  Name name = axis;
   if (!contains(attributes.from, axis) || !has_axis(attributes.to, axis)) return name;
-  do name += "_in";
+  do name = name + "_in";
   while (has_axis(operand, name) || has_axis(attributes.to, name));
   return name;
 }
@@ -59,7 +59,7 @@ Axes seen_by_parameter(const Axes& operand, const Attributes& attributes) {
 Axes parameter(const Axes& operand, const Attributes& attributes) {
   Axes axes = select(operand, attributes.per);
   axes.insert(axes.end(), attributes.to.begin(), attributes.to.end());
-  for (const std::string& name : attributes.from) {
+  for (const Name& name : attributes.from) {
     axes.push_back(operand[static_cast<size_t>(find_axis(operand, name))]);
     axes.back().name = seen_name(name, operand, attributes);
   }
@@ -72,32 +72,32 @@ Tensor evaluate(const Evaluation& e) {
                          parameter(operand, e.node.attributes), *e.parameter, e.values, e.flops);
 }
 
-Size flops(const std::vector<const Axes*>& operands, const Node& node) {
+Size flops(const OperandAxes& operands, const Node& node) {
   Size count = Size::constant(2) * volume(node.axes);
-  for (const std::string& name : node.attributes.from)
+  for (const Name& name : node.attributes.from)
     count = count * (*operands[0])[static_cast<size_t>(find_axis(*operands[0], name))].size;
   return count;
 }
 
-Moments moments(const std::vector<Moments>&, const std::vector<const Axes*>&, const Node&, const Values&) {
+Moments moments(const std::vector<Moments>&, const OperandAxes&, const Node&, const Values&) {
   return {0, 1};  // its parameter starts with just the deviation that makes this so
 }
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
-  std::vector<std::string> channels, windows;
+  AxisNames channels, windows;
   found.reserve(8);
   for (const Axis& axis : proposal.operand()) {
     if (axis.role == Role::kChannel) channels.push_back(axis.name);
     if (axis.role == Role::kWindow) windows.push_back(axis.name);
   }
-  const auto offer = [&](std::vector<std::string> from, Axes to, std::vector<std::string> per) {
+  const auto offer = [&](AxisNames from, Axes to, AxisNames per) {
     Attributes attributes;
     attributes.from = std::move(from);
     attributes.to = std::move(to);
     attributes.per = std::move(per);
     found.push_back(std::move(attributes));
   };
-  std::vector<std::string> all = channels;
+  AxisNames all = channels;
   all.insert(all.end(), windows.begin(), windows.end());
   const Axis& wanted = proposal.signature.channel();
   const Axes made = {{proposal.fresh(), random.pick(proposal.channel_sizes), Role::kChannel}};
@@ -121,21 +121,20 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
     if (windows.size() > 1 && !channels.empty()) offer({random.pick(windows)}, {}, channels);
   }
   if (channels.size() > 1) {  // one of the channel axes and all windows, the others as groups
-    std::vector<std::string> from = {random.pick(channels)};
-    std::vector<std::string> per;
-    for (const std::string& name : channels) {
+    AxisNames from = {random.pick(channels)};
+    AxisNames per;
+    for (const Name& name : channels) {
       if (name != from[0]) per.push_back(name);
     }
     from.insert(from.end(), windows.begin(), windows.end());
     Size groups;
     for (const Axis& axis : select(proposal.operand(), per)) groups = groups * axis.size;
     offer(from, {{proposal.fresh(), wanted.size / groups, Role::kChannel}}, per);
-    offer(from, made, random.chance(0.8) ? per : std::vector<std::string>{});
+    offer(from, made, random.chance(0.8) ? per : AxisNames{});
   }
 }
 
-int lower(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
-          CoreProgram& program) {
+int lower(const Node& node, const OperandAxes& operands, const std::vector<int>& inputs, CoreProgram& program) {
   int operand = inputs[0];
   const Axes renamed = seen_by_parameter(*operands[0], node.attributes);
   for (size_t i = 0; i < renamed.size(); ++i) {

@@ -36,10 +36,9 @@ Tensor evaluate(const Evaluation& e) {
   return result;
 }
 
-Size flops(const std::vector<const Axes*>& operands, const Node&) { return volume(*operands[0]); }
+Size flops(const OperandAxes& operands, const Node&) { return volume(*operands[0]); }
 
-Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
-                const Values& values) {
+Moments moments(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node, const Values& values) {
   const double count = count_along(*axes[0], node.attributes.from, values);
   const Moments& in = operands[0];
   const double scale = node.attributes.mode == kSum ? count : 1.0;
@@ -60,13 +59,13 @@ Moments moments(const std::vector<Moments>& operands, const std::vector<const Ax
 }
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
-  std::vector<std::string> windows, spatial, channels;
+  AxisNames windows, spatial, channels;
   for (const Axis& axis : proposal.operand()) {
     if (axis.role == Role::kWindow) windows.push_back(axis.name);
     if (axis.role == Role::kSpatial) spatial.push_back(axis.name);
     if (axis.role == Role::kChannel) channels.push_back(axis.name);
   }
-  const auto offer = [&](std::vector<std::string> axes, int mode) {
+  const auto offer = [&](AxisNames axes, int mode) {
     Attributes attributes;
     attributes.from = std::move(axes);
     attributes.mode = mode;
@@ -81,7 +80,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
     offer({random.pick(channels)}, random.chance(0.2) ? kMax : random.chance(0.5) ? kSum : kMean);
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp op = core_op(CoreKind::kReduce, node, inputs);
   op.from = node.attributes.from;
   op.function = node.primitive->modes[static_cast<size_t>(node.attributes.mode)];

@@ -13,7 +13,7 @@ Result<Axes> infer(Inference& in) {
     return Fault{"merge C1", "at least two axes on the left", std::to_string(attributes.from.size()),
                  "write [g, c] -> [C]"};
   }
-  std::vector<std::string> sorted = attributes.from;  // the order of `from` itself matters, so a copy is checked
+  AxisNames sorted = attributes.from;  // the order of `from` itself matters, so a copy is checked
   if (auto fault = put_in_order(sorted, in.operand(), "merge C1", in.variables)) return *fault;
   if (attributes.to.size() != 1)
     return Fault{"merge C2", "one axis on the right", std::to_string(attributes.to.size()), ""};

@@ -44,12 +44,11 @@ Tensor evaluate(const Evaluation& e) {
   return result;
 }
 
-Size flops(const std::vector<const Axes*>&, const Node& node) {
+Size flops(const OperandAxes&, const Node& node) {
   return Size::constant(node.attributes.mode == kLayer ? 5 : 3) * volume(node.axes);
 }
 
-Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
-                const Values& values) {
+Moments moments(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node, const Values& values) {
   const double count = count_along(*axes[0], node.attributes.from, values);
   const Moments& in = operands[0];
   const int mode = node.attributes.mode;
@@ -77,8 +76,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   found.push_back(attributes);
 }
 
-int lower(const Node& node, const std::vector<const Axes*>& operands, const std::vector<int>& inputs,
-          CoreProgram& program) {
+int lower(const Node& node, const OperandAxes& operands, const std::vector<int>& inputs, CoreProgram& program) {
   const int mode = node.attributes.mode;
   const Axes kept = without(*operands[0], node.attributes.from);
   const auto reduce = [&](int of, const char* function) {

@@ -31,7 +31,7 @@ Tensor evaluate(const Evaluation& e) {
 }
 
 template <Function function>
-Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node&, const Values&) {
+Moments moments(const std::vector<Moments>& operands, const OperandAxes&, const Node&, const Values&) {
   return moments_of(function, operands[0], 96);
 }
 

@@ -53,7 +53,7 @@ std::vector<int64_t> factors_of(const Node& node, const Axes& operand, const Val
 }
 
 // The longer of the two extents over the factor, rounded up, is the shorter one: not so for H*W/s, of which H alone rounds up.
-std::optional<Fault> misfit(const Node& node, const std::vector<const Axes*>& operands, const Values& values) {
+std::optional<Fault> misfit(const Node& node, const OperandAxes& operands, const Values& values) {
   const std::vector<int64_t> factors = factors_of(node, *operands[0], values);
   for (size_t i = 0; i < factors.size(); ++i) {
     const int64_t before = (*operands[0])[i].size.evaluate(values).value_or(1);
@@ -80,12 +80,12 @@ Tensor evaluate(const Evaluation& e) {
 }
 
 // Its size over that which the result wants, for each spatial axis that the result has.
-std::vector<std::pair<std::string, Size>> excesses(const Proposal& proposal) {
-  std::vector<std::pair<std::string, Size>> found;
+Axes excesses(const Proposal& proposal) {
+  Axes found;
   for (const Axis& axis : proposal.operand()) {
     const int wanted = find_axis(proposal.signature.to, axis.name);
     if (wanted < 0 || axis.role != Role::kSpatial) continue;
-    found.emplace_back(axis.name, axis.size / proposal.signature.to[static_cast<size_t>(wanted)].size);
+    found.push_back({axis.name, axis.size / proposal.signature.to[static_cast<size_t>(wanted)].size, axis.role});
   }
   return found;
 }
@@ -93,7 +93,7 @@ std::vector<std::pair<std::string, Size>> excesses(const Proposal& proposal) {
 // By the stride, where that is still to be done; now and then by 2, for a view from further away that upsample takes back.
 void propose_subsample(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
   Attributes stride, half;
-  for (const auto& [axis, excess] : excesses(proposal)) {
+  for (const auto& [axis, excess, _] : excesses(proposal)) {
     if (excess.exponent(kStride) > 0) stride.items.push_back({axis, "", Size::variable(kStride)});
     if (excess.denominator() == 1) half.items.push_back({axis, "", Size::constant(2)});
   }
@@ -104,13 +104,13 @@ void propose_subsample(const Proposal& proposal, Random& random, std::vector<Att
 // Back to the size that the result wants, and no further.
 void propose_upsample(const Proposal& proposal, Random&, std::vector<Attributes>& found) {
   Attributes attributes;
-  for (const auto& [axis, excess] : excesses(proposal)) {
+  for (const auto& [axis, excess, _] : excesses(proposal)) {
     if (excess.denominator() > 1) attributes.items.push_back({axis, "", Size::constant(excess.denominator())});
   }
   if (!attributes.items.empty()) found.push_back(std::move(attributes));
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp op = core_op(node.primitive == &upsample_primitive() ? CoreKind::kPick : CoreKind::kIndex, node, inputs);
   for (const AxisItem& item : node.attributes.items) op.items.push_back({item.axis, "", 1, 1, 0, item.amount});
   return program.add(std::move(op));

@@ -38,7 +38,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   }
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp op = core_op(CoreKind::kPick, node, inputs);
   for (const AxisItem& item : node.attributes.items) op.items.push_back({item.axis, "", 1, 1, item.offset, Size()});
   return program.add(std::move(op));

@@ -73,7 +73,7 @@ Tensor evaluate(const Evaluation& e) {
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
   const Axes& axes = proposal.operand();
   Attributes neighbourhood;
-  std::vector<std::string> channels;
+  AxisNames channels;
   for (const Axis& axis : axes) {
     if (axis.role == Role::kSpatial) neighbourhood.items.push_back({axis.name, "", Size::constant(3)});
     if (axis.role == Role::kChannel && !axis.size.is_constant()) channels.push_back(axis.name);
@@ -90,7 +90,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   found.push_back(neighbourhood);
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp op = core_op(CoreKind::kIndex, node, inputs);
   for (const AxisItem& item : node.attributes.items) {
     op.items.push_back({item.axis, "", item.amount.numerator(), 1, item.offset, Size()});

@@ -36,10 +36,9 @@ Tensor evaluate(const Evaluation& e) {
   return result;
 }
 
-Size flops(const std::vector<const Axes*>&, const Node& node) { return Size::constant(5) * volume(node.axes); }
+Size flops(const OperandAxes&, const Node& node) { return Size::constant(5) * volume(node.axes); }
 
-Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
-                const Values& values) {
+Moments moments(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node, const Values& values) {
   const double count = count_along(*axes[0], node.attributes.from, values);
   Moments out;  // of normal logits of variance v: the square of a log-normal share is exp(v) / n^2, at most 1 / n
   out.mean = 1 / count;
@@ -50,7 +49,7 @@ Moments moments(const std::vector<Moments>& operands, const std::vector<const Ax
 }
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
-  std::vector<std::string> windows, channels;
+  AxisNames windows, channels;
   for (const Axis& axis : proposal.operand()) {
     if (axis.role == Role::kWindow || (axis.role == Role::kChannel && axis.size.is_constant()))
       windows.push_back(axis.name);
@@ -68,7 +67,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   }
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp op = core_op(CoreKind::kSoftmax, node, inputs);
   op.from = node.attributes.from;
   return program.add(std::move(op));

@@ -44,7 +44,7 @@ Tensor evaluate(const Evaluation& e) {
   return result;
 }
 
-Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>&, const Node&, const Values&) {
+Moments moments(const std::vector<Moments>& operands, const OperandAxes&, const Node&, const Values&) {
   Moments out{0, 0, HUGE_VAL, -HUGE_VAL};
   for (const Moments& operand : operands) {
     out.mean += operand.mean / static_cast<double>(operands.size());
@@ -64,7 +64,7 @@ void propose(const Proposal& proposal, Random&, std::vector<Attributes>& found) 
   found.push_back(std::move(attributes));
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp op = core_op(CoreKind::kPut, node, inputs);
   op.items = {{"", node.attributes.to[0].name, 1, 1, 0, Size()}};
   return program.add(std::move(op));

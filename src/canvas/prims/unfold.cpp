@@ -53,7 +53,7 @@ Tensor evaluate(const Evaluation& e) {
 }
 
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
-  std::vector<AxisItem> all;
+  AxisItems all;
   const Axes& axes = proposal.operand();
   const int64_t window = random.chance(0.8) ? 3 : 5;
   for (const Axis& axis : axes) {
@@ -61,11 +61,11 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
     if (axis.role != Role::kSpatial) continue;
     std::string made = axis.name;
     for (char& letter : made) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-    all.push_back({axis.name, has_axis(axes, made) ? proposal.fresh(static_cast<int>(all.size())) : made,
+    all.push_back({axis.name, has_axis(axes, made) ? proposal.fresh(static_cast<int>(all.size())) : Name(made),
                    Size::constant(window)});
   }
   if (all.empty()) return;
-  const auto offer = [&](std::vector<AxisItem> items) {
+  const auto offer = [&](AxisItems items) {
     Attributes attributes;
     attributes.items = std::move(items);
     attributes.dilation = window == 3 && random.chance(0.15) ? 2 : 1;
@@ -77,7 +77,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   }
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp op = core_op(CoreKind::kIndex, node, inputs);
   for (const AxisItem& item : node.attributes.items) {
     op.items.push_back({item.axis, item.made, item.amount.numerator(), node.attributes.dilation, 0, Size()});

@@ -10,7 +10,7 @@ namespace canvas {
 namespace {
 
 Result<Axes> infer(Inference& in) {
-  const std::vector<AxisItem>& items = in.attributes.items;
+  const AxisItems& items = in.attributes.items;
   if (items.size() != 1)
     return Fault{"update C1", "one axis", std::to_string(items.size()), "write update(x, y, g: 0)"};
   if (auto fault = check_items(items, in.operand(0), "update C1", in.variables)) return *fault;
@@ -46,8 +46,7 @@ Tensor evaluate(const Evaluation& e) {
   return result;
 }
 
-Moments moments(const std::vector<Moments>& operands, const std::vector<const Axes*>& axes, const Node& node,
-                const Values& values) {
+Moments moments(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node, const Values& values) {
   const double share = 1 / count_along(*axes[0], {node.attributes.items[0].axis}, values);
   return {share * operands[1].mean + (1 - share) * operands[0].mean,
           share * operands[1].square + (1 - share) * operands[0].square, std::min(operands[0].low, operands[1].low),
@@ -64,7 +63,7 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
   }
 }
 
-int lower(const Node& node, const std::vector<const Axes*>&, const std::vector<int>& inputs, CoreProgram& program) {
+int lower(const Node& node, const OperandAxes&, const std::vector<int>& inputs, CoreProgram& program) {
   CoreOp op = core_op(CoreKind::kPut, node, inputs);
   op.items = {{node.attributes.items[0].axis, "", 1, 1, node.attributes.items[0].offset, Size()}};
   return program.add(std::move(op));

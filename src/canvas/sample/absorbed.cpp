@@ -12,7 +12,7 @@ namespace canvas {
 
 namespace {
 
-using Names = std::vector<std::string>;
+using Names = AxisNames;
 
 bool is(const Node& node, const Primitive& primitive) { return node.primitive == &primitive; }
 

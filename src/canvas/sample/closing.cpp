@@ -50,6 +50,8 @@ class Search {
     Mask mask;
     int value;  // in the builder; -1: made on the way
   };
+  using Opened = Few<Value, 8>;
+  using Places = Few<size_t, 4>;
 
   static constexpr Mask kStacked = Mask{1} << 63;  // the axis that a stack makes
 
@@ -77,24 +79,24 @@ class Search {
     for (; mask; mask &= mask - 1) visit(static_cast<size_t>(std::countr_zero(mask)));
   }
 
-  std::vector<std::string> names(Mask mask) const {
-    std::vector<std::string> found;
+  AxisNames names(Mask mask) const {
+    AxisNames found;
     each_bit(mask, [&](size_t i) { found.push_back(axes_[i].name); });
     return found;
   }
 
-  static Mask axes_of(const std::vector<Value>& open) {
+  static Mask axes_of(const Opened& open) {
     Mask all = 0;
     for (const Value& value : open) all |= value.mask;
     return all;
   }
 
-  bool is_done(const std::vector<Value>& open) const { return open.size() == 1 && open[0].mask == result_; }
+  bool is_done(const Opened& open) const { return open.size() == 1 && open[0].mask == result_; }
 
   Mask to_mix(Mask mask) const { return mask & ~spatial_ & ~channel_; }
 
   // No way is shorter: each join takes one value away, or a stack several and then needs a mix; no join changes a spatial axis.
-  int least(const std::vector<Value>& open) const {
+  int least(const Opened& open) const {
     if (is_done(open)) return 0;
     const int pairs = static_cast<int>(open.size()) - 1;
     const int joins = stack_ ? std::min(pairs, 2) : pairs;
@@ -111,15 +113,15 @@ class Search {
     return found;
   }
 
-  bool covered(const std::vector<Value>& open) const {
+  bool covered(const Opened& open) const {
     const Mask all = axes_of(open);
     return (all & ~spatial_) && !(result_ & spatial_ & ~all & ~conversions(all));
   }
 
   // Puts what a step makes in place of the values that it uses up, and goes on from there.
-  bool step(const std::vector<Value>& open, std::vector<size_t> used, Mask made, int left, ClosingStep::Kind kind,
-            std::vector<int> others, Mask axes = 0) {
-    std::vector<Value> next;
+  bool step(const Opened& open, Places used, Mask made, int left, ClosingStep::Kind kind, Inputs others,
+            Mask axes = 0) {
+    Opened next;
     for (size_t i = 0; i < open.size(); ++i) {
       if (std::find(used.begin(), used.end(), i) == used.end()) next.push_back(open[i]);
     }
@@ -134,7 +136,7 @@ class Search {
     return true;
   }
 
-  bool close(const std::vector<Value>& open, int left) {
+  bool close(const Opened& open, int left) {
     if (is_done(open)) return true;
     if (least(open) > left) return false;
     std::vector<Mask> key = {static_cast<Mask>(left)};
@@ -160,8 +162,7 @@ class Search {
   }
 
   // One operand: mixed into the result's channel, strided, repeated, or folded over places.
-  bool convert(const std::vector<Value>& open, const std::vector<size_t>& used, Mask mask, int left,
-               const std::vector<int>& others) {
+  bool convert(const Opened& open, const Places& used, Mask mask, int left, const Inputs& others) {
     const auto go = [&](Mask made, ClosingStep::Kind kind, Mask axes = 0) {
       return step(open, used, made, left, kind, others, axes);
     };
@@ -187,8 +188,7 @@ class Search {
   }
 
   // Two operands: element by element, or summed over all constant axes that both have, or over one other.
-  bool join(const std::vector<Value>& open, const std::vector<size_t>& used, Mask a, Mask b, int left,
-            const std::vector<int>& others) {
+  bool join(const Opened& open, const Places& used, Mask a, Mask b, int left, const Inputs& others) {
     const Mask both = a | b;
     const bool nested = both == a || both == b;
     if ((nested || !(both & ~result_)) && step(open, used, both, left, ClosingStep::kJoin, others)) return true;
@@ -207,9 +207,9 @@ class Search {
   }
 
   // Three or more values of the same axes at once; two are as soon added.
-  bool stack(const std::vector<Value>& open, int left) {
+  bool stack(const Opened& open, int left) {
     for (size_t i = 0; stack_ && i < open.size(); ++i) {
-      std::vector<size_t> used;
+      Places used;
       for (size_t k = i; k < open.size() && used.size() < 8; ++k) {
         if (open[k].mask == open[i].mask) used.push_back(k);
       }
@@ -225,7 +225,7 @@ class Search {
   bool fold_, contract_, stack_;
   std::vector<Mask> strided_, longer_, conflicts_;
   Mask result_, channel_, spatial_ = 0, windows_ = 0, constants_ = 0;
-  std::vector<Value> open_, others_;
+  Opened open_, others_;
   int deepest_ = 0;
   ClosingStep first_{ClosingStep::kMix, {}};
   std::set<std::vector<Mask>> tried_;

@@ -23,11 +23,11 @@ bool compatible(const Axes& a, const Axes& b);
 
 // What a value lacks to be the result.
 struct Open {
-  bool channels = false;                  // has an axis that can become K
-  bool is_result = false;                 // its non-spatial axes are just the result's channel axis
-  bool subsample = false;                 // a spatial axis still has to stride
-  bool upsample = false;                  // a spatial axis was made shorter than the result's by a whole number
-  std::vector<std::string> foreign = {};  // spatial axes that the result has not
+  bool channels = false;   // has an axis that can become K
+  bool is_result = false;  // its non-spatial axes are just the result's channel axis
+  bool subsample = false;  // a spatial axis still has to stride
+  bool upsample = false;   // a spatial axis was made shorter than the result's by a whole number
+  AxisNames foreign = {};  // spatial axes that the result has not
 };
 Open open(const Axes& axes, const Signature& signature);
 
@@ -35,8 +35,8 @@ Open open(const Axes& axes, const Signature& signature);
 struct ClosingStep {
   enum Kind { kMix, kSubsample, kUpsample, kFold, kJoin, kContract, kStack };
   Kind kind;
-  std::vector<int> values;
-  std::vector<std::string> axes = {};  // kFold, kContract
+  Inputs values;
+  AxisNames axes = {};  // kFold, kContract
 };
 
 class Closing {

@@ -40,7 +40,7 @@ int64_t shift_of(const Node& node) {
 // Each element of the result takes in all that its operand has at a position.
 bool mixes_all(const Node& node, const Axes& operand) {
   if (node.primitive->initial != Initial::kNormal || !node.attributes.per.empty()) return false;
-  const std::vector<std::string>& from = node.attributes.from;
+  const AxisNames& from = node.attributes.from;
   return std::all_of(operand.begin(), operand.end(), [&](const Axis& axis) {
     return axis.role == Role::kSpatial || std::find(from.begin(), from.end(), axis.name) != from.end();
   });
@@ -61,7 +61,9 @@ unsigned looks_around(const Node& node, const std::vector<unsigned>& seen, const
 }
 
 bool surely_connected(const Kernel& kernel, unsigned wanted) {
-  std::vector<unsigned> seen = {0};
+  std::vector<unsigned> seen;
+  seen.reserve(kernel.nodes().size());
+  seen.push_back(0);
   bool mixed = false;
   int64_t moved = 0;
   for (size_t i = 1; i < kernel.nodes().size(); ++i) {

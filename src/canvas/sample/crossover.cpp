@@ -113,7 +113,7 @@ class Crossing {
     Builder builder(signature_, variables_);
     std::vector<int> places(one_.nodes().size(), 0);
     const auto copy = [&](const Node& node, const std::vector<int>& places_of, const Attributes& attributes) {
-      std::vector<int> inputs;
+      Inputs inputs;
       for (int input : node.inputs) inputs.push_back(places_of[static_cast<size_t>(input)]);
       return builder.add(*node.primitive, inputs, attributes);
     };
@@ -149,16 +149,16 @@ class Crossing {
 
   // In the common names: the signature's stay, the second kernel's own get a mark that keeps them apart from the first's.
   Attributes renamed(Attributes attributes, const std::map<std::string, std::string>& names) const {
-    const auto rename = [&](std::string& name) {
+    const auto rename = [&](Name& name) {
       const auto found = names.find(name);
       if (found != names.end()) {
         name = found->second;
       } else if (!fixed_.count(name) && !name.empty()) {
-        name += "_";
+        name = name + "_";
       }
     };
-    for (std::string& name : attributes.from) rename(name);
-    for (std::string& name : attributes.per) rename(name);
+    for (Name& name : attributes.from) rename(name);
+    for (Name& name : attributes.per) rename(name);
     for (Axis& axis : attributes.to) {
       rename(axis.name);
       axis.size = moved(axis.size);

@@ -98,7 +98,7 @@ class Enumerator {
     if (used == 0 && primitive.arity > 1) return;  // what joins takes one of the loose values
     if (left > limits_.max_width || (room == 1 && left > 1) || !suits(primitive, operands)) return;
     for (const Attributes& attributes : proposals(primitive, operands)) {
-      if (!builder_.add(primitive, operands, attributes)) continue;
+      if (!builder_.add(primitive, {operands.begin(), operands.end()}, attributes)) continue;
       const int last = static_cast<int>(builder_.nodes().size()) - 1;
       const bool wide = primitive.arity > 1 && builder_.axes(last).size() > kMostJoined;
       if (!wide && !swapped_first(last, loose)) extend(room - 1);
@@ -122,7 +122,7 @@ class Enumerator {
 
   // All that a primitive proposes on the operands, whatever the chances, and what closes a kernel beside that: a mix of all axes.
   std::vector<Attributes> proposals(const Primitive& primitive, const std::vector<int>& operands) const {
-    std::vector<const Axes*> axes;
+    OperandAxes axes;
     for (int operand : operands) axes.push_back(&builder_.axes(operand));
     const Proposal proposal{axes,          builder_.signature(), channel_sizes(),
                             group_sizes(), partners(),           "a" + std::to_string(builder_.nodes().size())};

@@ -24,18 +24,32 @@ constexpr double kSearched = 1.0 / 128;
 }  // namespace
 
 Chances::Chances(const Limits& limits) {
-  double sum = 0, window_sum = 0;
+  double sum = 0, around = 0;
   for (const Primitive* primitive : primitives()) {
     const double weight = weight_of(*primitive, limits.weights);
-    sums_.push_back(sum += weight);
-    window_sums_.push_back(window_sum += primitive->is(kPads) ? weight : 0);
+    all_.sums.push_back(sum += weight);
+    around_.sums.push_back(around += primitive->is(kPads) ? weight : 0);
+  }
+  all_.find_first();
+  around_.find_first();
+}
+
+void Chances::Sums::find_first() {
+  for (size_t part = 0; part < kParts; ++part) {
+    const double from = sums.back() * static_cast<double>(part) / kParts;
+    first[part] = static_cast<uint8_t>(std::upper_bound(sums.begin(), sums.end(), from) - sums.begin());
   }
 }
 
-const Primitive& Chances::drawn(const std::vector<double>& sums, Random& random) {
-  auto found = std::upper_bound(sums.begin(), sums.end(), random.uniform() * sums.back());
-  if (found == sums.end()) found = std::lower_bound(sums.begin(), sums.end(), sums.back());  // rounding
-  return *primitives()[static_cast<size_t>(found - sums.begin())];
+const Primitive& Chances::drawn(const Sums& weights, Random& random) {
+  const double place = random.uniform(), sum = place * weights.sums.back();
+  size_t found = weights.first[static_cast<size_t>(place * Sums::kParts)];
+  while (found < weights.sums.size() && weights.sums[found] <= sum) ++found;
+  if (found == weights.sums.size()) {  // rounding: the last one that has a weight
+    const auto& sums = weights.sums;
+    found = static_cast<size_t>(std::lower_bound(sums.begin(), sums.end(), sums.back()) - sums.begin());
+  }
+  return *primitives()[found];
 }
 
 Growth::Growth(Builder builder, const Growing& under, Random& random)
@@ -57,6 +71,11 @@ Growth::Growth(Builder builder, const Growing& under, Random& random)
     while (builder_.variables().find(name) >= 0) name += "r";
     builder_.variables().add(name);
   }
+  if (spending_) {
+    const Size whole = volume(builder_.signature().to);
+    twice_places_ = Size::constant(2) * whole / builder_.signature().channel().size;
+    joint_ = spending_->step(whole, std::nullopt);
+  }
   if (chances_.windows()) wanted_ = axes_to_look_along(limits_, builder_.signature());
   for (base_ = 0; base_ < count(); ++base_) outline(static_cast<size_t>(base_));
   learn();
@@ -75,18 +94,19 @@ void Growth::outline(size_t place) {
 void Growth::learn() {
   for (size_t place = known_.size(); place < builder_.nodes().size(); ++place) {
     const Node& node = builder_.nodes()[place];
-    Known next = place > 0 ? known_.back() : Known{};
+    Known next;
+    if (place > 0) next = {known_.back().variables, known_.back().weighted, 0, {}};
     next.partners = partners_.size();
     next.weighted += node.primitive && node.primitive->weighted();
     for (const Axis& axis : node.axes) {
-      for (int v = kFirstDynamic; v < builder_.variables().count(); ++v)
+      for (int v = kFirstDynamic; v < builder_.variables().count() && axis.size.has_dynamic(); ++v)
         next.variables |= axis.size.exponent(v) != 0 ? 1u << v : 0;
       if (axis.role != Role::kSpatial && !has_axis(partners_, axis.name)) partners_.push_back(axis);
     }
     known_.push_back(next);
     Spending::Step spent;
     if (spending_ && node.primitive) {
-      std::vector<const Axes*> operands;
+      OperandAxes operands;
       for (int input : node.inputs) operands.push_back(&builder_.axes(input));
       spent = spending_->step(node, operands);
     }
@@ -103,8 +123,8 @@ unsigned Growth::missing() const {
 // What has been grown from nothing has these names alone; otherwise the builder finds one that is free.
 std::string Growth::next_name() const { return base_ > 1 ? "" : "v" + std::to_string(count()); }
 
-bool Growth::put(const Primitive& primitive, std::vector<int> operands, Attributes attributes) {
-  if (!builder_.add(primitive, std::move(operands), std::move(attributes), next_name())) return false;
+bool Growth::put(const Primitive& primitive, const Inputs& operands, Attributes attributes) {
+  if (!builder_.add(primitive, operands, std::move(attributes), next_name())) return false;
   outline(builder_.nodes().size() - 1);
   return true;
 }
@@ -168,17 +188,31 @@ bool Growth::fits() {
   return !spending_ || (spending_->enough(spent_) && (spending_->fits(spent_) || random_.chance(kBroken)));
 }
 
+// A value that is not the result's channels yet is mixed at once, or loses its windows first.
+const Growth::Mixing& Growth::mixing_cost(int value, bool narrow) {
+  Mixing& cost = known_[static_cast<size_t>(value)].mixing[narrow];
+  if (cost.known) return cost;
+  cost.known = true;
+  const auto spend = [&](const Size& weights) {
+    cost.fits = cost.fits && weights.valid();
+    if (cost.fits) cost.steps.push_back(spending_->step(weights * twice_places_, weights));
+  };
+  Size channels, windows;
+  for (const Axis& axis : builder_.axes(value)) {
+    if (axis.role == Role::kChannel) channels = channels * axis.size;
+    if (axis.role == Role::kWindow) windows = windows * axis.size;
+  }
+  narrow = narrow && !windows.is_one();
+  if (narrow) spend(channels * windows);
+  const Size mixed = narrow ? channels : channels * windows, &result = builder_.signature().channel().size;
+  if (mixed != result) spend(mixed * result);
+  return cost;
+}
+
 // With the closing ahead: the mixes of loose values that no other one takes in, and the joins. With room for a step more, windows go
 // before a mix.
 bool Growth::affordable(int slack) {
-  const Signature& signature = builder_.signature();
-  const Size result = signature.channel().size, whole = volume(signature.to);
-  const Size twice_places = Size::constant(2) * whole / result;
   ahead_.clear();
-  const auto spend = [&](const Size& weights) {
-    if (weights.valid()) ahead_.push_back(spending_->step(weights * twice_places, weights));
-    return weights.valid();
-  };
   for (int index : outline_.loose()) {
     const Outline::Value& value = outline_.value(index);
     if (value.others() == 0 || outline_.is_mixed(value)) continue;
@@ -187,17 +221,11 @@ bool Growth::affordable(int slack) {
       return other != index && !(value.axes & ~larger) && (larger != value.axes || other < index);
     });
     if (taken_in) continue;
-    Size channels, windows;
-    for (const Axis& axis : builder_.axes(index)) {
-      if (axis.role == Role::kChannel) channels = channels * axis.size;
-      if (axis.role == Role::kWindow) windows = windows * axis.size;
-    }
-    const bool narrow = slack > 0 && !windows.is_one();
-    if (narrow && !spend(channels * windows)) return false;
-    const Size mixed = narrow ? channels : channels * windows;
-    if (mixed != result && !spend(mixed * result)) return false;
+    const Mixing& cost = mixing_cost(index, slack > 0);
+    if (!cost.fits) return false;
+    ahead_.insert(ahead_.end(), cost.steps.begin(), cost.steps.end());
   }
-  for (size_t i = 1; i < outline_.loose().size(); ++i) ahead_.push_back(spending_->step(whole, std::nullopt));
+  ahead_.insert(ahead_.end(), outline_.loose().size() - 1, joint_);
   return spending_->affordable(spent_, ahead_);
 }
 
@@ -223,6 +251,10 @@ bool Growth::hopeless(const Primitive& primitive, int value, int remaining, cons
   return outline_.bound_after(value, made) > room;
 }
 
+bool Growth::needless(const Node& next) {
+  return limits_.concise && superfluous_at_end(builder_.nodes(), &next) && !random_.chance(kBroken);
+}
+
 bool Growth::keep_if_closable(int remaining) {
   const auto keeps = [&] {
     if (static_cast<int>(outline_.loose().size()) > limits_.max_width || outline_.crowded()) return false;
@@ -231,8 +263,8 @@ bool Growth::keep_if_closable(int remaining) {
     const int bound = outline_.bound();
     if (bound > room && !(searches_ && Closing(outline_, limits_.weights).first_step(room))) return false;
     if (limits_.trainable && !fit_small_layer(builder_.nodes().back().axes)) return false;
-    if (limits_.concise && superfluous_at_end(builder_.nodes()) && !random_.chance(kBroken)) return false;
     learn();
+    if (known_.back().weighted + outline_.mixes() > limits_.max_weighted && !random_.chance(kBroken)) return false;
     if (bound > room) return true;
     if (bound == room && blocked()) return false;
     return !spending_ || affordable(room - bound) || random_.chance(kBroken);
@@ -255,6 +287,7 @@ bool Growth::try_unary(const Primitive& primitive, int remaining) {
   if (found_.empty()) return false;
   Attributes attributes = taken();
   if (hopeless(primitive, value, remaining, &attributes)) return false;
+  if (needless({&primitive, {value}, attributes, {}, ""})) return false;
   return put(primitive, {value}, std::move(attributes)) && keep_if_closable(remaining);
 }
 
@@ -277,7 +310,7 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
       partners_of_.insert(partners_of_.end(), outline_.is_loose(value) ? 3 : 1, value);  // joining is worth more
   }
   if (partners_of_.empty()) return false;
-  std::vector<int> operands = {left, random_.pick(partners_of_)};
+  Inputs operands = {left, random_.pick(partners_of_)};
   if (random_.chance(0.5)) std::swap(operands[0], operands[1]);
   while (static_cast<int>(operands.size()) < primitive.most && random_.chance(0.3))
     operands.push_back(random_.pick(partners_of_));
@@ -287,7 +320,14 @@ bool Growth::try_join(const Primitive& primitive, int remaining) {
     propose(primitive, operands.data(), operands.data() + operands.size());
   }
   if (found_.empty()) return false;
-  if (!put(primitive, operands, taken())) return false;
+  Attributes attributes = taken();
+  if (primitive.is(kPointwise) && !searches_) {  // it has the axes of both
+    const Outline::Value &one = outline_.value(operands[0]), &other = outline_.value(operands[1]);
+    const Outline::Value made{one.axes | other.axes, one.places | other.places};
+    if (outline_.bound_after(operands[0], operands[1], made) > remaining - 1) return false;
+  }
+  if (needless({&primitive, operands, attributes, {}, ""})) return false;
+  if (!put(primitive, operands, std::move(attributes))) return false;
   if (builder_.nodes().back().axes.size() > 7) {
     take_back();
     return false;
@@ -303,7 +343,7 @@ void Growth::propose(const Primitive& primitive, const int* first, const int* la
   offer_sizes();
   proposal_.operands.clear();
   for (; first != last; ++first) proposal_.operands.push_back(&builder_.axes(*first));
-  proposal_.fresh_prefix = "a" + std::to_string(count());
+  if (fresh_of_ != count()) proposal_.fresh_prefix = "a" + std::to_string(fresh_of_ = count());
   found_.clear();
   primitive.propose(proposal_, random_, found_);
 }
@@ -316,6 +356,8 @@ void Growth::offer_sizes() {
     channel_sizes_ = {c, k, over(c, 2), over(c, 4), over(k, 2), over(k, 4)};
     group_sizes_ = {Size::constant(2), Size::constant(4), Size::constant(8)};
   }
+  if (offered_with_ == known_.back().variables) return;
+  offered_with_ = known_.back().variables;
   // At most one variable that nothing uses yet is offered: they are alike.
   int offered = kFirstDynamic;
   while (offered < builder_.variables().count() && known_.back().variables >> offered++ & 1) {

@@ -2,6 +2,7 @@
 // would then close the kernel still fit. So every try ends in a kernel that verifies.
 #pragma once
 
+#include <array>
 #include <initializer_list>
 #include <vector>
 
@@ -17,14 +18,21 @@ namespace canvas {
 class Chances {
  public:
   explicit Chances(const Limits& limits);
-  const Primitive& any(Random& random) const { return drawn(sums_, random); }
+  const Primitive& any(Random& random) const { return drawn(all_, random); }
   // One that looks around; where there is none, any.
-  const Primitive& window(Random& random) const { return drawn(windows() ? window_sums_ : sums_, random); }
-  bool windows() const { return window_sums_.back() > 0; }
+  const Primitive& window(Random& random) const { return drawn(windows() ? around_ : all_, random); }
+  bool windows() const { return around_.sums.back() > 0; }
 
  private:
-  static const Primitive& drawn(const std::vector<double>& sums, Random& random);
-  std::vector<double> sums_, window_sums_;  // of the weights up to each primitive
+  // Sums of the weights up to each primitive, and the first one that a draw in each part of their range may give.
+  struct Sums {
+    static constexpr size_t kParts = 64;
+    std::vector<double> sums = {};
+    std::array<uint8_t, kParts> first = {};
+    void find_first();
+  };
+  static const Primitive& drawn(const Sums& weights, Random& random);
+  Sums all_, around_;
 };
 
 // What kernels are grown under.
@@ -46,16 +54,22 @@ class Growth {
   Kernel grow(int length, const std::string& name);
 
  private:
+  // What it costs to make the result's channels of a value.
+  struct Mixing {
+    bool known = false, fits = true;
+    Few<Spending::Step, 2> steps = {};
+  };
   // What growth knows of a node and those before it.
   struct Known {
     unsigned variables = 0;  // dynamic variables in use
     int weighted = 0;
     size_t partners = 0;
+    std::array<Mixing, 2> mixing = {};  // of the node's value: at once, and windows first
   };
   int count() const { return static_cast<int>(builder_.nodes().size()); }
   std::string next_name() const;
   // Adds a node, and takes the last one back, whether it was learned of or not.
-  bool put(const Primitive& primitive, std::vector<int> operands, Attributes attributes);
+  bool put(const Primitive& primitive, const Inputs& operands, Attributes attributes);
   void take_back();
   void outline(size_t place);
   // Notes what is new with the nodes after those known.
@@ -68,10 +82,13 @@ class Growth {
   bool try_join(const Primitive& primitive, int remaining);
   // One of those found, which it takes out.
   Attributes taken() { return std::move(found_[random_.below(found_.size())]); }
+  // Whether a step that is still to be made would be superfluous, or what is before it.
+  bool needless(const Node& next);
   bool keep_if_closable(int remaining);
   // Whether the room is too small for a step that leaves a value's axes alone, or only adds some; with attributes, that makes some of others
   // or takes some away. What else there is has to be made to be judged.
   bool hopeless(const Primitive& primitive, int value, int remaining, const Attributes* attributes = nullptr) const;
+  const Mixing& mixing_cost(int value, bool narrow);
   bool affordable(int slack);
   // Whether the complete kernel keeps the budget.
   bool fits();
@@ -82,12 +99,12 @@ class Growth {
   // Adds a primitive on a way that closes the kernel within `room` of them.
   void close_step(int room);
   void close_shortest(const ClosingStep& step);
-  void add_closing(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes);
-  void add_first_proposal(const Primitive& primitive, std::vector<int> operands);
+  void add_closing(const Primitive& primitive, Inputs operands, const Attributes& attributes);
+  void add_first_proposal(const Primitive& primitive, Inputs operands);
   Attributes mixing(int value) const;
   bool mix_windows(int value);
   void mix(int value);
-  void fold_mean(int value, std::vector<std::string> axes);
+  void fold_mean(int value, AxisNames axes);
   void join(int a, int b);
   // What the primitive proposes on these operands, into found_.
   void propose(const Primitive& primitive, std::initializer_list<int> operands);
@@ -109,12 +126,16 @@ class Growth {
   std::vector<Known> known_;    // by node
   std::vector<unsigned> seen_;  // by node: along which of the input's axes it looks around
   std::vector<Spending::Step> spent_, ahead_;
+  Size twice_places_;             // multiply-adds of a weight
+  Spending::Step joint_;          // of two values of the result's axes
   std::vector<int> partners_of_;  // values that a step may join
   std::vector<Attributes> found_;
   // What proposals refer to.
   std::vector<Size> channel_sizes_, group_sizes_;
   Axes partners_;
   Proposal proposal_;
+  int fresh_of_ = -1;            // nodes for which proposal_ has a fresh name
+  unsigned offered_with_ = ~0u;  // variables in use for which the sizes are
 };
 
 }  // namespace canvas

@@ -4,12 +4,12 @@
 
 namespace canvas {
 
-void Growth::add_closing(const Primitive& primitive, std::vector<int> operands, const Attributes& attributes) {
+void Growth::add_closing(const Primitive& primitive, Inputs operands, const Attributes& attributes) {
   require(put(primitive, std::move(operands), attributes), "a closing step is not legal");
   learn();
 }
 
-void Growth::add_first_proposal(const Primitive& primitive, std::vector<int> operands) {
+void Growth::add_first_proposal(const Primitive& primitive, Inputs operands) {
   propose(primitive, operands.data(), operands.data() + operands.size());
   add_closing(primitive, std::move(operands), found_.at(0));
 }
@@ -45,7 +45,7 @@ bool Growth::mix_windows(int value) {
   return true;
 }
 
-void Growth::fold_mean(int value, std::vector<std::string> axes) {
+void Growth::fold_mean(int value, AxisNames axes) {
   Attributes attributes;
   attributes.from = std::move(axes);
   attributes.mode = 1;

@@ -25,7 +25,7 @@ class Rebuild {
 
   // Adds another primitive or other attributes in its place.
   bool put(int value, const Primitive& primitive, const Attributes& attributes) {
-    std::vector<int> inputs = parent_.node(value).inputs;
+    Inputs inputs = parent_.node(value).inputs;
     for (int& input : inputs) input = place_[static_cast<size_t>(input)];
     const auto added = builder_.add(primitive, inputs, attributes);
     if (added) place_[static_cast<size_t>(value)] = *added;
@@ -58,8 +58,8 @@ class Rebuild {
 };
 
 // Attributes for `primitive` on the parent's node operands, drawn from its proposals.
-std::optional<Attributes> propose(const Primitive& primitive, const std::vector<const Axes*>& operands,
-                                  const Kernel& parent, Random& random) {
+std::optional<Attributes> propose(const Primitive& primitive, const OperandAxes& operands, const Kernel& parent,
+                                  Random& random) {
   const std::vector<Size> channels = {Size::variable(kC), Size::variable(kK)};
   const std::vector<Size> groups;
   const Axes partners;

@@ -26,18 +26,14 @@ Outline::Outline(const Builder& builder) : Outline(builder.signature()) {
 }
 
 size_t Outline::place(const Axis& axis) const {
-  const std::string& name = axis.name;
   for (size_t i = 0; i < axes_.size(); ++i) {
-    const std::string& other = axes_[i].name;  // most are told apart without a call
-    if (other.size() != name.size() || other[0] != name[0]) continue;
-    if ((name.size() == 1 || other == name) && axes_[i].size == axis.size) return i;
+    if (axes_[i].name == axis.name && axes_[i].size == axis.size) return i;
   }
   return kUnknown;
 }
 
-Outline::Value Outline::changed(Value value, const Axes& axes, const std::vector<std::string>& without,
-                                const Axes& with) const {
-  for (const std::string& name : without) {
+Outline::Value Outline::changed(Value value, const Axes& axes, const AxisNames& without, const Axes& with) const {
+  for (const Name& name : without) {
     const int found = find_axis(axes, name);
     if (found < 0) continue;
     const Set gone = Set{1} << place(axes[static_cast<size_t>(found)]);
@@ -112,8 +108,7 @@ void Outline::pop(const Node& last) {
 }
 
 int Outline::conversions(const Value& value) const {
-  const Set others = value.others();
-  return (others != 0 && others != channel_) + ((value.places & strided_) != 0) + ((value.places & longer_) != 0) +
+  return is_unmixed(value) + ((value.places & strided_) != 0) + ((value.places & longer_) != 0) +
          ((value.places & foreign_) != 0);
 }
 
@@ -122,21 +117,23 @@ bool Outline::covers(Set all) const {
 }
 
 template <class Each>
-int Outline::bound_of(const Each& each, bool input_open) const {
+Outline::Way Outline::way_of(const Each& each, bool input_open) const {
   Set all = 0;
   bool channels = false;
-  int joins = -1, separately = 0;
+  int joins = -1, separately = 0, mixes = 0;
   Value largest;
   const auto visit = [&](const Value& value) {
     ++joins;
     all |= value.axes;
     channels = channels || value.others() != 0;
     separately += conversions(value);
+    mixes += is_unmixed(value);
     if (joins == 0 || std::popcount(value.axes) > std::popcount(largest.axes)) largest = value;
   };
   each(visit);
   if (!(channels && covers(all)) && !input_open) visit(values_[0]);
-  return joins + (all == largest.axes ? conversions(largest) : separately);
+  if (all == largest.axes) return {joins + conversions(largest), is_unmixed(largest)};
+  return {joins + separately, mixes};
 }
 
 std::vector<int> Outline::open_values() const {
@@ -151,22 +148,26 @@ std::vector<int> Outline::open_values() const {
   return values;
 }
 
-int Outline::bound() const {
+Outline::Way Outline::way() const {
   const auto each = [&](const auto& visit) {
     for (int value : loose_) visit(values_[static_cast<size_t>(value)]);
   };
-  const int steps = bound_of(each, is_loose(0));
+  return way_of(each, is_loose(0));
+}
+
+int Outline::bound() const {
+  const int steps = way().steps;
   return values_.size() == 1 ? std::max(1, steps) : steps;
 }
 
-int Outline::bound_after(int used, const Value& made) const {
+int Outline::bound_after(int used, int also, const Value& made) const {
   const auto each = [&](const auto& visit) {
     for (int value : loose_) {
-      if (value != used) visit(values_[static_cast<size_t>(value)]);
+      if (value != used && value != also) visit(values_[static_cast<size_t>(value)]);
     }
     visit(made);
   };
-  return bound_of(each, used != 0 && is_loose(0));
+  return way_of(each, used != 0 && also != 0 && is_loose(0)).steps;
 }
 
 }  // namespace canvas

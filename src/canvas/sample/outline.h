@@ -27,7 +27,7 @@ class Outline {
   void add(const Node& node);
   void pop(const Node& last);
 
-  const std::vector<Value>& values() const { return values_; }
+  const Few<Value, 16>& values() const { return values_; }
   const Value& value(int index) const { return values_[static_cast<size_t>(index)]; }
   // The values that nothing uses, in order.
   const std::vector<int>& loose() const { return loose_; }
@@ -40,13 +40,16 @@ class Outline {
   // An upper bound on the steps that close the kernel: every open value is converted to the result's axes, and they are joined, before or
   // after that.
   int bound() const;
-  // The same after a step that reads `used` and makes a value of these axes.
-  int bound_after(int used, const Value& made) const;
+  // How many of those steps mix a value into the result's channels, and have weights unless a merge can do it.
+  int mixes() const { return way().mixes; }
+  // The same after a step that reads one value, or two, and makes one of these axes.
+  int bound_after(int used, const Value& made) const { return bound_after(used, used, made); }
+  int bound_after(int used, int also, const Value& made) const;
   // These axes and another one, of a name that is new.
   Value widened(const Value& value) const { return {value.axes | kFresh, value.places}; }
 
   // What a value of these axes has left without some of them, but with others.
-  Value changed(Value value, const Axes& axes, const std::vector<std::string>& without, const Axes& with) const;
+  Value changed(Value value, const Axes& axes, const AxisNames& without, const Axes& with) const;
 
   // Whether a value has an axis other than positions, and these are the result's channels alone.
   bool is_mixed(const Value& value) const { return value.others() == channel_; }
@@ -71,20 +74,26 @@ class Outline {
 
   static constexpr size_t kUnknown = SIZE_MAX;
   size_t place(const Axis& axis) const;
+  struct Way {
+    int steps = 0, mixes = 0;
+  };
+  bool is_unmixed(const Value& value) const { return value.others() != 0 && !is_mixed(value); }
   int conversions(const Value& value) const;
   // Whether values that have all these axes between them can become the result.
   bool covers(Set all) const;
   // Calls each(visit) to go through the values that are to be joined.
   template <class Each>
-  int bound_of(const Each& each, bool input_open) const;
+  Way way_of(const Each& each, bool input_open) const;
+  Way way() const;
 
   const Signature& signature_;
   std::vector<Axis> axes_;
-  std::vector<Value> values_;
-  std::vector<size_t> marks_;  // axes known before each value
-  std::vector<int> uses_, loose_;
+  Few<Value, 16> values_;
+  Few<size_t, 16> marks_;  // axes known before each value
+  Few<int, 16> uses_;
+  std::vector<int> loose_;
   Set result_ = 0, channel_ = 0, strided_ = 0, longer_ = 0, foreign_ = 0;
-  std::vector<Set> named_;  // by position of the result: the axes of its name
+  Few<Set, 4> named_;  // by position of the result: the axes of its name
   bool lost_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "canvas/sample/spending.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <numeric>
@@ -68,7 +69,7 @@ int Spending::place(const Size& count) {
   return static_cast<int>(place);
 }
 
-Spending::Step Spending::step(const Node& node, const std::vector<const Axes*>& operands) {
+Spending::Step Spending::step(const Node& node, const OperandAxes& operands) {
   Step step;
   if (node.primitive->flops) step.flops = place(times_ * node.primitive->flops(operands, node));
   if (node.primitive->weighted()) step.params = place(volume(node.primitive->parameter(*operands[0], node.attributes)));
@@ -77,6 +78,7 @@ Spending::Step Spending::step(const Node& node, const std::vector<const Axes*>& 
 
 std::vector<Spending::Step> Spending::steps(const Kernel& kernel) {
   std::vector<Step> steps;
+  steps.reserve(kernel.nodes().size());
   for (const Node& node : kernel.nodes()) {
     if (node.primitive) steps.push_back(step(node, kernel.operands(node)));
   }
@@ -116,7 +118,7 @@ double Spending::at_point(const std::vector<int>& places, size_t point) const {
   double total = 0;
   for (int place : places) {
     const Entry& entry = counts_known_[static_cast<size_t>(place)];
-    if (entry.points > 0) total += entry.totals[point % entry.points];
+    if (entry.points > 0) total += entry.totals[point & (entry.points - 1)];
   }
   return total;
 }
@@ -151,11 +153,11 @@ bool Spending::affordable(const std::vector<Step>& steps, const std::vector<Step
 bool Spending::enough(const std::vector<Step>& steps) {
   const auto reaches = [&](int Step::* of, const std::optional<Range>& range) {
     if (!range || range->low <= 0) return true;
-    std::vector<int> places;
+    places_.clear();
     for (const Step& step : steps) {
-      if (step.*of != kFree) places.push_back(step.*of);
+      if (step.*of != kFree) places_.push_back(step.*of);
     }
-    return points_of(places) > 1 || least(places) >= range->low;
+    return points_of(places_) > 1 || least(places_) >= range->low;
   };
   return reaches(&Step::params, params_) && reaches(&Step::flops, flops_);
 }
@@ -218,11 +220,16 @@ uint64_t Spending::within(const std::vector<Step>& steps) {
       if (step.*of != kFree) places_.push_back(step.*of);
     }
     const size_t apart = points_of(places_);
-    uint64_t kept = 0;
-    for (size_t point = 0; point < apart; ++point) {
-      const double total = at_point(places_, point);
-      kept |= uint64_t{total <= (*range)->high / kRounding && total >= (*range)->low * kRounding} << point;
+    std::array<double, kPoints> totals{};
+    for (int place : places_) {
+      const Entry& entry = counts_known_[static_cast<size_t>(place)];
+      for (size_t point = 0; point < apart && entry.points > 0; ++point)
+        totals[point] += entry.totals[point & (entry.points - 1)];
     }
+    const double low = (*range)->low * kRounding, high = (*range)->high / kRounding;
+    uint64_t kept = 0;
+    for (size_t point = 0; point < apart; ++point)
+      kept |= uint64_t{totals[point] <= high && totals[point] >= low} << point;
     if (apart == 1) kept *= ~uint64_t{0};
     if (apart == kChoices) kept *= 0x0101010101010101ull;  // alike for every choice of the second size
     points &= kept;

@@ -22,7 +22,7 @@ class Spending {
   struct Step {
     int flops = kFree, params = kFree;
   };
-  Step step(const Node& node, const std::vector<const Axes*>& operands);
+  Step step(const Node& node, const OperandAxes& operands);
   std::vector<Step> steps(const Kernel& kernel);
   // The same of so many operations at a position, and so many parameters where there are some.
   Step step(const Size& flops, const std::optional<Size>& params);

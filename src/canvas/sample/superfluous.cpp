@@ -1,7 +1,6 @@
 #include "canvas/sample/superfluous.h"
 
 #include <algorithm>
-#include <array>
 
 #include "canvas/base/error.h"
 #include "canvas/ir/primitive.h"
@@ -12,47 +11,31 @@ namespace canvas {
 
 namespace {
 
-// Names of axes, left where they stand: growth asks for them at every step.
-class Names {
+// Names of axes, wherever they stand.
+class Names : public Few<Name, 8> {
  public:
-  Names(const std::vector<std::string>& names) {
-    for (const std::string& name : names) put(name);
+  Names(const AxisNames& names) {
+    for (const Name& name : names) push_back(name);
   }
   Names(const Axes& axes) {
-    for (const Axis& axis : axes) put(axis.name);
+    for (const Axis& axis : axes) push_back(axis.name);
   }
-  Names(const std::vector<AxisItem>& items) {
-    for (const AxisItem& item : items) put(item.axis);
+  Names(const AxisItems& items) {
+    for (const AxisItem& item : items) push_back(item.axis);
   }
   Names operator+(const Names& others) const {
     Names both = *this;
-    for (const std::string* name : others) both.put(*name);
+    for (const Name& name : others) both.push_back(name);
     return both;
   }
-  const std::string* const* begin() const { return names_.data(); }
-  const std::string* const* end() const { return names_.data() + count_; }
-  bool has(const std::string& name) const {
-    return std::any_of(begin(), end(), [&](const std::string* own) { return *own == name; });
-  }
+  bool has(const Name& name) const { return std::find(begin(), end(), name) != end(); }
   bool within(const Names& large) const {
-    return std::all_of(begin(), end(), [&](const std::string* name) { return large.has(*name); });
+    return std::all_of(begin(), end(), [&](const Name& name) { return large.has(name); });
   }
-  bool same_order(const Names& others) const {
-    return std::equal(begin(), end(), others.begin(), others.end(),
-                      [](const std::string* a, const std::string* b) { return *a == *b; });
-  }
-
- private:
-  void put(const std::string& name) {
-    require(count_ < names_.size(), "a step names more axes than two values can have");
-    names_[count_++] = &name;
-  }
-  std::array<const std::string*, 64> names_;
-  size_t count_ = 0;
 };
 
 bool touches(const Node& step, const Names& axes) {
-  return std::any_of(axes.begin(), axes.end(), [&](const std::string* axis) { return touches(step, *axis); });
+  return std::any_of(axes.begin(), axes.end(), [&](const Name& axis) { return touches(step, axis); });
 }
 
 bool contracts(const Node& node) { return node.primitive && node.primitive->initial == Initial::kNormal; }
@@ -124,7 +107,7 @@ class Finder {
     const Node* previous = before(value, taken, true);
     if (previous && contracts(*previous) && taken.within(previous->attributes.to))
       return "a contraction could make at once what a view makes of its result";
-    if (next && rearranges(*next) && made.same_order(next->attributes.from)) return "a merge undoes a split";
+    if (next && rearranges(*next) && made == Names(next->attributes.from)) return "a merge undoes a split";
     return nullptr;
   }
 
@@ -175,7 +158,7 @@ class Finder {
   }
 
   static bool touches_any(const Names& left, const Names& right) {
-    return std::any_of(left.begin(), left.end(), [&](const std::string* name) { return right.has(*name); });
+    return std::any_of(left.begin(), left.end(), [&](const Name& name) { return right.has(name); });
   }
 
   const Users& users_;

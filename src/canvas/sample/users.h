@@ -33,7 +33,7 @@ class Users {
  private:
   const std::vector<Node>& nodes_;
   const Node* next_;
-  std::vector<int> users_;
+  Few<int, 16> users_;
 };
 
 }  // namespace canvas

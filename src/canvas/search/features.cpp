@@ -12,9 +12,9 @@ namespace canvas {
 namespace {
 
 // How many of these axes of the operands are of which role.
-uint64_t roles(const std::vector<std::string>& names, const std::vector<const Axes*>& operands) {
+uint64_t roles(const AxisNames& names, const OperandAxes& operands) {
   uint64_t counts = 0;
-  for (const std::string& name : names) {
+  for (const Name& name : names) {
     for (const Axes* axes : operands) {
       const int found = find_axis(*axes, name);
       if (found < 0) continue;
@@ -33,7 +33,7 @@ uint64_t described(const Kernel& kernel, const Node& node) {
   result = combine(combine(result, roles(told.per, operands)), told.to.size());
   result = combine(combine(result, static_cast<uint64_t>(told.mode)), static_cast<uint64_t>(told.dilation));
   for (const AxisItem& item : told.items) {
-    result = combine(combine(result, hash_text(item.axis.c_str())), item.amount.hash());
+    result = combine(combine(result, hash_text(item.axis.view())), item.amount.hash());
     result = combine(result, static_cast<uint64_t>(item.offset + 1000));
   }
   return result;

@@ -34,13 +34,6 @@ Size Size::variable(int index, int power) {
   return size;
 }
 
-bool Size::has_dynamic() const {
-  for (int variable = kFirstDynamic; variable < kMaxVariables; ++variable) {
-    if (exponent(variable) != 0) return true;
-  }
-  return false;
-}
-
 Size Size::power(int exponent) const {
   if (!valid()) return *this;
   Size base = *this;
@@ -130,7 +123,7 @@ Size product(const std::vector<Size>& sizes) {
   return result;
 }
 
-const std::string Variables::name(int variable) const {
+std::string Variables::name(int variable) const {
   if (!is_dynamic(variable)) return kStaticNames[static_cast<size_t>(variable)];
   return names[static_cast<size_t>(variable - kFirstDynamic)];
 }

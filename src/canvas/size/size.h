@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "canvas/base/few.h"
+#include "canvas/base/name.h"
 #include "canvas/base/random.h"
 
 namespace canvas {
@@ -41,9 +43,9 @@ class Size {
   static Size variable(int index, int power = 1);
 
   bool valid() const { return denominator_ != 0; }
-  bool is_constant() const { return exponents_ == std::array<int8_t, kMaxVariables>{}; }
+  bool is_constant() const { return (word(0) | word(kFirstDynamic)) == 0; }
   bool is_one() const { return is_constant() && numerator_ == 1 && denominator_ == 1; }
-  bool has_dynamic() const;
+  bool has_dynamic() const { return word(kFirstDynamic) != 0; }
   int64_t numerator() const { return numerator_; }
   int64_t denominator() const { return denominator_; }
   int exponent(int variable) const { return exponents_[static_cast<size_t>(variable)]; }
@@ -55,7 +57,10 @@ class Size {
     return multiplied(other.denominator_, other.numerator_, other.exponents_, -1);
   }
   Size power(int exponent) const;
-  bool operator==(const Size& other) const = default;
+  bool operator==(const Size& other) const {
+    return word(0) == other.word(0) && word(kFirstDynamic) == other.word(kFirstDynamic) &&
+           numerator_ == other.numerator_ && denominator_ == other.denominator_;
+  }
 
   // This size with `variable` replaced by `value`: (C/r).substitute(r, 2*g) = C/2/g.
   Size substitute(int variable, const Size& value) const;
@@ -69,10 +74,8 @@ class Size {
   uint64_t hash() const;
   // A hash that is quick, for tables in memory: it is not the same on every machine.
   uint64_t mixed() const {
-    uint64_t halves[2];
-    std::memcpy(halves, exponents_.data(), sizeof halves);
     const auto constant = static_cast<uint64_t>(numerator_ * 131 + denominator_);
-    return mix64(halves[0] * 0x9e3779b97f4a7c15ull ^ mix64(halves[1] ^ constant));
+    return mix64(word(0) * 0x9e3779b97f4a7c15ull ^ mix64(word(kFirstDynamic) ^ constant));
   }
 
  private:
@@ -81,26 +84,43 @@ class Size {
   bool each_power(const Visit& visit) const;
 
   using Exponents = std::array<int8_t, kMaxVariables>;
+  static_assert(kFirstDynamic == sizeof(uint64_t) && kMaxVariables == 2 * sizeof(uint64_t));
 
-  // This times numerator / denominator and the variables to sign times their exponents. Sizes of small constants are multiplied millions of
-  // times a second, so the ways that need no common divisor are kept short.
+  // Eight exponents at once.
+  static uint64_t word_of(const Exponents& exponents, size_t first) {
+    uint64_t word;
+    std::memcpy(&word, exponents.data() + first, sizeof word);
+    return word;
+  }
+  uint64_t word(size_t first) const { return word_of(exponents_, first); }
+
+  // This times numerator / denominator and the variables to sign times their exponents. Sizes are multiplied millions of times a second:
+  // eight exponents at a time, and nothing is divided by 1.
   Size multiplied(int64_t numerator, int64_t denominator, const Exponents& exponents, int sign) const {
+    constexpr uint64_t kSigns = 0x8080808080808080ull;
     Size size;
-    int lost = 0;
-    for (size_t i = 0; i < exponents_.size(); ++i) {
-      const int sum = exponents_[i] + sign * exponents[i];
-      size.exponents_[i] = static_cast<int8_t>(sum);
-      lost |= sum ^ size.exponents_[i];
+    uint64_t lost = 0;
+    for (size_t first : {size_t{0}, sizeof(uint64_t)}) {
+      const uint64_t a = word(first), b = word_of(exponents, first);
+      uint64_t sum;
+      if (sign > 0) {
+        sum = ((a & ~kSigns) + (b & ~kSigns)) ^ ((a ^ b) & kSigns);
+        lost |= ~(a ^ b) & (a ^ sum) & kSigns;
+      } else {
+        sum = ((a | kSigns) - (b & ~kSigns)) ^ (~(a ^ b) & kSigns);
+        lost |= (a ^ b) & (a ^ sum) & kSigns;
+      }
+      std::memcpy(size.exponents_.data() + first, &sum, sizeof sum);
     }
     if (lost || !valid() || numerator == 0 || denominator == 0) return constant(1, 0);
-    const bool plain = denominator_ == 1 && denominator == 1;
-    const int64_t left = plain ? 1 : std::gcd(numerator_, denominator),
-                  right = plain ? 1 : std::gcd(numerator, denominator_);
-    if (__builtin_mul_overflow(numerator_ / left, numerator / right, &size.numerator_) ||
-        __builtin_mul_overflow(denominator_ / right, denominator / left, &size.denominator_))
+    const int64_t left = common(numerator_, denominator), right = common(numerator, denominator_);
+    if (__builtin_mul_overflow(over(numerator_, left), over(numerator, right), &size.numerator_) ||
+        __builtin_mul_overflow(over(denominator_, right), over(denominator, left), &size.denominator_))
       return constant(1, 0);
     return size;
   }
+  static int64_t common(int64_t a, int64_t b) { return a == 1 || b == 1 ? 1 : std::gcd(a, b); }
+  static int64_t over(int64_t number, int64_t divisor) { return divisor == 1 ? number : number / divisor; }
 
   int64_t numerator_ = 1;
   int64_t denominator_ = 1;  // 0: the result of an operation that did not fit
@@ -112,9 +132,9 @@ Size product(const std::vector<Size>& sizes);
 
 // The names of a kernel's dynamic variables, by index - kFirstDynamic; at most 8.
 struct Variables {
-  std::vector<std::string> names;
+  Few<Name, 2> names;
 
-  const std::string name(int variable) const;
+  std::string name(int variable) const;
   // The index of a static or known dynamic name; -1 for none.
   int find(const std::string& name) const;
   // Adds a dynamic variable; -1 where all places are taken.

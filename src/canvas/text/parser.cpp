@@ -28,7 +28,7 @@ struct ItemText {
 struct Call {
   const Primitive& primitive;
   Span span;  // of the primitive's name
-  std::vector<int> inputs = {};
+  Inputs inputs = {};
   Attributes attributes = {};
   std::vector<ItemText> items = {};
   std::unordered_set<std::string> given = {};  // parts that may stand once
@@ -242,8 +242,7 @@ void Parser::argument(Call& call, int depth) {
 
 void Parser::list(Call& call) {
   if (call.primitive.takes(kNew)) {
-    for (std::string& name : read_.axis_names())
-      call.attributes.to.push_back({std::move(name), Size(), Role::kChannel});
+    for (const Name& name : read_.axis_names()) call.attributes.to.push_back({name, Size(), Role::kChannel});
     return;
   }
   call.attributes.from = read_.axis_names();
@@ -332,7 +331,9 @@ void Parser::settle_item(Call& call, const ItemText& text) {
     item.amount = Size::constant(*text.offset);
   }
   if (call.primitive.takes(kMade) && item.made.empty()) {
-    for (char c : item.axis) item.made += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    std::string made = item.axis;
+    for (char& c : made) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    item.made = made;
     const Axes& axes = builder_->axes(call.inputs[0]);
     if (has_axis(axes, item.axis) && has_axis(axes, item.made)) {
       read_.fail(text.axis,

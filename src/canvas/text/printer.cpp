@@ -52,9 +52,9 @@ class Sizes {
   std::array<int, kMaxVariables> place_{};
 };
 
-std::string list(const std::vector<std::string>& names) {
+std::string list(const AxisNames& names) {
   std::string text = "[";
-  for (const std::string& name : names) text += (text.size() > 1 ? ", " : "") + name;
+  for (const Name& name : names) text += (text.size() > 1 ? ", " : "") + name;
   return text + "]";
 }
 

@@ -162,8 +162,8 @@ Axes Reader::axes(Variables& variables) {
   return list;
 }
 
-std::vector<std::string> Reader::axis_names() {
-  std::vector<std::string> list;
+AxisNames Reader::axis_names() {
+  AxisNames list;
   const Token open = expect("[", "before a list of axes");
   if (accept("]")) return list;
   do {

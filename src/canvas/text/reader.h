@@ -45,7 +45,7 @@ class Reader {
   // "[m, H/s]"; roles are kChannel.
   Axes axes(Variables& variables);
   // "[h, w]".
-  std::vector<std::string> axis_names();
+  AxisNames axis_names();
 
   // Before the next entry of a list that `open` began: true after a comma, false after `close`.
   bool more(const Token& open, std::string_view close);
