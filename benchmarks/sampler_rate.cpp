@@ -3,7 +3,9 @@
 //   sampler_rate SECONDS COUNT SEED THREADS [LIMIT=VALUE ...] < layers
 //
 // Samples for so many CPU-seconds, or until COUNT kernels where that is not 0. A line of the input is a layer: c_in c_out stride window
-// groups count tokens extents.... Writes one JSON object.
+// groups count tokens extents.... Writes one JSON object. Its last part: how many times a CPU-second it is decided whether a partial kernel
+// can be completed within N primitives, for each prefix of the first thousand kernels and each N up to 4; a step is added and taken back
+// for each question.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -13,6 +15,7 @@
 #include <sstream>
 #include <string>
 
+#include "canvas/sample/closing.h"
 #include "canvas/sample/sampler.h"
 
 namespace {
@@ -58,6 +61,28 @@ Limits read_limits(int count, char** words) {
   return limits;
 }
 
+void print_completion(const std::vector<Sample>& samples) {
+  const std::map<std::string, double> weights;
+  int64_t asked = 0, yes = 0;
+  const double start = cpu_seconds();
+  for (const Sample& sample : samples) {
+    Outline outline(sample.kernel.signature());
+    outline.add(sample.kernel.nodes()[0]);
+    for (size_t i = 1; i < sample.kernel.nodes().size(); ++i) {
+      const Node& node = sample.kernel.nodes()[i];
+      for (int most = 1; most <= Closing::kDeepest; ++most) {
+        outline.add(node);
+        yes += Closing(outline, weights).within(most);
+        ++asked;
+        if (most < Closing::kDeepest) outline.pop(node);
+      }
+    }
+  }
+  std::cout << ", \"completion\": {\"questions_per_cpu_second\": "
+            << static_cast<double>(asked) / (cpu_seconds() - start) << ", \"questions\": " << asked
+            << ", \"yes\": " << static_cast<double>(yes) / static_cast<double>(asked) << "}";
+}
+
 void print(const char* name, const std::map<std::string, int64_t>& numbers, double tried) {
   std::cout << ", \"" << name << "\": {";
   const char* between = "";
@@ -84,9 +109,10 @@ int main(int count, char** words) {
                   std::stoi(words[4]));
   const double start = cpu_seconds(), start_wall = wall_seconds();
   double kept = 0, length = 0;
+  std::vector<Sample> first;
   while (most > 0 ? kept < most : cpu_seconds() - start < seconds) {
     for (const Sample& found : samples.take(most > 0 ? static_cast<int64_t>(std::min(1000.0, most - kept)) : 100)) {
-      ++kept;
+      if (++kept <= 1000) first.push_back(found);
       length += found.kernel.length();
     }
   }
@@ -99,5 +125,6 @@ int main(int count, char** words) {
   const auto tried = static_cast<double>(samples.sampler().counts().at("tried"));
   print("fates", samples.sampler().counts(), tried);
   print("reasons", samples.sampler().reasons(), tried);
+  print_completion(first);
   std::cout << "}\n";
 }
