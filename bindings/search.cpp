@@ -264,10 +264,13 @@ void bind_search(nb::module_& module) {
             new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead, first,
                               std::move(only));
           },
-          "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "evolution", "lookahead"_a = 8,
+          "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "guided", "lookahead"_a = 8,
           "first"_a = std::vector<Kernel>(), "only"_a = std::set<std::string>(), "limits"_a)
       .def("ask", &ask, nb::keep_alive<0, 1>(),
            "The next Candidate, or None while results of earlier ones must be told first.")
+      .def("repeat", &Search::repeat, "kernel"_a,
+           "Instead of ask(): the next candidate as a search with the same arguments and results gave it. Takes less "
+           "time; of\ncounts it adds to tried and kept alone.")
       .def("tell", &Search::tell, "index"_a, "objectives"_a.none(),
            "The result of a candidate: numbers of which lower is better, or None when it failed.")
       .def("front", &Search::front, "Indices of the told candidates that no other dominates.")

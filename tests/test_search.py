@@ -57,6 +57,29 @@ def test_more_results_than_are_ranked_at_once_change_nothing():
     assert late & set(search.front()), "the best of all are tried again"
 
 
+@pytest.mark.parametrize(("strategy", "count"), [("evolution", 560), ("guided", 90)])
+def test_a_search_whose_candidates_are_repeated_goes_on_as_if_they_had_been_asked_for(strategy, count):
+    def evaluate(candidate) -> list[float] | None:
+        number = int(candidate.hash[:8], 16)
+        return None if number % 50 == 0 else [number % 1000 / 1000, int(candidate.hash[8:16], 16) % 1000 / 1000]
+
+    first, again = (Search(LAYERS, seed=5, lookahead=3, strategy=strategy, **QUICK) for _ in range(2))
+    for index in range(count):
+        candidate = first.ask()
+        again.repeat(candidate.kernel)
+        for search in (first, again) if index < count - 2 else ():  # the last two are under way
+            search.tell(index, evaluate(candidate))
+    for search in (first, again):
+        search.tell(count - 2, None)
+    assert [str(first.ask().kernel) for _ in range(2)] == [str(again.ask().kernel) for _ in range(2)]
+    assert first.ask() is again.ask() is None
+    with pytest.raises(ValueError, match="results of earlier candidates"):
+        again.repeat(candidate.kernel)
+    again.tell(count - 1, None)
+    with pytest.raises(ValueError, match="was a candidate before"):
+        again.repeat(candidate.kernel)
+
+
 @pytest.mark.parametrize("strategy", ["evolution", "guided"])
 @pytest.mark.parametrize("lookahead", [1, 5])
 def test_a_candidate_depends_on_results_up_to_its_lookahead_alone(lookahead, strategy):
@@ -185,7 +208,7 @@ def test_the_funnels_counts_add_up():
     counts = search.counts
     assert counts["kept"] == 40
     assert counts["tried"] == sum(value for name, value in counts.items() if name != "tried")
-    assert set(counts) == {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}
+    assert set(counts) == {"tried", "illegal", "implausible", "over_budget", "duplicate", "outranked", "kept"}
     assert counts["over_budget"] > 0
 
 

@@ -24,6 +24,8 @@ from canvas.progress import Status
 from canvas.store import Record, Store
 from canvas.worker import Pruned, Report
 
+WARM_UP = 16  # so many of an interrupted study's candidates are asked for anew, ...
+CHECKED = 64  # ... and one of so many after these
 REDUCTION = 3  # of so many candidates that reach a rung one goes on, as in successive halving
 
 
@@ -62,8 +64,12 @@ class Session:
         self.passed: dict[str, list[float]] = {rung: [] for rung in self.rungs}  # what reached each rung, ascending ...
         self.counted = 0  # ... of so many candidates
         self.exhausted: _core.Infeasible | None = None
-        for record in store.records():
-            self._replay(record)
+        records = store.records()
+        for record in records:
+            check = record.index < WARM_UP or record.index % CHECKED == 0 or record.index == len(records) - 1
+            self._replay(record, check)
+        self.before = Counter(store.counts())  # what the search counts is short of these
+        self.before.subtract(self.search.counts)
         self.front = pareto(self.trials, self.objectives)
         self._drop_networks(self.trials)
         self.earlier = len(self.trials) - len(self.pending)
@@ -86,12 +92,18 @@ class Session:
         if self.exhausted and not self._reached():
             raise self.exhausted
 
-    def _replay(self, stored: Record) -> None:
+    def _replay(self, stored: Record, check: bool) -> None:
+        """Brings the search to where it was with this candidate; to check, by asking for it anew, which takes longer."""
         try:
-            candidate = self.search.ask()
-        except _core.Infeasible:
-            candidate = None
-        if candidate is None or candidate.index != stored.index or candidate.kernel.hash != stored.hash:
+            if check:
+                candidate = self.search.ask()
+                same = candidate is not None and (candidate.index, candidate.kernel.hash) == (stored.index, stored.hash)
+            else:
+                self.search.repeat(_core.parse(stored.text))
+                same = True
+        except ValueError:  # no kernel any more, or none that fits
+            same = False
+        if not same:
             raise StudyError(
                 f"{self.store.path}: made by another version of Canvas (candidate {stored.index} comes out"
                 " differently); go on with that version, or start another study"
@@ -116,7 +128,7 @@ class Session:
         if candidate is None:
             return None
         record = Record(candidate.index, candidate.kernel.hash, str(candidate.kernel), candidate.origin)
-        self.store.ask(record, self.search.counts)
+        self.store.ask(record, {name: value + self.before[name] for name, value in self.search.counts.items()})
         self.trials.append(record)
         return record
 

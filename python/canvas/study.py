@@ -66,7 +66,7 @@ class Study:
         budget: Any = None,
         objectives: Sequence[str] = ("accuracy", "latency"),
         seed: int = 0,
-        strategy: str = "evolution",
+        strategy: str = "guided",
         lookahead: int = 8,
         rungs: Sequence[str] = (),
         start: Iterable[Any] = (),

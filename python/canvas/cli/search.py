@@ -44,7 +44,7 @@ def search(
     workers: Workers = None,
     strategy: Annotated[
         str, typer.Option("--strategy", metavar="guided|evolution|random", help="How candidates are chosen.")
-    ] = "evolution",
+    ] = "guided",
     start: Annotated[
         list[str] | None,
         typer.Option("--start", metavar="zoo|NAME|FILE.canvas", help="Begin with these kernels (repeatable)."),

@@ -39,7 +39,10 @@ uint64_t described(const Kernel& kernel, const Node& node) {
   return result;
 }
 
-// Counts of the patterns, of norm 1.
+// Of all patterns' counts together: what a pattern tells is expected to be so much less than what the costs tell.
+constexpr double kNorm = 0.5;
+
+// Counts of the patterns, of norm kNorm.
 void count_patterns(const Kernel& kernel, double* counts) {
   const auto& nodes = kernel.nodes();
   std::vector<uint64_t> plain(nodes.size(), 1), told(nodes.size(), 1), two(nodes.size(), 1);
@@ -62,7 +65,7 @@ void count_patterns(const Kernel& kernel, double* counts) {
   double norm = 0;
   for (size_t i = 0; i < kPatterns; ++i) norm += counts[i] * counts[i];
   if (norm > 0) {
-    for (size_t i = 0; i < kPatterns; ++i) counts[i] /= std::sqrt(norm);
+    for (size_t i = 0; i < kPatterns; ++i) counts[i] *= kNorm / std::sqrt(norm);
   }
 }
 

@@ -7,7 +7,37 @@ namespace canvas {
 
 namespace {
 
-constexpr double kNoise = 0.4;  // of the deviation of results, what features leave unexplained
+constexpr double kNoise = 0.6;      // of the deviation of results, what features leave unexplained
+constexpr size_t kDraws = 16;       // functions that are drawn
+constexpr size_t kDirections = 64;  // and directions in which the front may grow
+constexpr double kBeyond = 0.1;     // of the front's range, how far behind its worst a point still counts
+
+// How far a point goes beyond the worst in a direction, in ranges; its power is in the mean over directions the hypervolume.
+double reach(const Point& point, const Point& worst, const Point& range, const Point& direction) {
+  double least = HUGE_VAL;
+  for (size_t i = 0; i < point.size(); ++i) {
+    least = std::min(least, (worst[i] - point[i]) / range[i] / direction[i]);
+  }
+  return least;
+}
+
+double power(double base, size_t exponent) {
+  double result = std::max(base, 0.0);
+  for (size_t i = 1; i < exponent; ++i) result *= base;
+  return result;
+}
+
+// A random direction with all coordinates positive.
+Point direction(size_t dimensions, Random& random) {
+  Point made(dimensions);
+  double squares = 0;
+  for (double& value : made) {
+    value = std::max(std::abs(random.normal()), 1e-3);
+    squares += value * value;
+  }
+  for (double& value : made) value /= std::sqrt(squares);
+  return made;
+}
 
 }  // namespace
 
@@ -22,36 +52,47 @@ void Guide::learn(const Features& features, const std::optional<Point>& objectiv
   front_.push_back(*objectives);
 }
 
+Guide::Scale Guide::scale(const Regression::Drawn& drawn) const {
+  Scale result{front_.front(), front_.front()};
+  for (size_t i = 0; i < result.worst.size(); ++i) {
+    double least = HUGE_VAL;
+    for (const Point& point : front_) {
+      least = std::min(least, point[i]);
+      result.worst[i] = std::max(result.worst[i], point[i]);
+    }
+    // A front of one point has no range: the deviation of all results serves.
+    result.range[i] = result.worst[i] > least ? result.worst[i] - least : drawn.deviation[i];
+    result.worst[i] += kBeyond * result.range[i];
+  }
+  return result;
+}
+
 size_t Guide::choose(const std::vector<Features>& proposals, Random& random) const {
   const size_t dimensions = front_.front().size();
-  Point least = front_.front(), most = front_.front();
-  for (const Point& point : front_) {
-    for (size_t i = 0; i < dimensions; ++i) {
-      least[i] = std::min(least[i], point[i]);
-      most[i] = std::max(most[i], point[i]);
-    }
+  const std::vector<Regression::Drawn> outcomes = outcome_->draw(kDraws, random),
+                                       failures = failure_.draw(kDraws, random);
+  const auto [worst, range] = scale(outcomes.front());
+  std::vector<Point> directions;
+  std::vector<double> reached(kDirections, -HUGE_VAL);  // by the front
+  for (double& most : reached) {
+    directions.push_back(direction(dimensions, random));
+    for (const Point& point : front_) most = std::max(most, reach(point, worst, range, directions.back()));
   }
-  const Regression::Drawn outcome = outcome_->draw(random), failure = failure_.draw(random);
-  std::vector<double> weights;
-  for (size_t i = 0; i < dimensions; ++i) weights.push_back(-std::log(1 - random.uniform()));
-  double total = 0;
-  for (const double weight : weights) total += weight;
   size_t best = 0;
-  double lowest = HUGE_VAL;
+  std::pair<double, double> most = {-1, 0};
   for (size_t proposal = 0; proposal < proposals.size(); ++proposal) {
-    const Point predicted = outcome.of(proposals[proposal]);
-    double worst = -HUGE_VAL, sum = 0;
-    for (size_t i = 0; i < dimensions; ++i) {
-      // A front of one point has no scale: the deviation of all results serves.
-      const double scale = most[i] > least[i] ? most[i] - least[i] : outcome.deviation[i];
-      const double value = weights[i] / total * (predicted[i] - least[i]) / scale;
-      worst = std::max(worst, value);
-      sum += value;
+    double growth = 0, near = 0;  // how near it comes decides where no growth is in sight
+    for (size_t drawn = 0; drawn < kDraws; ++drawn) {
+      const Point predicted = outcomes[drawn].of(proposals[proposal]);
+      const double fails = std::clamp(failures[drawn].of(proposals[proposal])[0], 0.0, 1.0);
+      for (size_t i = 0; i < kDirections; ++i) {
+        const double reaches = reach(predicted, worst, range, directions[i]);
+        growth += (1 - fails) * std::max(0.0, power(reaches, dimensions) - power(reached[i], dimensions));
+        near += reaches - reached[i] - fails;
+      }
     }
-    const double failed = std::clamp(failure.of(proposals[proposal])[0], 0.0, 1.0);
-    const double value = worst + 0.05 * sum + failed;
-    if (value < lowest) {
-      lowest = value;
+    if (const std::pair found(growth, near); found > most) {
+      most = found;
       best = proposal;
     }
   }

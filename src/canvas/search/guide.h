@@ -1,8 +1,8 @@
 // What a search learns from results so far: which of several proposals to evaluate next.
 //
-// Each objective is a linear function of a kernel's features, learned as a distribution (regression.h). To choose, one function is drawn
-// from it for each objective (Thompson sampling: what is unsure is tried in proportion), and the proposal is taken that is best by a random
-// weighing of the objectives (ParEGO, Knowles 2006), each on the scale of the front.
+// Each objective is a linear function of a kernel's features, learned as a distribution (regression.h). That proposal is taken from which
+// the largest growth of the front's hypervolume is expected: a mean over functions that are drawn from the distribution, of the growth
+// along random directions (hypervolume scalarisation, Golovin and Zhang 2020, "Random Hypervolume Scalarizations").
 #pragma once
 
 #include <optional>
@@ -23,6 +23,12 @@ class Guide {
   size_t choose(const std::vector<Features>& proposals, Random& random) const;
 
  private:
+  // The part of the space between the front's best and its worst, to which objectives are scaled.
+  struct Scale {
+    Point worst, range;
+  };
+  Scale scale(const Regression::Drawn& drawn) const;
+
   std::optional<Regression> outcome_;  // of those that did not fail
   Regression failure_ = Regression(kFeatures, 1, 1.0);
   std::vector<Point> front_;

@@ -70,27 +70,30 @@ void Regression::add(const std::vector<double>& x, const std::vector<double>& y)
   ++examples_;
 }
 
-Regression::Drawn Regression::draw(Random& random) const {
+std::vector<Regression::Drawn> Regression::draw(size_t draws, Random& random) const {
   Triangle factor{products_};
   const double precision = 1 / (noise_ * noise_);
   for (double& value : factor.values) value *= precision;
   for (size_t i = 0; i < features_; ++i) factor.row(i)[i] += 1;
   factorise(factor, features_);
-  Drawn drawn;
+  std::vector<Drawn> drawn(draws);
   const double count = static_cast<double>(std::max<size_t>(examples_, 1));
   for (size_t output = 0; output < total_.size(); ++output) {
     const double mean = total_[output] / count;
     const double deviation = std::sqrt(std::max(squares_[output] / count - mean * mean, 1e-12));
-    std::vector<double> coefficients(features_);
+    std::vector<double> expected(features_);
     for (size_t i = 0; i < features_; ++i) {
-      coefficients[i] = (mixed_[output][i] - mean * sums_[i]) / deviation * precision;
+      expected[i] = (mixed_[output][i] - mean * sums_[i]) / deviation * precision;
     }
-    forward(factor, coefficients);  // the mean is factor^-T of this, and so is the deviation of white noise
-    for (double& value : coefficients) value += random.normal();
-    backward(factor, coefficients);
-    drawn.coefficients.push_back(std::move(coefficients));
-    drawn.mean.push_back(mean);
-    drawn.deviation.push_back(deviation);
+    forward(factor, expected);  // the mean is factor^-T of this, and so is the deviation of white noise
+    for (Drawn& one : drawn) {
+      std::vector<double> coefficients = expected;
+      for (double& value : coefficients) value += random.normal();
+      backward(factor, coefficients);
+      one.coefficients.push_back(std::move(coefficients));
+      one.mean.push_back(mean);
+      one.deviation.push_back(deviation);
+    }
   }
   return drawn;
 }

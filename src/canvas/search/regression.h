@@ -18,13 +18,13 @@ class Regression {
   void add(const std::vector<double>& x, const std::vector<double>& y);
   size_t examples() const { return examples_; }
 
-  // Coefficients drawn from what is likely given the examples, a vector for each output; `of()` applies them.
+  // Coefficients drawn from what is likely given the examples, a vector for each output; `of()` applies them. So many times.
   struct Drawn {
     std::vector<std::vector<double>> coefficients;
     std::vector<double> mean, deviation;
     std::vector<double> of(const std::vector<double>& x) const;
   };
-  Drawn draw(Random& random) const;
+  std::vector<Drawn> draw(size_t count, Random& random) const;
 
  private:
   size_t features_;

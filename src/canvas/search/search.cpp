@@ -41,11 +41,16 @@ Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t
   }
 }
 
+bool Search::waits() {
+  while (told_ < static_cast<int64_t>(records_.size()) && records_[static_cast<size_t>(told_)].told) ++told_;
+  return told_ < known();
+}
+
 std::optional<Candidate> Search::ask() {
+  if (waits()) return std::nullopt;
   const auto index = static_cast<int64_t>(records_.size());
-  while (told_ < index && records_[static_cast<size_t>(told_)].told) ++told_;
-  if (told_ < known()) return std::nullopt;
   learn();
+  list_parents();
   Random random = Random(seed_).split(static_cast<uint64_t>(index));
   std::vector<Proposal> all = proposals(random);
   if (all.empty()) sampler_.give_up(kFruitlessTries);
@@ -58,6 +63,18 @@ std::optional<Candidate> Search::ask() {
   std::optional<Sample> found = sampler_.accept(std::move(proposal.judged));
   records_.push_back({found->kernel, false, std::nullopt, std::move(features[chosen])});
   return Candidate{index, std::move(found->hash), std::move(found->kernel), proposal.origin, proposal.parent};
+}
+
+void Search::repeat(const Kernel& kernel) {
+  if (waits()) throw ArgumentError("tell the results of earlier candidates before this one is repeated");
+  learn();
+  const Canonical form = canonical(kernel);
+  if (!sampler_.accept({"kept", "", form.digest, form.kernel}))
+    throw ArgumentError("this kernel was a candidate before");
+  records_.push_back({form.kernel, false, std::nullopt, {}});
+  if (strategy_ == Strategy::kGuided) {
+    records_.back().features = features(form.kernel, sampler_.bound(form.kernel).cost, original_);
+  }
 }
 
 std::vector<Search::Proposal> Search::proposals(Random& random) {
@@ -112,21 +129,21 @@ int64_t Search::choose_parent(Random& random) const {
 }
 
 void Search::learn() {
-  if (learned_ >= known()) return;
+  listed_ = listed_ && learned_ >= known();
   for (; learned_ < known(); ++learned_) {
     Record& record = records_[static_cast<size_t>(learned_)];
     if (strategy_ == Strategy::kGuided) guide_.learn(record.features, record.objectives);
     record.features = {};
-    if (record.objectives) {
-      pool_.push_back(learned_);
-    } else {
+    if (!record.objectives) {
       record.kernel.reset();
+      continue;
     }
+    pool_.push_back(learned_);
+    if (pool_.size() > 2 * kPool) thin_pool();
   }
-  rank_parents();
 }
 
-void Search::rank_parents() {
+std::vector<int64_t> Search::best_first() const {
   std::vector<Point> points;
   for (int64_t i : pool_) points.push_back(*records_[static_cast<size_t>(i)].objectives);
   const std::vector<int> rank = ranks(points);
@@ -135,13 +152,23 @@ void Search::rank_parents() {
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return rank[a] != rank[b] ? rank[a] < rank[b] : room[a] > room[b]; });
-  parents_.clear();
-  for (size_t i = 0; i < std::min(order.size(), kPopulation); ++i) parents_.push_back(pool_[order[i]]);
-  if (pool_.size() <= 2 * kPool) return;
-  std::sort(order.begin(), order.begin() + kPool);
-  for (size_t i = kPool; i < order.size(); ++i) records_[static_cast<size_t>(pool_[order[i]])].kernel.reset();
-  for (size_t i = 0; i < kPool; ++i) pool_[i] = pool_[order[i]];
+  std::vector<int64_t> result;
+  for (const size_t place : order) result.push_back(pool_[place]);
+  return result;
+}
+
+void Search::thin_pool() {
+  pool_ = best_first();
+  for (size_t i = kPool; i < pool_.size(); ++i) records_[static_cast<size_t>(pool_[i])].kernel.reset();
   pool_.resize(kPool);
+  std::sort(pool_.begin(), pool_.end());
+}
+
+void Search::list_parents() {
+  if (listed_) return;
+  listed_ = true;
+  parents_ = best_first();
+  parents_.resize(std::min(parents_.size(), kPopulation));
 }
 
 void Search::tell(int64_t index, std::optional<Point> objectives) {

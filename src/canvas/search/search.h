@@ -38,6 +38,10 @@ class Search {
   // The next candidate; nothing while results of earlier ones must be told first. Throws Infeasible when no new kernel can be found.
   std::optional<Candidate> ask();
 
+  // Instead of asking: the next candidate as a search with the same arguments and results gave it, which takes less time.
+  // Throws ArgumentError where results of earlier ones must be told first, and for a kernel that was there before.
+  void repeat(const Kernel& kernel);
+
   // The result of a candidate: objectives, each "lower is better", or nothing for one that failed. Throws ArgumentError for an unknown
   // candidate, a second result, non-finite values, or another number of objectives than before.
   void tell(int64_t index, std::optional<Point> objectives);
@@ -67,9 +71,13 @@ class Search {
   std::vector<Proposal> proposals(Random& random);
   Proposal propose(Random& random);
   std::vector<Features> described(const std::vector<Proposal>& proposals) const;
-  // Takes the results that the next candidate may depend on into the guide and the pool, and lists the parents that it may have.
+  // Whether earlier results must be told before the next candidate.
+  bool waits();
+  // Takes the results that the next candidate may depend on into the guide and the pool.
   void learn();
-  void rank_parents();
+  std::vector<int64_t> best_first() const;  // of the pool
+  void thin_pool();
+  void list_parents();
   int64_t choose_parent(Random& random) const;
 
   Sampler sampler_;
@@ -84,7 +92,8 @@ class Search {
   int64_t told_ = 0;              // all candidates before this one are told
   int64_t learned_ = 0;           // and those before this one have been learned from
   std::vector<int64_t> pool_;     // the best so far, in the order asked
-  std::vector<int64_t> parents_;  // the best of these first
+  std::vector<int64_t> parents_;  // the best of these first ...
+  bool listed_ = false;           // ... of what has been learned so far
   size_t dimensions_ = 0;
 };
 
