@@ -93,7 +93,7 @@ class Session:
             raise self.exhausted
 
     def _replay(self, stored: Record, check: bool) -> None:
-        """Brings the search to where it was with this candidate; to check, by asking for it anew, which takes longer."""
+        """Brings the search to where it was with this candidate; to check, by asking for it anew (slower)."""
         try:
             if check:
                 candidate = self.search.ask()
