@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import canvas
-from canvas import Layer, _core, native, parse
+from canvas import Layer, _core, native, native_endings, parse
 from canvas.backends import BACKENDS
 from canvas.errors import UserError
 from canvas.folding import fold
@@ -98,7 +98,7 @@ def test_a_network_computes_the_same_and_leaves_no_norm_and_no_relu_behind_kerne
         got = BACKENDS["native"].prepare(network, x)(x)
     torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4, check_stride=False)
     traced = fold(native.with_native_kernels(copy.deepcopy(network)))
-    native.join_endings(traced)
+    native_endings.join_endings(traced)
     kernels = [module for module in traced.modules() if isinstance(module, NativeKernel)]
     assert len(kernels) >= 6 and all(kernel.scale is not None for kernel in kernels)
     assert sum(kernel.relu for kernel in kernels) >= 6 and sum(kernel.adds for kernel in kernels) >= 3
@@ -143,6 +143,40 @@ def test_gradients_and_other_types_are_left_to_pytorch():
 
 
 @needs_compiler
+@needs_compiler
+@pytest.mark.parametrize("name", ["depthwise_separable", "involution"])
+def test_compiled_graphs_hold_native_kernels_whole(name):
+    layers = [Layer(8, 16, (7, 6), stride=2), Layer(16, 16, (4, 3))]
+    model = nn.Sequential(*(canvas.zoo()[name].module(layer) for layer in layers)).eval()
+    x = torch.randn(3, 8, 7, 6)
+    twin = copy.deepcopy(native.with_native_kernels(copy.deepcopy(model)))
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append([node.target for node in graph.graph.nodes if node.op == "call_function"])
+        return graph
+
+    with torch.no_grad():
+        wanted = model(x)
+        got = torch.compile(twin, backend=backend, fullgraph=True)(x)
+        assert torch.ops.canvas.native in [getattr(target, "overloadpacket", target) for target in graphs[0]]
+        lowered = torch.compile(twin, backend="aot_eager", fullgraph=True)(x)  # shapes and strides without values
+    assert torch.allclose(got, wanted, atol=1e-5)
+    assert torch.allclose(lowered, wanted, atol=1e-5)
+    x.requires_grad_()
+    twin(x).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+@needs_compiler
+def test_the_operator_keeps_the_rules_of_pytorch():
+    layer = Layer(8, 12, (5, 4))
+    kernel = NativeKernel(canvas.zoo()["dense"].module(layer)).eval()
+    linear = NativeKernel(parse("kernel l(x[C]) -> [K]:\n  return fc(x, [C] -> [K])").module(Layer(8, 12, ())))
+    for module, x in ((kernel, torch.randn(2, 8, 5, 4)), (linear, torch.randn(2, 3, 8)), (linear, torch.randn(8))):
+        torch.library.opcheck(torch.ops.canvas.native, (x, None, module.number))
+
+
 def test_a_wrong_shape_is_refused():
     module, _ = small()
     with torch.no_grad(), pytest.raises(UserError, match=r"inputs of shape \['N', 8, 6, 6\], got \[2, 8, 7, 6\]"):

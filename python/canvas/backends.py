@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from canvas import native
+from canvas import native, native_endings
 from canvas.errors import UserError
 from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
@@ -177,7 +177,7 @@ class Native:
         ready = native.with_native_kernels(copy.deepcopy(model).eval())
         ready = ready if isinstance(ready, native.NativeKernel) else fold(ready)
         if isinstance(ready, fx.GraphModule):
-            native.join_endings(ready)
+            native_endings.join_endings(ready)
         run = _by_pytorch(ready)
         run(example)
         return run

@@ -26,15 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from canvas import _core
+from canvas import _core, native_op
 from canvas.errors import UserError, one_line
 
 SECONDS = 120  # that a compiler may take for a kernel
-RELU = (F.relu, torch.relu)
-ADD = ("add", "iadd")
 SIZES = re.compile(r"^Sizes: (.*)\.$", re.MULTILINE)
 
 
@@ -160,7 +157,7 @@ class NativeKernel(nn.Module):
     """An emitted kernel module as native code, for inference on the CPU in float32.
 
     Compiled at its first call. It keeps the module, so that gradients and other types of numbers have a way: there
-    PyTorch computes.
+    PyTorch computes. In `torch.compile` it is an operator of the graph.
 
     Args:
         module: from `Kernel.module` or `canvas.replace`.
@@ -183,6 +180,7 @@ class NativeKernel(nn.Module):
         self.shift: Tensor | None = None
         self.adds = self.relu = False  # what is added to the result is the second input
         self._run: Any = None
+        self.number = native_op.register(self)
 
     def absorb(self, scale: Tensor, shift: Tensor) -> None:
         """Multiplies each output channel and adds to it, after what was absorbed before."""
@@ -196,9 +194,22 @@ class NativeKernel(nn.Module):
         plain = torch.is_grad_enabled() or x.dtype != torch.float32 or x.device.type != "cpu"
         if plain or x.is_meta:
             return self._by_pytorch(x, addend)
+        if torch.compiler.is_compiling():
+            return torch.ops.canvas.native(x, addend, self.number)  # type: ignore[no-any-return]
+        return self.run(x, addend)
+
+    def run(self, x: Tensor, addend: Tensor | None) -> Tensor:
+        """The native code's result."""
         if self._run is None:
             self._run = _Run(self)
         return self._run(x, addend)  # type: ignore[no-any-return]
+
+    def shaped(self, x: Tensor) -> Tensor:
+        """A tensor like the result, without values."""
+        positions = x.shape[2:] if self.channels_first else x.shape[1:-1]
+        stride = self.sizes.get("s", 1) if self.channels_first else 1
+        y = x.new_empty([*x.shape[: x.dim() > 1], *(-(-extent // stride) for extent in positions), self.sizes["K"]])
+        return y.movedim(-1, 1) if self.channels_first else y
 
     def _by_pytorch(self, x: Tensor, addend: Tensor | None) -> Tensor:
         y: Tensor = self.module(x)
@@ -222,7 +233,7 @@ class NativeKernel(nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> NativeKernel:
         twin = self.__class__.__new__(self.__class__)
         memo[id(self)] = twin
-        twin.__dict__.update(self.__dict__ | {"_run": None})
+        twin.__dict__.update(self.__dict__ | {"_run": None, "number": native_op.register(twin)})
         twin._modules = copy.deepcopy(self._modules, memo)
         return twin
 
@@ -331,68 +342,3 @@ def with_native_kernels(model: nn.Module) -> nn.Module:
             if child is not None and hasattr(type(child), "source"):
                 parent._modules[name] = NativeKernel(child)
     return model
-
-
-def join_endings(traced: fx.GraphModule) -> None:
-    """Gives each native kernel the bias, the addition and the relu that follow it alone, in place."""
-    for node in list(traced.graph.nodes):
-        kernel = _native(traced, node)
-        if kernel is None:
-            continue
-        if (other := _added(node)) is not None and other.op == "get_attr":
-            value = getattr(traced, str(other.target), None)
-            if isinstance(value, Tensor) and kernel.by_channel(value):
-                kernel.absorb(torch.ones(value.numel()), value.flatten())
-                _skip(traced, next(iter(node.users)), node)
-        if (other := _added(node)) is not None:
-            kernel.adds = True
-            user = next(iter(node.users))
-            with traced.graph.inserting_before(user):
-                moved = traced.graph.call_module(str(node.target), (node.args[0], other))
-            _skip(traced, user, moved)
-            traced.graph.erase_node(node)
-            node = moved
-        if len(node.users) == 1 and _is_relu(traced, user := next(iter(node.users))):
-            kernel.relu = True
-            _skip(traced, user, node)
-    traced.recompile()
-
-
-def _skip(traced: fx.GraphModule, node: fx.Node, by: fx.Node) -> None:
-    node.replace_all_uses_with(by)
-    traced.graph.erase_node(node)
-
-
-def _added(node: fx.Node) -> fx.Node | None:
-    """What is added to a value that is used for nothing else."""
-    if len(node.users) != 1:
-        return None
-    [user] = node.users
-    name = str(getattr(user.target, "__name__", user.target)).strip("_")
-    if user.op not in ("call_function", "call_method") or name not in ADD or len(user.args) != 2 or user.kwargs:
-        return None
-    others = [value for value in user.args if isinstance(value, fx.Node) and value is not node]
-    return others[0] if others else None
-
-
-def _is_relu(traced: fx.GraphModule, node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return isinstance(traced.get_submodule(str(node.target)), nn.ReLU)
-    return node.target in RELU or (node.op == "call_method" and node.target in ("relu", "relu_"))
-
-
-def _native(traced: fx.GraphModule, node: fx.Node) -> NativeKernel | None:
-    if node.op != "call_module":
-        return None
-    module = traced.get_submodule(str(node.target))
-    return module if isinstance(module, NativeKernel) and used_once(traced, node) else None
-
-
-def used_once(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node is the only call of its module.
-
-    Example:
-        >>> used_once(fx.symbolic_trace(nn.Sequential(nn.ReLU())), node)  # doctest: +SKIP
-        True
-    """
-    return sum(other.op == "call_module" and other.target == node.target for other in traced.graph.nodes) == 1
