@@ -9,6 +9,7 @@ import pytest
 import evaluations
 from canvas import _core
 from canvas.errors import UserError
+from canvas.funnel import stages
 from canvas.report import write_report
 from canvas.store import Store
 from canvas.study import Study
@@ -66,6 +67,14 @@ def test_holds_every_candidate_and_each_kernel_of_the_front(study, tmp_path):
         if count:
             assert f"{count:,}" in words, name
     assert not re.search(r"\{\{\w+\}\}", words)
+
+
+def test_tells_what_each_stage_passed_and_how_well_it_ranked(study, tmp_path):
+    _, page = page_of(study, tmp_path / "report.html")
+    for stage in stages(study):
+        assert re.search(rf'<td class="text">{stage.name}</td><td>{stage.entered:,}</td><td>{stage.left:,}</td>', page)
+    [training] = [stage for stage in stages(study) if stage.name == "training"]
+    assert training.left == len([trial for trial in study.trials if trial.state == "complete"]) > 0
 
 
 def test_is_one_file_and_lets_nothing_out_of_its_quotes(study, tmp_path):

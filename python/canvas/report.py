@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from canvas.errors import UserError, writing
+from canvas.funnel import Stage, stages
 from canvas.objectives import MAXIMISED, metric
 from canvas.study import Study
 from canvas.trial import Trial
@@ -84,6 +85,7 @@ def write_report(
         "tiles": _tiles(study, trials, front, references),
         "kernels": "\n".join(_kernel(trial) for trial in front) or '<p class="soft">None yet.</p>',
         "funnel": _funnel(study.counts),
+        "stages": _stages(stages(study)),
         "settings": _settings(study.settings),
         "data": json.dumps(_data(study, trials, front, references), allow_nan=False).replace("<", "\\u003c"),
         "plotly": get_plotlyjs(),
@@ -219,6 +221,17 @@ def _funnel(counts: Mapping[str, int]) -> str:
             kind = ' class="kept"' if good else ""
             bars.append(f"<span>{words}</span><div><i{kind} style='width: {width:.2f}%'></i>{counts[key]:,}</div>")
     return "".join(bars)
+
+
+def _stages(found: Sequence[Stage]) -> str:
+    heads = "".join(f"<th>{name}</th>" for name in ("came", "passed", "seconds each", "rank correlation"))
+    rows = ""
+    for stage in found:
+        seconds = "" if stage.seconds is None else f"{stage.seconds:.2f}"
+        ranked = "" if stage.correlation is None else f"{stage.correlation:+.2f}"
+        cells = "".join(f"<td>{cell}</td>" for cell in (f"{stage.entered:,}", f"{stage.left:,}", seconds, ranked))
+        rows += f'<tr><td class="text">{html.escape(stage.name)}</td>{cells}</tr>'
+    return f'<table><thead><tr><th class="text">stage</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
