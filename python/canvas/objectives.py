@@ -3,6 +3,7 @@ rankings are. Called by study, report and cost model."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -68,6 +69,49 @@ def pareto(trials: Iterable[T], objectives: Sequence[str]) -> list[T]:
         if all(any(a < b for a, b in zip(point, other, strict=True)) for other, _ in front):
             front.append((point, trial))
     return [trial for _, trial in front]
+
+
+def rung_point(metrics: Mapping[str, float], rung: str, objectives: Iterable[str]) -> list[float]:
+    """Where a candidate stands on a rung: what the rung measured, which stands for the accuracy, and the other
+    objectives, nan where they are not known yet; lower is better.
+
+    Example:
+        >>> rung_point({"accuracy_5000": 0.6, "latency_ms": 2.0}, "accuracy_5000", ["accuracy", "latency"])
+        [-0.6, 2.0]
+    """
+    others = (metric(metrics, name) for name in objectives if name not in MAXIMISED)
+    return [-metrics[rung], *(math.nan if name is None else metrics[name] for name in others)]
+
+
+def bar(points: Sequence[Sequence[float]], part: int) -> list[Sequence[float]]:
+    """What keeps a further point from the best 1/part by non-dominated rank: being beaten by one of these.
+
+    Args:
+        points: `rung_point`s of those before it.
+        part: what share goes on; fewer points than that keep nobody back.
+
+    Example:
+        >>> bar([[-0.5, 1.0], [-0.7, 2.0], [-0.6, 3.0], [-0.4, 2.0]], 3)
+        [[-0.5, 1.0], [-0.7, 2.0]]
+    """
+    left, found, passed = list(points), [], 0
+    if len(points) < part:
+        return []
+    while passed < math.ceil((len(points) + 1) / part):
+        found = [point for point in left if not any(beats(other, point) for other in left)]
+        left = [point for point in left if point not in found]
+        passed += len(found)
+    return found
+
+
+def beats(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether a is nowhere worse than b and somewhere better, of what is known of both.
+
+    Example:
+        >>> beats([-0.6, 2.0], [-0.6, 3.0]), beats([-0.6, math.nan], [-0.6, 3.0])
+        (True, False)
+    """
+    return not any(x > y for x, y in zip(a, b, strict=True)) and any(x < y for x, y in zip(a, b, strict=True))
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -7,10 +7,9 @@ study goes on exactly as if nothing had happened. Knows nothing of training.
 
 from __future__ import annotations
 
-import bisect
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +18,15 @@ from typing import Any
 import canvas._core as _core
 from canvas.errors import StudyError, UserError
 from canvas.executor import Executor
-from canvas.objectives import costs, pareto
+from canvas.objectives import bar, beats, costs, pareto, rung_point
 from canvas.progress import Status
 from canvas.store import Record, Store
 from canvas.worker import Pruned, Report
 
 WARM_UP = 16  # so many of an interrupted study's candidates are asked for anew, ...
 CHECKED = 64  # ... and one of so many after these
-REDUCTION = 3  # of so many candidates that reach a rung one goes on, as in successive halving
+REDUCTION = 3  # of so many candidates that reach a rung one goes on, as in successive halving ...
+COMPARED = 256  # ... compared with so many that came before it
 
 
 class Session:
@@ -61,7 +61,7 @@ class Session:
         self.trials: list[Record] = []
         self.pending: list[Record] = []  # asked before, not yet told
         self.states: Counter[str] = Counter()  # of those told
-        self.passed: dict[str, list[float]] = {rung: [] for rung in self.rungs}  # what reached each rung, ascending ...
+        self.came = {rung: deque[list[float]](maxlen=COMPARED) for rung in self.rungs}  # who reached each rung last ...
         self.counted = 0  # ... of so many candidates
         self.exhausted: _core.Infeasible | None = None
         records = store.records()
@@ -132,15 +132,14 @@ class Session:
         self.trials.append(record)
         return record
 
-    def _bars(self, index: int) -> dict[str, float]:
-        """What candidate `index` must reach on each rung: the best third of the results that it may depend on."""
+    def _bars(self, index: int) -> dict[str, list[Sequence[float]]]:
+        """What keeps candidate `index` from going on behind each rung, by the results that it may depend on."""
         for trial in self.trials[self.counted : max(0, index + 1 - self.lookahead)]:  # candidates start in order
             self.counted += 1
             for rung in self.rungs:
                 if not math.isnan(trial.metrics.get(rung, math.nan)):
-                    bisect.insort(self.passed[rung], trial.metrics[rung])
-        reached = {rung: values for rung, values in self.passed.items() if len(values) >= REDUCTION}
-        return {rung: values[-math.ceil(len(values) / REDUCTION)] for rung, values in reached.items()}
+                    self.came[rung].append(rung_point(trial.metrics, rung, self.objectives))
+        return {rung: bar(list(points), REDUCTION) for rung, points in self.came.items()}
 
     def _tell(self, index: int, state: str, reason: str, metrics: dict[str, float]) -> None:
         self.trials[index] = replace(self.trials[index], state=state, reason=reason, metrics=metrics)
@@ -185,13 +184,21 @@ class Judge:
         self.layers, self.budget = layers_of(self.settings), budget_of(self.settings)
         getattr(self.evaluate, "prepare", lambda: None)()
 
-    def __call__(self, text: str | None, bars: Mapping[str, float], report: Report) -> Mapping[str, float]:
+    def __call__(
+        self, text: str | None, bars: Mapping[str, Sequence[Sequence[float]]], report: Report
+    ) -> Mapping[str, float]:
+        known: dict[str, float] = {}
+
         def checked(done: float, metrics: Mapping[str, float]) -> None:
             report(done, metrics)
-            self._hold_latency(metrics)
-            for rung, bar in bars.items():
-                if metrics.get(rung, bar) < bar:
-                    raise Pruned(f"{rung} is {metrics[rung]:.4g}, below the best third ({bar:.4g})")
+            known.update(metrics)
+            self._hold_latency(known)
+            for rung in bars.keys() & metrics.keys():
+                point = rung_point(known, rung, self.settings["objectives"])
+                if better := [other for other in bars[rung] if beats(other, point)]:
+                    raise Pruned(
+                        f"{rung} is {-point[0]:.4g}, not among the best third ({-better[0][0]:.4g} beats it)"
+                    )
 
         binding = text and self._bind(_core.parse(text, "candidate.canvas"))
         metrics = self.evaluate(binding, self.settings["seed"], report=checked)
