@@ -41,8 +41,9 @@ class Study:
         strategy: "guided" (evolution, of whose children a model picks the most promising), "evolution" or "random".
         lookahead: candidate i depends on the results of candidates 0 to i - lookahead alone; so many can be under way
             at once.
-        rungs: metrics (more is better) that the evaluation reports on its way, cheapest first: a candidate goes on past
-            one only if it is in the best third of those before it, candidates 0 to i - lookahead (successive halving).
+        rungs: metrics (more is better) that the evaluation reports on its way, cheapest first, each standing for the
+            accuracy: a candidate goes on past one only if it is in the best third, by non-dominated rank on all
+            objectives, of the last 256 among candidates 0 to i - lookahead that came there (successive halving).
         start: kernels to evaluate before all others, such as `canvas.zoo().values()`, but for those that do not serve
             the layers within the budget; the limits are not held against them.
         note: anything to keep beside the settings (JSON values), such as how to evaluate.
