@@ -79,11 +79,18 @@ def spread(*parts: Timed) -> dict[str, float]:
     return {name: round(value, 3) for name, value in found.items()}
 
 
-def measure(path: Path, size: int, timed: int) -> dict[str, Any]:
+HASTE = "PRAGMA synchronous = OFF", "SELECT set_config('synchronous_commit', 'off', false)"
+SIZE = (
+    "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+    ("SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = current_schema::regnamespace"),
+)
+
+
+def measure(path: Path | str, size: int, timed: int) -> dict[str, Any]:
     """A study is brought to `size` candidates, resumed, and asked and told `timed` more."""
-    with Store(path, "drive") as store:
-        assert store._db is not None  # filled quickly; in earnest only what is timed
-        store._db.execute("PRAGMA synchronous = OFF")
+    served = not isinstance(path, Path)
+    with Store(path, "drive") as store:  # filled quickly; in earnest only what is timed
+        store.database.connection.execute(HASTE[0]) if not served else store.database.read(HASTE[1])
         Session(store, Instant(), lambda status: None, size, None).go()
     with Store(path, "drive") as store:
         start, cpu = time.perf_counter(), time.process_time()
@@ -92,13 +99,14 @@ def measure(path: Path, size: int, timed: int) -> dict[str, Any]:
         status, ask = Timed(session, "_status"), Timed(session, "_next")
         told = Timed(store, "tell"), Timed(session, "_tell")
         session.go()
+        stored = float(store.database.read(SIZE[served])[0][0])
     return {
         "ask_ms": spread(ask),
         "tell_ms": spread(*told),
         "status_ms": spread(status),
         "resume_s": {"wall": round(resumed, 2), "cpu": round(resumed_cpu, 2)},
         "resume_ms_a_candidate": {"wall": round(1e3 * resumed / size, 3), "cpu": round(1e3 * resumed_cpu / size, 3)},
-        "file_mb": round(path.stat().st_size / 1e6, 1),
+        "stored_mb": round(stored / 1e6, 1),
         "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
 
@@ -109,10 +117,11 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--timed", type=int, default=500, help="candidates timed at each size")
     parser.add_argument("--folder", type=Path, default=None, help="where the study lies; its disk counts")
+    parser.add_argument("--url", help="of a new study in PostgreSQL, instead of a file")
     asked = parser.parse_args()
     result: dict[str, Any] = {"machine": platform.machine(), "timed": asked.timed, "sizes": {}}
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        path = Path(folder) / "study.db"
+        path = asked.url or Path(folder) / "study.db"
         Study(path, LAYERS, budget=canvas.Budget(flops=0.5), seed=1)
         for size in asked.sizes:
             result["sizes"][str(size)] = measure(path, size, asked.timed)

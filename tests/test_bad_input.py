@@ -110,6 +110,8 @@ CASES = {
     "targets {tmp}/syntax.py:build": "running the file raised SyntaxError",
     # data
     f"{SEARCH} --data {{tmp}}/none": "not a built-in data set",
+    f"{SEARCH} --data {{tmp}}/net.py:none": "data file '.*net.py': no function 'none'; it has ",
+    f"{SEARCH} --data {{tmp}}/net.py:number": r"needs a pair of DataLoaders \(training, validation\), got int",
     f"{SEARCH} --data {{tmp}}/empty": "needs train/CLASS/",
     f"{SEARCH} --data {{tmp}}/truncated": "expected 47,040,016 bytes, found 1,000",
     # search
@@ -124,7 +126,11 @@ CASES = {
     f"{FASHION} --strategy frog": "the strategy must be 'guided', 'evolution' or 'random', got 'frog'",
     f"{FASHION} --objective energy": "--objective energy: is not measured; there are latency, accuracy",
     f"{FASHION} --compare frog": "--compare frog: no such kernel",
-    # study files
+    f"{FASHION} --executor frog": "executor 'frog': unknown; there are local and ray",
+    f"{FASHION} --cpus 2": "cpus and gpus are for executor ray",
+    # studies
+    "show mysql://me:geheim@host/lab": r"mysql: a study is a file, or lies in PostgreSQL: postgresql://USER@HOST",
+    "show postgresql://me@127.0.0.1:1/lab": r"postgresql://me@127.0.0.1:1/lab\?study=study: the server is away",
     "show {tmp}/none.db": "no such study file",
     "show {tmp}": "is a folder; name a file",
     "show {tmp}/net.py": "not a Canvas study",
@@ -207,7 +213,7 @@ def test_kernels_of_every_fault(capsys):
 
 
 def test_locked_study(place, capsys, monkeypatch):
-    monkeypatch.setattr("canvas.store.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("canvas.sqlite_file.BUSY_SECONDS", 0.1)
     with contextlib.closing(sqlite3.connect(place / "study.db", isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
         assert "locked by another program; close it" in fault(capsys, "show", str(place / "study.db"))

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -172,6 +173,20 @@ def test_show_study(study, capsys):
     assert trials[0].hash[:12] in capsys.readouterr().out
 
 
+def test_watch_goes_on_until_the_goal(study, capsys):
+    import evaluations
+
+    study.note("run", {"candidates": 8})
+    later = threading.Timer(0.3, study.run, [evaluations.quick, 8], {"workers": 1, "progress": False})
+    later.start()
+    assert main(["watch", str(study.path), "--seconds", "0.1", "--json"]) == 0
+    later.join()
+    told = [json.loads(line)["told"] for line in capsys.readouterr().out.splitlines()]
+    assert told[0] == 6 and told[-1] == 8
+    assert main(["watch", str(study.path)]) == 0
+    assert capsys.readouterr().err.startswith("8/8 candidates · ")
+
+
 def test_report(study, capsys, tmp_path):
     page = tmp_path / "page.html"
     assert printed(capsys, "report", str(study.path), "-o", str(page)) == {"report": str(page)}
@@ -303,3 +318,5 @@ def test_search_killed_and_resumed(tmp_path, model, images, capsys):
     output = subprocess.run(run, env=os.environ | {"PYTHONPATH": entries}, capture_output=True, text=True, check=True)
     assert "torch.Size([2, " in output.stdout
     printed(capsys, "resume", str(path))  # nothing is left to do
+    assert main(["export", str(path), "--input", "1x28x28", "-o", str(tmp_path / "best.py")]) == 0
+    assert "class " in (tmp_path / "best.py").read_text()

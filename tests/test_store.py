@@ -11,16 +11,14 @@ import threading
 import pytest
 
 from canvas.errors import StudyError
-from canvas.store import Record, Store
+from canvas.store import Record, Store, place_of
 from small_disk import tmpfs
 
 SETTINGS = {"seed": 3, "layers": [{"c_in": 1}], "budget": None}
 
 
-@pytest.fixture
-def path(tmp_path):
-    """A small study file."""
-    path = tmp_path / "study.db"
+def small(path):
+    """A small study."""
     with Store(path, "create", SETTINGS) as store:
         for index in range(20):
             store.ask(Record(index, f"{index:064x}", "kernel k\n" * 100, "random"), {"tried": index + 1, "kept": 1})
@@ -29,17 +27,29 @@ def path(tmp_path):
     return path
 
 
+@pytest.fixture
+def path(tmp_path):
+    """A small study file."""
+    return small(tmp_path / "study.db")
+
+
+@pytest.fixture
+def study(anywhere):
+    """A small study, in a file or in a database."""
+    return small(anywhere)
+
+
 def fault(path, mode="read"):
-    """The one line that opening the file gives."""
+    """The one line that opening the study gives."""
     with pytest.raises(StudyError) as caught:
         Store(path, mode, SETTINGS).close()
     message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message
+    assert message.startswith(f"{place_of(path)}: ") and "\n" not in message
     return message
 
 
-def test_gives_back_what_was_stored(path):
-    with Store(path) as store:
+def test_gives_back_what_was_stored(study):
+    with Store(study) as store:
         assert store.settings() == SETTINGS
         assert store.counts() == {"tried": 20, "kept": 1}
         records = store.records()
@@ -51,24 +61,24 @@ def test_gives_back_what_was_stored(path):
     assert records[2].state == "running" and records[2].told is None and records[2].asked > 0
 
 
-def test_notes_are_replaced(path):
-    with Store(path, "drive") as store:
+def test_notes_are_replaced(study):
+    with Store(study, "drive") as store:
         store.note("goal", {"minutes": 5})
         store.note("goal", {"minutes": 6})
         assert store.settings()["goal"] == {"minutes": 6}
 
 
-def test_one_driver_and_many_viewers(path):
-    with Store(path, "drive") as driver:
-        assert "another process is running this study" in fault(path, "drive")
-        with Store(path) as viewer:
+def test_one_driver_and_many_viewers(study):
+    with Store(study, "drive") as driver:
+        assert "another process is running this study" in fault(study, "drive")
+        with Store(study) as viewer:
             driver.tell(2, "complete", metrics={"accuracy": 0.5})
             assert viewer.records()[2].state == "complete"
-    Store(path, "drive").close()
+    Store(study, "drive").close()
 
 
-def test_lock_of_a_killed_driver_does_not_block(path):
-    script = f"from canvas.store import Store; s = Store({str(path)!r}, 'drive'); print(1, flush=True); input()"
+def test_lock_of_a_killed_driver_does_not_block(study):
+    script = f"from canvas.store import Store; s = Store({str(study)!r}, 'drive'); print(1, flush=True); input()"
     path_ = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     driver = subprocess.Popen(
         [sys.executable, "-c", script],
@@ -77,18 +87,18 @@ def test_lock_of_a_killed_driver_does_not_block(path):
         env=os.environ | {"PYTHONPATH": path_},
     )
     assert driver.stdout and driver.stdout.readline()
-    assert "another process" in fault(path, "drive")
+    assert "another process" in fault(study, "drive")
     driver.kill()
     driver.wait()
-    Store(path, "drive").close()
+    Store(study, "drive").close()
 
 
 def test_killed_in_the_middle_of_a_write(path):
     script = "\n".join(
         (
             "import os; from canvas.store import Store",
-            f"store = Store({str(path)!r}, 'drive'); store._db.execute('PRAGMA cache_size = 1')",
-            "store._db.execute('BEGIN IMMEDIATE'); store._db.execute('UPDATE candidates SET text = text || text')",
+            f"db = Store({str(path)!r}, 'drive').database.connection; db.execute('PRAGMA cache_size = 1')",
+            "db.execute('BEGIN IMMEDIATE'); db.execute('UPDATE candidates SET text = text || text')",
             "os.kill(os.getpid(), 9)",
         )
     )
@@ -139,7 +149,7 @@ def test_no_such_place(tmp_path):
 
 
 def test_locked_by_another_program(path, monkeypatch):
-    monkeypatch.setattr("canvas.store.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("canvas.sqlite_file.BUSY_SECONDS", 0.1)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
         assert "locked by another program" in fault(path)

@@ -217,8 +217,8 @@ def test_other_arguments_for_an_existing_study(tmp_path):
 def test_candidates_of_another_version_are_noticed(tmp_path):
     study = Study(tmp_path / "study.db", LAYERS)
     study.run(evaluations.quick, candidates=3, workers=1, progress=False)
-    with Store(study.path, "drive") as store, store._transaction("BEGIN") as db:
-        db.execute("UPDATE candidates SET hash = 'f00d' WHERE number = 1")
+    with Store(study.path, "drive") as store:
+        store.database.write(("UPDATE candidates SET hash = :hash WHERE number = 1", [{"hash": "f00d"}]))
     with pytest.raises(StudyError, match=r"another version of Canvas \(candidate 1 comes out differently\)"):
         study.run(evaluations.quick, candidates=4, progress=False)
 

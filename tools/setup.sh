@@ -38,6 +38,7 @@ find_python() {
   die "no Python 3.10 or newer found; install one, or name it: make setup PYTHON=path/to/python3"
 }
 
+has_postgresql() { has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
 has_fashion_mnist() { [[ -n ${CANVAS_DATA:-} || -d /usr/share/datasets/fashion-mnist || -e data/fashion-mnist/.complete ]]; }
 
 # Prints "package|what it is for" for each missing system package; a leading ! marks those that nothing works without.
@@ -52,6 +53,7 @@ missing_packages() {
     echo "!$version-dev|the headers of $python"
   has dot || echo "graphviz|pictures of kernels"
   "$python" tools/fuzz.py --probe || printf '%s\n' "clang|a second compiler for the core; fuzzing" "libclang-rt-dev|fuzzing of the core"
+  has_postgresql || echo "postgresql|tests of studies in a database"
   has_fashion_mnist || echo "dataset-fashion-mnist|the demo's images"
 }
 

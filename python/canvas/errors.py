@@ -14,7 +14,11 @@ class UserError(ValueError):
 
 
 class StudyError(UserError):
-    """A study file that cannot be used: wrong version, truncated, locked, read-only."""
+    """A study that cannot be used: wrong version, truncated, locked, read-only, its server away."""
+
+
+class NoStudy(StudyError):
+    """There is no study, or an empty file: one can be made there."""
 
 
 class EvaluationError(RuntimeError):
@@ -31,6 +35,19 @@ class ImplausibleTiming(EvaluationError):
 
 class WrongOutput(EvaluationError):
     """A prepared network whose output is not that of its reference."""
+
+
+def other_version(place: object, version: int, expected: int) -> StudyError:
+    """What to raise where a study has another format than this version of Canvas reads.
+
+    Example:
+        >>> str(other_version("study.db", 2, 1)).partition(";")[2]
+        ' use that version, or start another study'
+    """
+    return StudyError(
+        f"{place}: made by another version of Canvas (its format is {version}, this version reads {expected});"
+        " use that version, or start another study"
+    )
 
 
 def one_line(error: BaseException) -> str:

@@ -2,9 +2,9 @@
 
 `study.py` submits one candidate to each free worker and waits for outcomes. Workers (`worker.py`) are fresh
 interpreters that stay alive from candidate to candidate, so that torch and the data are loaded once; each has one
-thread. A worker that crashes, hangs or eats memory is killed and replaced. None of the standard pools fits:
-`concurrent.futures` loses all work when one worker dies, none limits memory, and `multiprocessing` runs the user's
-script a second time in each worker.
+thread. A worker that crashes, hangs or eats memory is killed and replaced. On a cluster, each slot of
+`ray_executor.py` is a pool of one. None of the standard pools fits: `concurrent.futures` loses all work when one
+worker dies, none limits memory, and `multiprocessing` runs the user's script a second time in each worker.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cloudpickle
 
 from canvas.errors import UserError, one_line
+
+if TYPE_CHECKING:
+    from canvas.ray_executor import RayExecutor
 
 TICK = 0.05  # seconds between looks at the workers' time and memory
 START_LIMIT = 300.0  # seconds until a worker must be ready
@@ -37,7 +40,7 @@ FROM_OUTSIDE = (
     signal.SIGINT,
     signal.SIGHUP,
 )  # a signal that no candidate causes by itself
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,13 @@ class Executor:
 
     Args:
         function: called in a worker as `function(*arguments, report=…)`; returns a dict of numbers. Anything that
-            cloudpickle can pickle (functions of a script or a notebook too). If it has a method `prepare()`, each
-            worker calls it once before its first candidate.
+            cloudpickle can pickle (functions of a script or a notebook too), or what `pickled` made of it. If it has a
+            method `prepare()`, each worker calls it once before its first candidate.
         workers: number of processes.
         time_limit: seconds that one candidate may take.
         memory_limit: bytes that one worker may hold (resident, with torch and the data); None: an equal share of 90 %
             of what is free.
+        threads: of each worker.
 
     Raises:
         UserError: `function` cannot be pickled.
@@ -84,18 +88,16 @@ class Executor:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., Any] | bytes,
         workers: int = 1,
         time_limit: float = 600.0,
         memory_limit: float | None = None,
+        threads: int = 1,
     ) -> None:
-        self.time_limit = time_limit
+        self.time_limit, self.threads = time_limit, threads
         self.memory_limit = memory_limit or 0.9 * available_memory() / workers
         self._function = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this)
-        try:
-            self._function.write(cloudpickle.dumps(function))
-        except Exception as error:
-            raise UserError(f"the evaluation cannot be sent to worker processes: {one_line(error)}") from error
+        self._function.write(function if isinstance(function, bytes) else pickled(function))
         self._function.flush()
         self._workers: list[_Worker | None] = [None] * workers
         self._deaths = 0  # workers that died before they were ready, in a row
@@ -152,7 +154,7 @@ class Executor:
         worker = self._workers[i]
         if worker is None or worker.process.poll() is not None:
             self._end(i)
-            worker = self._workers[i] = _Worker(self._function)
+            worker = self._workers[i] = _Worker(self._function, self.threads)
         worker.begin(task)
 
     def _end(self, i: int) -> None:
@@ -228,7 +230,7 @@ class Executor:
 class _Worker:
     """One worker process and what it is doing."""
 
-    def __init__(self, function: BinaryIO) -> None:
+    def __init__(self, function: BinaryIO, threads: int) -> None:
         ours, theirs = socket.socketpair()
         self.output = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (lives as long as this)
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
@@ -237,7 +239,7 @@ class _Worker:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 pass_fds=(theirs.fileno(), function.fileno()),
-                env=os.environ | ONE_THREAD | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+                env=os.environ | dict.fromkeys(THREADS, str(threads)) | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=self.output,
                 stderr=self.output,
@@ -279,6 +281,69 @@ class _Worker:
         self.output.seek(max(0, os.fstat(self.output.fileno()).st_size - 2000))
         lines = self.output.read().decode(errors="replace").strip().splitlines()
         return f"{how}: {lines[-1].strip()[:200]}" if lines else how
+
+
+def check_executor(kind: str, cpus: float | None = None, gpus: float | None = None) -> None:
+    """A fault where a run cannot have such workers.
+
+    Raises:
+        UserError: which fault, and what to do.
+
+    Example:
+        >>> check_executor("cloud")
+        Traceback (most recent call last):
+        canvas.errors.UserError: executor 'cloud': unknown; there are local and ray
+    """
+    if kind == "ray":
+        import canvas.ray_executor  # noqa: F401  (says what is not installed)
+    elif kind != "local":
+        raise UserError(f"executor '{kind}': unknown; there are local and ray")
+    elif cpus is not None or gpus is not None:
+        raise UserError("cpus and gpus are for executor ray: a local worker has one thread")
+
+
+def executor_of(
+    function: Callable[..., Any],
+    kind: str,
+    most: int,
+    workers: int | None,
+    time_limit: float,
+    memory_limit: float | None,
+    cpus: float | None,
+    gpus: float | None,
+) -> Executor | RayExecutor:
+    """The workers that a run asks for, at most so many: "local" ones, by default one per core, or on a "ray" cluster.
+
+    Raises:
+        UserError: there is no such kind, or it cannot be had.
+
+    Example:
+        >>> with executor_of(len, "local", 8, 2, 600.0, None, None, None) as executor:
+        ...     executor.free
+        2
+    """
+    check_executor(kind, cpus, gpus)
+    if kind == "local":
+        return Executor(function, min(workers or usable_cores(), most), time_limit, memory_limit)
+    from canvas.ray_executor import RayExecutor
+
+    return RayExecutor(function, workers, time_limit, memory_limit, 1 if cpus is None else cpus, gpus or 0, most)
+
+
+def pickled(function: Callable[..., Any]) -> bytes:
+    """An evaluation as worker processes get it.
+
+    Raises:
+        UserError: it cannot be pickled.
+
+    Example:
+        >>> len(pickled(len)) > 0
+        True
+    """
+    try:
+        return cloudpickle.dumps(function)
+    except Exception as error:
+        raise UserError(f"the evaluation cannot be sent to worker processes: {one_line(error)}") from error
 
 
 def resident_memory(pid: int) -> int:

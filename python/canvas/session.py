@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import canvas._core as _core
 from canvas.errors import StudyError, UserError
@@ -22,6 +22,9 @@ from canvas.objectives import bar, beats, costs, pareto, rung_point
 from canvas.progress import Status
 from canvas.store import Record, Store
 from canvas.worker import Pruned, Report
+
+if TYPE_CHECKING:
+    from canvas.ray_executor import RayExecutor
 
 WARM_UP = 16  # so many of an interrupted study's candidates are asked for anew, ...
 CHECKED = 64  # ... and one of so many after these
@@ -43,7 +46,7 @@ class Session:
     def __init__(
         self,
         store: Store,
-        executor: Executor,
+        executor: Executor | RayExecutor,
         show: Callable[[Status], None],
         candidates: int | None,
         minutes: float | None,

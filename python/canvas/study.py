@@ -10,15 +10,18 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from canvas.errors import StudyError, UserError
-from canvas.executor import Executor, usable_cores
+from canvas.errors import NoStudy, StudyError, UserError
+from canvas.executor import executor_of, usable_cores
 from canvas.objectives import pareto
 from canvas.progress import Status, console_progress
 from canvas.session import Judge, Session, budget_fields, budget_of, layers_of, new_search
-from canvas.store import NoStudy, Record, Store
+from canvas.store import Record, Store, place_of
 from canvas.trial import Trial
+
+if TYPE_CHECKING:
+    from canvas.postgresql import Address
 
 LAYER_FIELDS = ("c_in", "c_out", "spatial", "stride", "window", "groups", "count", "tokens")
 # What the sampler counts, in its order.
@@ -26,12 +29,12 @@ SAMPLED = ("tried", "illegal", "duplicate", "over_budget", "implausible", "outra
 
 
 class Study:
-    """A search for kernels, kept in one file.
+    """A search for kernels, kept in one file, or in a PostgreSQL database.
 
     Opens the study in `path` if there is one (it must have been made with the same arguments), or makes a new one.
 
     Args:
-        path: the study file.
+        path: the study file; or a URL, `postgresql://USER@HOST/DATABASE?study=NAME` (see docs/search.md).
         layers: the layers to replace: what `canvas.targets` gives, or `canvas.Layer`s.
         budget: `canvas.Budget`, on the layers together and each by itself. Its latency limit is held against the metric
             `latency_ratio`.
@@ -62,7 +65,7 @@ class Study:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Address,
         layers: Sequence[Any],
         budget: Any = None,
         objectives: Sequence[str] = ("accuracy", "latency"),
@@ -90,28 +93,27 @@ class Study:
             "start": [str(kernel) for kernel in start],
             "limits": limits,
         }
-        path = Path(path)
-        self.path = path
+        self.path = place_of(path)
         try:
             self._load()
         except NoStudy:
             new_search(given).ask()  # faults, and budgets that nothing meets, come before a file is made
-            Store(path, "create", {**given, **(note or {}), "environment": environment()}).close()
+            Store(self.path, "create", {**given, **(note or {}), "environment": environment()}).close()
             self._load()
         for name, value in given.items():
             held = self.settings.get(name, [])
             if held != value:
                 raise StudyError(
-                    f"{path}: holds a study made with {name} {held}, not {value}; name another file,"
+                    f"{self.path}: holds a study made with {name} {held}, not {value}; name another file,"
                     " or give the same arguments"
                 )
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Study:
+    def open(cls, path: str | os.PathLike[str] | Address) -> Study:
         """Opens an existing study, to view it (also while it runs elsewhere) or to go on with it.
 
         Args:
-            path: the study file.
+            path: the study file, or a URL.
 
         Returns:
             The study.
@@ -123,7 +125,7 @@ class Study:
             >>> Study.open("resnet18.db").front()  # doctest: +SKIP
         """
         study = cls.__new__(cls)
-        study.path = Path(path)
+        study.path = place_of(path)
         study._load()
         return study
 
@@ -181,6 +183,35 @@ class Study:
         """
         return pareto(self.trials, self.objectives)
 
+    def status(self) -> Status:
+        """How it stands and how far it is to its goal, as `run` tells its `progress`; how far the candidates under way
+        are, only their driver knows.
+
+        Returns:
+            A `canvas.progress.Status`.
+
+        Raises:
+            StudyError: the study cannot be read.
+
+        Example:
+            >>> print(study.status().line())  # doctest: +SKIP
+            12/40 candidates · 1 failed · 6.1/min · best accuracy 0.871, latency 0.42x
+        """
+        trials, run = self.trials, self.settings.get("run") or {}
+        states = [trial.state for trial in trials]
+        running = states.count("running")
+        return Status(
+            trials=trials,
+            front=pareto(trials, self.objectives),
+            candidates=run.get("candidates"),
+            minutes=run.get("minutes"),
+            seconds=60 * _minutes(trials),
+            earlier=0,
+            running=[0.0] * running,
+            told=len(trials) - running,
+            failed=states.count("failed"),
+        )
+
     def _trial(self, record: Record) -> Trial:
         return Trial(**{name: getattr(record, name) for name in Record.__dataclass_fields__}, study=self)
 
@@ -195,6 +226,9 @@ class Study:
         time_limit: float = 600.0,
         memory_limit: float | None = None,
         progress: Callable[[Status], None] | bool = True,
+        executor: str = "local",
+        cpus: float | None = None,
+        gpus: float | None = None,
     ) -> None:
         """Searches until the study has `candidates` candidates or `minutes` have passed; Ctrl-C stops it sooner. Can
         be called again.
@@ -208,10 +242,13 @@ class Study:
                 over the latency budget, or below a rung's bar, evaluation ends there.
             candidates: how many candidates the study shall have in all.
             minutes: how long to go on asking; what is under way then is finished.
-            workers: worker processes; by default one per core.
+            workers: worker processes; by default one per core, on a cluster as many as it has room for. Never more than
+                the study's `lookahead`.
             time_limit: seconds that one candidate may take.
             memory_limit: bytes that one worker may hold; by default an equal share of what the machine has free.
             progress: True to show it, False for silence, or what to call with each `Status`.
+            executor: "local", or "ray": workers on a Ray cluster, see `canvas.ray_executor.RayExecutor`.
+            cpus, gpus: on a cluster, what each worker takes of a node; by default one CPU.
 
         Raises:
             StudyError: the file cannot be written, is run by another process, or was made by another version of Canvas.
@@ -223,11 +260,10 @@ class Study:
         """
         if candidates is None and minutes is None:
             raise UserError("say how long to search: candidates or minutes")
-        workers = min(workers or usable_cores(), self.settings["lookahead"])
-        judge = Judge(evaluate, self.settings)
+        judge, most = Judge(evaluate, self.settings), self.settings["lookahead"]
         with (
             Store(self.path, "drive") as store,
-            Executor(judge, workers, time_limit, memory_limit) as executor,
+            executor_of(judge, executor, most, workers, time_limit, memory_limit, cpus, gpus) as pool,
             console_progress(progress) as show,
         ):
             keep = getattr(evaluate, "keep", None)
@@ -235,7 +271,7 @@ class Study:
                 keep = Path(keep).resolve()
                 store.note("networks", str(keep))
                 self.settings["networks"] = str(keep)
-            Session(store, executor, show, candidates, minutes, keep).go()
+            Session(store, pool, show, candidates, minutes, keep).go()
 
     def compare(
         self,
@@ -246,12 +282,15 @@ class Study:
         memory_limit: float | None = None,
         progress: Callable[[str, Mapping[str, float]], None] = lambda name, metrics: None,
         seed: int | None = None,
+        executor: str = "local",
+        cpus: float | None = None,
+        gpus: float | None = None,
     ) -> dict[str, dict[str, float]]:
         """Evaluates kernels that the search does not know of, just as its candidates, and stores the metrics for the
         report.
 
         Args:
-            evaluate, workers, time_limit, memory_limit: as for `run`.
+            evaluate, workers, time_limit, memory_limit, executor, cpus, gpus: as for `run`.
             kernels: what to evaluate, by name; None is the network as it is. Free sizes are chosen under the study's
                 budget where a kernel can meet it; one that cannot is evaluated all the same.
             progress: called with the name and the metrics of each one that is done.
@@ -273,14 +312,14 @@ class Study:
         failed = ""
         with (
             Store(self.path, "drive") as store,
-            Executor(judge, workers or usable_cores(), time_limit, memory_limit) as executor,
+            executor_of(judge, executor, len(kernels), workers, time_limit, memory_limit, cpus, gpus) as pool,
         ):
             found: dict[str, dict[str, float]] = store.settings().get("references", {})
-            while waiting or executor.running:
-                while waiting and executor.free:
+            while waiting or pool.running:
+                while waiting and pool.free:
                     index, name = waiting.pop(0)
-                    executor.submit(index, (kernels[name] and str(kernels[name]), {}))
-                for outcome in executor.wait(1.0):
+                    pool.submit(index, (kernels[name] and str(kernels[name]), {}))
+                for outcome in pool.wait(1.0):
                     if outcome.state == "complete":
                         found[list(kernels)[outcome.key]] = outcome.metrics
                         store.note("references", found)
@@ -308,11 +347,16 @@ class Study:
     @property
     def minutes_spent(self) -> float:
         """How long candidates were under way, in all runs so far."""
-        spent, end = 0.0, 0.0
-        for asked, told in sorted((trial.asked, trial.told) for trial in self.trials if trial.told):
-            spent += max(0.0, told - max(asked, end))
-            end = max(end, told)
-        return spent / 60
+        return _minutes(self.trials)
+
+
+def _minutes(trials: Sequence[Record]) -> float:
+    """In which at least one of them was under way."""
+    spent, end = 0.0, 0.0
+    for asked, told in sorted((trial.asked, trial.told) for trial in trials if trial.told):
+        spent += max(0.0, told - max(asked, end))
+        end = max(end, told)
+    return spent / 60
 
 
 def environment() -> dict[str, Any]:

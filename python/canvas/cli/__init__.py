@@ -25,6 +25,7 @@ COMMANDS = (
     view.check,
     search.search,
     search.resume,
+    view.watch,
     view.report,
     view.zoo,
     measure.bench,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -21,7 +22,7 @@ def doctor(as_json: Json = False) -> None:
     canvas doctor
     canvas doctor --json | jq '.[] | select(.found == null)'
     """
-    rows = [*_machine(), *_backends(), *_tools(), *_data()]
+    rows = [*_machine(), *_backends(), *_extras(), *_tools(), *_data()]
     if as_json:
         return put([dict(zip(("what", "found", "hint"), row, strict=True)) for row in rows])
     shown = table("what", "found", "", words=("found", ""))
@@ -75,6 +76,15 @@ def _backends() -> list[Row]:
 
 def _threads(path: Path) -> str:
     return path.stem.rpartition("-")[2]
+
+
+def _extras() -> list[Row]:
+    rows: list[Row] = []
+    for name, packages in {"postgresql": ("sqlalchemy", "psycopg"), "ray": ("ray",)}.items():
+        here = all(importlib.util.find_spec(package) for package in packages)
+        found = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages) if here else None
+        rows.append((f"extra {name}", found, f"pip install 'canvas-kas[{name}]'"))
+    return rows
 
 
 def _tools() -> list[Row]:

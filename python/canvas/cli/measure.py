@@ -160,7 +160,11 @@ def rediscover(
 
 def export(
     network: Annotated[
-        str, typer.Argument(metavar="FILE.pt|NAME|PATH.py:FUNCTION", help="A saved network, or a model.")
+        str,
+        typer.Argument(
+            metavar="FILE.db|URL|FILE.pt|NAME|PATH.py:FUNCTION",
+            help="The best network of a study, a saved network, or a model.",
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.pt2|.onnx|.py", help="The file to write.")
@@ -182,6 +186,7 @@ def export(
     FILE.pt is what torch.save wrote, such as the networks that a search keeps; only open files that you trust.
 
     Examples:
+    canvas export study.db -o best.onnx
     canvas export demo/original.pt --input 1x28x28 -o original.onnx
     canvas export resnet18 --kernel depthwise_separable -o fast.py
     canvas export resnet18 --kernel depthwise_separable --native fast
@@ -193,13 +198,27 @@ def export(
 
     if (output is None) == (native is None):
         raise UserError("export: name a file by -o, or a folder by --native")
-    example, built_in = options.model_example(network, input)
-    loaded = saved_network(network) if network.endswith(".pt") else load_model(network, **built_in)
+    if network.endswith(".db") or "://" in network:
+        network, loaded = _best(network)
+        example, _ = options.model_example(network, input)
+    else:
+        example, built_in = options.model_example(network, input)
+        loaded = saved_network(network) if network.endswith(".pt") else load_model(network, **built_in)
     if kernel is not None:
         loaded = replace(loaded, options.named_kernel(kernel), example=example)
     given = batched(example, batch)
     path = written(loaded, given, output) if output else export_native(loaded, given, str(native))
     put({"file": str(path)}) if as_json else print(path)
+
+
+def _best(place: str) -> tuple[str, Any]:
+    """What a study was made for, and its best network."""
+    from canvas.study import Study
+
+    study = Study.open(place)
+    if study.best is None:
+        raise UserError(f"{study.path}: no candidate was completed yet; resume it")
+    return study.settings.get("model", ""), study.best.model()
 
 
 def batched(example: Any, batch: int) -> Any:

@@ -29,6 +29,8 @@ Kinds = Annotated[
     list[str] | None,
     typer.Option("--kind", metavar="KIND", help="conv (the default), conv1d, conv2d, conv3d, linear; may be repeated."),
 ]
+URL = "postgresql://USER@HOST/DATABASE?study=NAME"
+StudyPlace = Annotated[str, typer.Argument(metavar="FILE.db|URL", help=f"A file, or {URL}.")]
 LAYER = "C,K (linear), C,K,T=TOKENS, C,K,W, C,K,HxW or C,K,DxHxW, then ,STRIDE"
 Layers = Annotated[list[str] | None, typer.Option("--layer", metavar="LAYER", help=f"{LAYER}, such as 64,128,32x32,2.")]
 LONGEST = 2_000_000  # bytes read of a kernel file: more than any kernel has

@@ -14,7 +14,8 @@ import typer
 from canvas.cli import options
 from canvas.cli.options import Flops, Json, Kinds, Limits, Memory, Model, Params, Seed
 from canvas.cli.printing import put, study_fields, summary
-from canvas.errors import StudyError, UserError
+from canvas.errors import NoStudy, StudyError, UserError
+from canvas.store import place_of
 
 Candidates = Annotated[int | None, typer.Option("--candidates", min=1, help="Stop when the study has so many in all.")]
 Minutes = Annotated[float | None, typer.Option("--minutes", min=0, help="Stop asking after so many minutes.")]
@@ -25,6 +26,11 @@ TimeLimit = Annotated[
 MemoryLimit = Annotated[
     float | None, typer.Option("--memory-limit", min=0.1, help="Gigabytes that a worker may hold (default: its share).")
 ]
+Kind = Annotated[
+    str | None, typer.Option("--executor", metavar="local|ray", help="Where candidates are evaluated (default: local).")
+]
+Cpus = Annotated[float | None, typer.Option("--cpus", min=0.01, help="On Ray: of a node, for each worker.")]
+Gpus = Annotated[float | None, typer.Option("--gpus", min=0, help="On Ray: of a node, for each worker.")]
 Compare = Annotated[
     list[str] | None,
     typer.Option("--compare", metavar="NAME", help="Evaluate this too, when all is done: original, or one of the zoo."),
@@ -34,9 +40,16 @@ Compare = Annotated[
 def search(
     model: Model,
     data: Annotated[
-        str, typer.Option("--data", metavar="NAME|PATH", help="fashion-mnist, cifar10, cifar100, or a folder.")
+        str,
+        typer.Option(
+            "--data",
+            metavar="NAME|PATH|PATH.py:FUNCTION",
+            help="fashion-mnist, cifar10, cifar100, a folder, or what gives two DataLoaders.",
+        ),
     ],
-    study: Annotated[Path, typer.Option("--study", metavar="FILE.db", help="The study file to make.")],
+    study: Annotated[
+        str, typer.Option("--study", metavar="FILE.db|URL", help=f"The study to make: a file, or {options.URL}.")
+    ],
     kind: Kinds = None,
     candidates: Candidates = None,
     minutes: Minutes = None,
@@ -70,12 +83,17 @@ def search(
     predict: Annotated[
         bool, typer.Option("--predict", help="Drop what `canvas calibrate` predicts to be too slow, unmeasured.")
     ] = False,
-    keep: Annotated[
-        bool, typer.Option(help="Keep the front's trained networks in FILE.networks/, for `canvas export`.")
-    ] = True,
+    keep: Annotated[bool, typer.Option(help="Keep the front's trained networks, for `canvas export`.")] = True,
+    networks: Annotated[
+        Path | None,
+        typer.Option("--networks", metavar="FOLDER", help="Where (default: FILE.networks; for a URL NAME.networks)."),
+    ] = None,
     limit: Limits = None,
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
+    executor: Kind = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
     compare: Compare = None,
     as_json: Json = False,
 ) -> None:
@@ -88,16 +106,21 @@ def search(
     canvas search --model resnet8 --data fashion-mnist --study s.db --candidates 40 --compare original
     canvas search --model resnet8 --data fashion-mnist --study s.db --minutes 30 --start zoo --strategy guided
     canvas search --model nets.py:vit --data cifar10 --study s.db --minutes 60 --kind linear
+    canvas search --model resnet20 --data cifar10 --study s.db --minutes 60 --executor ray --gpus 0.5 --lookahead 32
     """
+    from canvas.executor import check_executor
     from canvas.objectives import metric
-    from canvas.store import NoStudy
     from canvas.study import Study
 
     if candidates is None and minutes is None:
         raise UserError("say how long to search: --candidates N or --minutes M")
+    check_executor(executor or "local", cpus, gpus)
+    place = place_of(study)
     with contextlib.suppress(NoStudy):
-        Study.open(study)
-        raise StudyError(f"{study}: holds a study already; go on with `canvas resume {study}`, or name another file")
+        Study.open(place)
+        raise StudyError(f"{place}: holds a study already; go on with `canvas resume {place}`, or name another one")
+    if networks is None and not isinstance(place, Path):
+        networks = Path(f"{place.stem}.networks")
     note: dict[str, Any] = {
         "model": _absolute(model),
         "data": _absolute(data),
@@ -107,23 +130,27 @@ def search(
         "backend": backend,
         "predict": predict,
         "keep": keep,
+        "folder": networks and str(networks.resolve()),
         "run": {
             "candidates": candidates,
             "minutes": minutes,
             "workers": workers,
             "time_limit": time_limit,
             "memory_limit": memory_limit,
+            "executor": executor,
+            "cpus": cpus,
+            "gpus": gpus,
             "compare": compare,
         },
     }
     _named(compare or [])  # its faults come before the search
     objectives = objective or ["accuracy", "latency"]
-    evaluate, targets, note["recipe"] = _evaluation(note, study)
+    evaluate, targets, note["recipe"] = _evaluation(note, place)
     unknown = [name for name in objectives if metric(dict.fromkeys(evaluate.METRICS, 0.0), name) is None]
     if unknown:
         raise UserError(f"--objective {unknown[0]}: is not measured; there are latency, {', '.join(evaluate.METRICS)}")
     made = Study(
-        study,
+        place,
         targets,
         budget=options.budget(flops=flops, params=params, memory=memory, latency=latency),
         objectives=objectives,
@@ -139,12 +166,15 @@ def search(
 
 
 def resume(
-    study: Annotated[Path, typer.Argument(metavar="FILE.db")],
+    study: options.StudyPlace,
     candidates: Candidates = None,
     minutes: Minutes = None,
     workers: Workers = None,
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
+    executor: Kind = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
     compare: Compare = None,
     as_json: Json = False,
 ) -> None:
@@ -160,15 +190,25 @@ def resume(
 
     opened = Study.open(study)
     if "run" not in opened.settings:
-        raise StudyError(f"{study}: was run from Python, which alone knows how to evaluate; go on with it there")
-    given = {"workers": workers, "time_limit": time_limit, "memory_limit": memory_limit, "compare": compare}
+        raise StudyError(f"{opened.path}: was run from Python, which alone knows how to evaluate; go on with it there")
+    given = {
+        "workers": workers,
+        "time_limit": time_limit,
+        "memory_limit": memory_limit,
+        "executor": executor,
+        "cpus": cpus,
+        "gpus": gpus,
+        "compare": compare,
+    }
     run = {**opened.settings["run"], **{name: value for name, value in given.items() if value is not None}}
+    if executor == "local":
+        run |= {"cpus": cpus, "gpus": gpus}
     if candidates is not None or minutes is not None:
         spent = opened.minutes_spent
         run |= {"candidates": candidates, "minutes": None if minutes is None else spent + minutes}
     _named(run["compare"] or [])
     opened.note("run", run)
-    _run(opened, _evaluation(opened.settings, study)[0], as_json)
+    _run(opened, _evaluation(opened.settings, opened.path)[0], as_json)
 
 
 def _absolute(spec: str) -> str:
@@ -177,7 +217,7 @@ def _absolute(spec: str) -> str:
     return str(Path(path).resolve()) + colon + function if Path(path).exists() else spec
 
 
-def _evaluation(settings: dict[str, Any], study: Path) -> tuple[Any, list[Any], dict[str, Any]]:
+def _evaluation(settings: dict[str, Any], study: Any) -> tuple[Any, list[Any], dict[str, Any]]:
     """How candidates are evaluated, the layers to replace, and the whole recipe."""
     import torch
 
@@ -197,7 +237,9 @@ def _evaluation(settings: dict[str, Any], study: Path) -> tuple[Any, list[Any], 
     model = load_model(settings["model"], num_classes=len(data.classes), in_channels=data.shape[0])
     found = targets(model, torch.zeros(1, *data.shape), kinds=settings.get("kinds", ("conv",)))
     names = (settings["model"], settings["data"])
-    keep = str(study.with_suffix(".networks").resolve()) if settings.get("keep", False) else None
+    keep = None
+    if settings.get("keep", False):
+        keep = settings.get("folder") or str(study.with_suffix(".networks").resolve())
     evaluate = TrainAndTime(
         *names,
         recipe,
@@ -213,7 +255,8 @@ def _evaluation(settings: dict[str, Any], study: Path) -> tuple[Any, list[Any], 
 def _run(study: Any, evaluate: Any, as_json: bool) -> None:
     """Runs a study to its goal, then compares, then prints how it stands."""
     run = study.settings["run"]
-    limits = {name: run[name] for name in ("workers", "time_limit") if run[name] is not None}
+    names = ("workers", "time_limit", "executor", "cpus", "gpus")
+    limits = {name: run[name] for name in names if run.get(name) is not None}
     limits |= {"memory_limit": 1e9 * run["memory_limit"]} if run["memory_limit"] else {}
     minutes = None if run["minutes"] is None else max(0.0, run["minutes"] - study.minutes_spent)
     try:

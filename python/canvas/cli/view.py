@@ -1,7 +1,9 @@
-"""The commands that look at something: targets, sample, show, check, report, zoo."""
+"""The commands that look at something: targets, sample, show, watch, check, report, zoo."""
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -173,7 +175,9 @@ def sample(
 
 
 def show(
-    file: Annotated[str, typer.Argument(metavar="FILE.db|FILE.canvas", help="- is a kernel on the standard input.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE.db|URL|FILE.canvas", help="- is a kernel on the standard input.")
+    ],
     layer: Annotated[
         str | None, typer.Option("--layer", metavar="LAYER", help=f"For a kernel: its costs on {options.LAYER}.")
     ] = None,
@@ -294,7 +298,7 @@ def zoo(name: Annotated[str | None, typer.Argument()] = None, as_json: Json = Fa
 
 
 def report(
-    study: Annotated[Path, typer.Argument(metavar="FILE.db")],
+    study: options.StudyPlace,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html")] = Path("report.html"),
     as_json: Json = False,
 ) -> None:
@@ -302,12 +306,43 @@ def report(
 
     Examples:
     canvas report study.db -o report.html
+    canvas report postgresql://me@host/lab?study=first -o report.html
     """
     from canvas.report import write_report
     from canvas.study import Study
 
     path = write_report(Study.open(study), output)
     put({"report": str(path)}) if as_json else print(path)
+
+
+def watch(
+    study: options.StudyPlace,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Between two looks.")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Shows how a study goes on that runs in another terminal, or on another machine; ends when it is at its goal, or
+    by Ctrl-C. With --json, one line for each change.
+
+    Examples:
+    canvas watch study.db
+    canvas watch study.db --json | jq .told
+    """
+    from canvas.progress import console_progress
+    from canvas.study import Study
+
+    shown = None
+    with console_progress(not as_json) as show:
+        while True:
+            status = Study.open(study).status()
+            fields = {"told": status.told, "failed": status.failed, "running": len(status.running)}
+            if as_json and fields != shown:
+                front = [{"index": trial.index, "hash": trial.hash, "metrics": trial.metrics} for trial in status.front]
+                print(json.dumps({**fields, "front": front}), flush=True)
+            show(status)
+            shown = fields
+            if status.fraction >= 1 and not status.running:
+                return
+            time.sleep(seconds)
 
 
 def find_targets(model: str, input: str | None, kinds: list[str] | None) -> list[Any]:
