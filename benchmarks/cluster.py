@@ -1,0 +1,90 @@
+"""What a study on a Ray cluster gives for its workers, as JSON: `python benchmarks/cluster.py OUT.json`.
+
+A cluster of several nodes is made on this machine. The real search, store and executor run; an evaluation sleeps, so
+that many workers need no cores, and what is measured is what the driver and the cluster add. For each number of
+workers: candidates a second beside what so many sleepers can give, and the driver's CPU seconds beside those that the
+workers slept. The first candidate of each worker, which waits for it to start, is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+from ray.cluster_utils import Cluster
+
+import canvas
+from canvas.study import Study
+
+LAYERS = [canvas.Layer(64, 64, (16, 16), count=4), canvas.Layer(64, 128, (16, 16), stride=2)]
+NODE = {"object_store_memory": 80 << 20}
+
+
+class Sleeper:
+    """An evaluation that takes so many seconds and no work."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, binding: Any, seed: int, report: Any) -> dict[str, float]:
+        time.sleep(self.seconds)
+        digest = int(binding.kernel.hash[:8], 16)
+        return {"accuracy": digest % 1009 / 1009, "latency_ratio": 0.1 + digest % 97 / 97}
+
+
+def measure(workers: int, seconds: float, rounds: int, executor: str) -> dict[str, float]:
+    """So many workers, each with so many candidates after its first."""
+    seen: list[tuple[int, float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(Path(folder) / "study.db", LAYERS, budget=canvas.Budget(flops=0.5), seed=1, lookahead=workers)
+        study.run(
+            Sleeper(seconds),
+            candidates=workers * (rounds + 1),
+            workers=workers,
+            progress=lambda status: seen.append((status.told, time.perf_counter(), time.process_time())),
+            executor=executor,
+        )
+    told, start, cpu = next(entry for entry in seen if entry[0] >= workers)
+    last, end, cpu_end = next(entry for entry in seen if entry[0] >= workers * rounds)  # then some have nothing to do
+    rate = (last - told) / (end - start)
+    return {
+        "workers": workers,
+        "candidates_per_second": round(rate, 3),
+        "of_what_sleepers_can": round(rate * seconds / workers, 4),
+        "driver_ms_per_candidate": round(1e3 * (cpu_end - cpu) / (last - told), 2),
+        "driver_share": round((cpu_end - cpu) / ((last - told) * seconds), 5),
+        "driver_core": round((cpu_end - cpu) / (end - start), 4),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
+    parser.add_argument("--nodes", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=1.0, help="that a candidate takes")
+    parser.add_argument("--rounds", type=int, default=8, help="candidates of each worker")
+    parser.add_argument("--executor", choices=["ray", "local"], default="ray")
+    asked = parser.parse_args()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **NODE})
+    for _ in range(asked.nodes):
+        cluster.add_node(num_cpus=-(-max(asked.workers) // asked.nodes), **NODE)
+    cluster.wait_for_nodes()
+    os.environ["RAY_ADDRESS"] = cluster.address
+    result: dict[str, Any] = {"machine": platform.machine(), "nodes": asked.nodes, "seconds": asked.seconds, "runs": []}
+    for workers in asked.workers:
+        result["runs"].append(measure(workers, asked.seconds, asked.rounds, asked.executor))
+        asked.out.write_text(json.dumps(result, indent=1) + "\n")
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
