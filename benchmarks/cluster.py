@@ -3,12 +3,13 @@
 A cluster of several nodes is made on this machine. The real search, store and executor run; an evaluation sleeps, so
 that many workers need no cores, and what is measured is what the driver and the cluster add. For each number of
 workers: candidates a second beside what so many sleepers can give, and the driver's CPU seconds beside those that the
-workers slept. The first candidate of each worker, which waits for it to start, is not counted.
+workers slept. Counting begins when every worker has had a candidate, so that none still starts.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -37,23 +38,28 @@ class Sleeper:
     def __call__(self, binding: Any, seed: int, report: Any) -> dict[str, float]:
         time.sleep(self.seconds)
         digest = int(binding.kernel.hash[:8], 16)
-        return {"accuracy": digest % 1009 / 1009, "latency_ratio": 0.1 + digest % 97 / 97}
+        return {"accuracy": digest % 1009 / 1009, "latency_ratio": 0.1 + digest % 97 / 97, "process": os.getpid()}
+
+
+class Enough(Exception):
+    """All is measured."""
 
 
 def measure(workers: int, seconds: float, rounds: int, executor: str) -> dict[str, float]:
     """So many workers, each with so many candidates after its first."""
     seen: list[tuple[int, float, float]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        study = Study(Path(folder) / "study.db", LAYERS, budget=canvas.Budget(flops=0.5), seed=1, lookahead=workers)
-        study.run(
-            Sleeper(seconds),
-            candidates=workers * (rounds + 1),
-            workers=workers,
-            progress=lambda status: seen.append((status.told, time.perf_counter(), time.process_time())),
-            executor=executor,
-        )
-    told, start, cpu = next(entry for entry in seen if entry[0] >= workers)
-    last, end, cpu_end = next(entry for entry in seen if entry[0] >= workers * rounds)  # then some have nothing to do
+
+    def look(status: Any) -> None:
+        if seen or len({trial.metrics.get("process") for trial in status.trials} - {None}) == workers:
+            seen.append((status.told, time.perf_counter(), time.process_time()))
+        if seen and seen[-1][0] >= seen[0][0] + workers * rounds:
+            raise Enough
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
+        path, budget = Path(folder) / "study.db", canvas.Budget(flops=0.5)
+        study = Study(path, LAYERS, budget=budget, seed=1, lookahead=2 * workers)
+        study.run(Sleeper(seconds), 10**6, workers=workers, progress=look, executor=executor)
+    (told, start, cpu), (last, end, cpu_end) = seen[0], seen[-1]
     rate = (last - told) / (end - start)
     return {
         "workers": workers,
