@@ -2,16 +2,19 @@
 
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from canvas import zoo
 from canvas.cost_model import FIGURES, KINDS, CostModel, default_path
 from canvas.data import Data, Images
 from canvas.errors import Diverged, UserError
+from canvas.loaders import loaders
 from canvas.models import resnet8
 from canvas.train import Recipe, TrainAndTime, _augment, accuracy, train
 
@@ -173,3 +176,42 @@ def test_train_and_time_predicts_first_where_it_is_asked_to(tmp_path, monkeypatc
     assert 0 < metrics["latency_predicted"] < 1, "fewer FLOPs, and nothing else costs"
     assert metrics["latency_predicted_low"] == metrics["latency_predicted"] / 1.5
     assert "latency_predicted" not in evaluate(None, seed=3)
+
+
+def striped_loaders():
+    """The stripes as a pair of DataLoaders."""
+    images, labels = stripes().train
+    sets = [TensorDataset(images[part].float() / 255, labels[part]) for part in (slice(40, None), slice(40))]
+    return DataLoader(sets[0], batch_size=16, shuffle=True, drop_last=True), DataLoader(sets[1], batch_size=16)
+
+
+def test_a_pair_of_dataloaders_is_trained_on_and_deterministic_by_the_seed():
+    given, found = loaders(striped_loaders), []
+    assert given.shape == (1, 12, 12) and given.classes == ("class 0", "class 1")
+    for seed in (0, 0, 1):
+        model, state = Small(), torch.get_rng_state()
+        metrics = train(model, given, Recipe(images=800, lr=0.02, seed=seed))
+        assert torch.equal(torch.get_rng_state(), state)
+        found.append((metrics["accuracy"], metrics["loss"]))
+    assert found[0] == found[1] != found[2]
+    assert found[0][0] > 0.9
+
+
+def test_a_candidate_is_judged_on_dataloaders():
+    evaluate = TrainAndTime(Small(), striped_loaders, QUICK)
+    metrics = pickle.loads(pickle.dumps(evaluate))(SEPARABLE, seed=0)
+    assert metrics["accuracy"] > 0.8 and metrics["latency_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (7, "needs a pair of DataLoaders (training, validation), got int"),
+        (([], []), "the training DataLoader gives no batch"),
+        (([torch.zeros(2, 1, 4, 4)], []), "the training DataLoader must give pairs of tensors"),
+        (([(torch.zeros(2, 1, 4, 4), torch.zeros(3))], []), "the training DataLoader must give pairs of tensors"),
+    ],
+)
+def test_loaders_that_will_not_do(given, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        train(Small(), loaders(given), QUICK)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from canvas.errors import UserError
+from canvas.loaders import Loaders, loaders
 
 
 class Images(NamedTuple):
@@ -102,13 +103,14 @@ class Data:
         )
 
 
-def load_data(spec: str) -> Data:
+def load_data(spec: str) -> Data | Loaders:
     """Finds and reads a data set.
 
     Args:
         spec: `fashion-mnist`, `cifar10` or `cifar100`, looked for in $CANVAS_DATA, ./data and /usr/share/datasets; or a
             folder that holds one of them, or `train/CLASS/*.png` (or .jpg) and, optionally, `test/CLASS/*.png`. Without
             `test/`, every tenth image is kept for testing. Images of other sizes are scaled to the size of the first.
+            Or `PATH.py:FUNCTION`: a function that gives a pair of DataLoaders, as `canvas.loaders.loaders` takes it.
 
     Returns:
         The data; the test split is not read yet.
@@ -122,9 +124,15 @@ def load_data(spec: str) -> Data:
     """
     if spec in FORMATS:
         return FORMATS[spec](spec, _roots())
+    if ".py:" in spec:
+        from canvas.models import from_file
+
+        return loaders(from_file("data", spec))
     folder = Path(spec)
     if not folder.is_dir():
-        raise UserError(f"data '{spec}': not a built-in data set ({', '.join(FORMATS)}) and not a folder")
+        raise UserError(
+            f"data '{spec}': not a built-in data set ({', '.join(FORMATS)}), no PATH.py:FUNCTION, and not a folder"
+        )
     if (folder / "train").is_dir():
         return _image_folder(folder)
     for load, (mark, *_) in ((_fashion_mnist, IDX_FILES), (_cifar10, CIFAR10_FILES), (_cifar100, CIFAR100_FILES)):

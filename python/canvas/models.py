@@ -140,7 +140,10 @@ def load_model(spec: str, num_classes: int = 10, in_channels: int | None = None)
     path, colon, function = spec.rpartition(":")
     if not colon or not path.endswith(".py"):
         raise UserError(f"model '{spec}': not a built-in model ({', '.join(BUILT_IN)}) and not PATH.py:FUNCTION")
-    return _load_from_file(Path(path), function)
+    model = from_file("model", spec)
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model file '{path}': {function}() must return a torch.nn.Module, got {type(model).__name__}")
+    return model
 
 
 def save_network(network: nn.Module, path: Path) -> None:
@@ -191,9 +194,23 @@ def saved_network(path: str | os.PathLike[str]) -> nn.Module:
     return network
 
 
-def _load_from_file(path: Path, function: str) -> nn.Module:
+def from_file(what: str, spec: str) -> object:
+    """What a function of a user's file gives, called without arguments.
+
+    Args:
+        what: it is, for error messages.
+        spec: `PATH.py:FUNCTION`.
+
+    Raises:
+        UserError: the file is missing, raises, or lacks the function; or that raises.
+
+    Example:
+        >>> from_file("model", "nets.py:build")  # doctest: +SKIP
+    """
+    place, _, function = spec.rpartition(":")
+    path = Path(place)
     if not path.is_file():
-        raise UserError(f"model file '{path}': no such file; give an existing PATH.py:FUNCTION")
+        raise UserError(f"{what} file '{path}': no such file; give an existing PATH.py:FUNCTION")
     name = FROM_FILE + path.stem
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None and module_spec.loader is not None
@@ -202,20 +219,17 @@ def _load_from_file(path: Path, function: str) -> nn.Module:
     directory = str(path.resolve().parent)
     sys.path.insert(0, directory)  # the file may import its neighbours, as when it is run as a script
     try:
-        model = _run(path, "running the file", lambda: module_spec.loader.exec_module(module))  # type: ignore[union-attr]
+        _run(what, path, "running the file", lambda: module_spec.loader.exec_module(module))  # type: ignore[union-attr]
         build = getattr(module, function, None)
         if not callable(build):
             own = [n for n, f in vars(module).items() if inspect.isroutine(f) and f.__module__ == name]
-            raise UserError(f"model file '{path}': no function '{function}'; it has {', '.join(own) or 'no function'}")
-        model = _run(path, f"calling {function}()", build)
+            raise UserError(f"{what} file '{path}': no function '{function}'; it has {', '.join(own) or 'no function'}")
+        return _run(what, path, f"calling {function}()", build)
     finally:
         sys.path.remove(directory)
-    if not isinstance(model, nn.Module):
-        raise UserError(f"model file '{path}': {function}() must return a torch.nn.Module, got {type(model).__name__}")
-    return model
 
 
-def _run(path: Path, what: str, call: Callable[[], object]) -> object:
+def _run(what: str, path: Path, doing: str, call: Callable[[], object]) -> object:
     """Runs the user's code; whatever it raises becomes one line with the user's file and line."""
     try:
         return call()
@@ -224,4 +238,4 @@ def _run(path: Path, what: str, call: Callable[[], object]) -> object:
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
         where = f"{path}:{line}" if line else str(path)
         first = (str(error).splitlines() or [""])[0]
-        raise UserError(f"model file '{where}': {what} raised {type(error).__name__}: {first}") from error
+        raise UserError(f"{what} file '{where}': {doing} raised {type(error).__name__}: {first}") from error

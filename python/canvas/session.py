@@ -199,9 +199,7 @@ class Judge:
             for rung in bars.keys() & metrics.keys():
                 point = rung_point(known, rung, self.settings["objectives"])
                 if better := [other for other in bars[rung] if beats(other, point)]:
-                    raise Pruned(
-                        f"{rung} is {-point[0]:.4g}, not among the best third ({-better[0][0]:.4g} beats it)"
-                    )
+                    raise Pruned(f"{rung} is {-point[0]:.4g}, not among the best third ({-better[0][0]:.4g} beats it)")
 
         binding = text and self._bind(_core.parse(text, "candidate.canvas"))
         metrics = self.evaluate(binding, self.settings["seed"], report=checked)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from canvas import latency, layers, roofline
 from canvas.cost_model import CostModel, default_path
 from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
-from canvas.example import channels_last, evaluating, stored_channels_last
+from canvas.example import channels_last, evaluating
+from canvas.loaders import Loaders, loaders
 from canvas.models import load_model, save_network
 
 HOPELESS = 1.5  # times the original's latency: no budget is that wide, so nothing finer need be known
@@ -79,12 +81,15 @@ class Recipe:
         return self.lr * (done / self.warmup if done < self.warmup else (1 - done) / (1 - self.warmup))
 
 
-def train(model: nn.Module, data: Data, recipe: Recipe | None = None, report: Report | None = None) -> dict[str, float]:
+def train(
+    model: nn.Module, data: Data | Loaders, recipe: Recipe | None = None, report: Report | None = None
+) -> dict[str, float]:
     """Trains a model in place; the global random stream is left as it was.
 
     Args:
         model: takes images [N, C, H, W] as floats, gives one logit a class. It stays on its device.
-        data: its training part is split into training and validation data, the same way for every recipe seed.
+        data: its training part is split into training and validation data, the same way for every recipe seed; or
+            `canvas.loaders.Loaders`.
         recipe: by default `Recipe()`.
         report: called about fifty times with the fraction done and {"loss"}; what it raises ends the training.
 
@@ -101,31 +106,52 @@ def train(model: nn.Module, data: Data, recipe: Recipe | None = None, report: Re
     """
     recipe = recipe or Recipe()
     start = time.perf_counter()
-    training, validation = data.split(recipe.validation)
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        loss = _fit(model, data, training, recipe, report)
-    result = {"loss": loss, "accuracy": accuracy(model, data.normalise(validation.images), validation.labels)}
-    return {**result, "seconds": time.perf_counter() - start}
+        if isinstance(data, Data):
+            training, validation = data.split(recipe.validation)
+            steps = max(1, round(recipe.images / recipe.batch))
+            batches, held = _shuffled(training, recipe, steps), _in_turn(*validation)
+        else:
+            steps, batches, held = data.parts(recipe.images)
+        loss = _fit(model, itertools.islice(batches, steps), steps, data.normalise, recipe, report)
+        found = _accuracy(model, ((data.normalise(images.to(device)), labels) for images, labels in held))
+    return {"loss": loss, "accuracy": found, "seconds": time.perf_counter() - start}
 
 
-def _fit(model: nn.Module, data: Data, training: Images, recipe: Recipe, report: Report | None) -> float:
+def _shuffled(training: Images, recipe: Recipe, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of so many steps, augmented."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    device = next(model.parameters()).device
-    optimizer = _optimizer(model, recipe)
-    steps = max(1, round(recipe.images / recipe.batch))
     passes = math.ceil(steps * recipe.batch / len(training))
     order = torch.cat([torch.randperm(len(training), generator=generator) for _ in range(passes)])
-    model.train()
-    total, counted, often = 0.0, 0, max(1, steps // 50)
     for step in range(steps):
         picked = order[step * recipe.batch : (step + 1) * recipe.batch]
-        images = _augment(training.images[picked], recipe, generator)
-        inputs = stored_channels_last(data.normalise(images.to(device)))
+        yield _augment(training.images[picked], recipe, generator), training.labels[picked]
+
+
+def _in_turn(images: Tensor, labels: Tensor, batch: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
+    for begin in range(0, len(labels), batch):
+        yield images[begin : begin + batch], labels[begin : begin + batch]
+
+
+def _fit(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    steps: int,
+    normalise: Callable[[Tensor], Tensor],
+    recipe: Recipe,
+    report: Report | None,
+) -> float:
+    device = next(model.parameters()).device
+    optimizer = _optimizer(model, recipe)
+    model.train()
+    total, counted, often = 0.0, 0, max(1, steps // 50)
+    for step, (images, labels) in enumerate(batches):
+        inputs = channels_last(normalise(images.to(device)))
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate((step + 0.5) / steps)
-        loss = F.cross_entropy(model(inputs), training.labels[picked].to(device))
+        loss = F.cross_entropy(model(inputs), labels.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -182,20 +208,24 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 250)
         >>> accuracy(nn.Flatten(), torch.eye(3).view(3, 3, 1, 1), torch.tensor([0, 1, 0]))
         0.6666666666666666
     """
-    device = next((p.device for p in model.parameters()), images.device)
-    right = 0
+    return _accuracy(model, _in_turn(images, labels, batch))
+
+
+@torch.no_grad()
+def _accuracy(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    right, seen = 0, 0
     with evaluating(model):
-        for begin in range(0, len(labels), batch):
-            inputs = channels_last(images[begin : begin + batch].to(device))
-            logits = model(inputs)
+        for images, labels in batches:
+            device = next((p.device for p in model.parameters()), images.device)
+            logits = model(channels_last(images.to(device)))
             if bool(logits.isnan().any()):
                 raise Diverged("the trained network gives outputs that are not numbers")
-            right += int((logits.argmax(1).cpu() == labels[begin : begin + batch]).sum())
-    return right / len(labels)
+            right, seen = right + int((logits.argmax(1).cpu() == labels.cpu()).sum()), seen + len(labels)
+    return right / seen
 
 
 @functools.lru_cache(maxsize=2)
-def _cached_data(spec: str) -> Data:
+def _cached_data(spec: str) -> Data | Loaders:
     return load_data(spec)
 
 
@@ -204,7 +234,8 @@ class TrainAndTime:
 
     Args:
         model: a module (its weights are the starting point), or a spec as for `load_model`, rebuilt in each worker.
-        data: a spec as for `load_data` (read once in each process), or the data themselves.
+        data: a spec as for `load_data` (read once in each process), the data themselves, a pair of DataLoaders
+            (training, validation), or a function that makes such a pair, called once in each process.
         recipe: of the training; its seed is replaced by the candidate's.
         backend: what the latency is measured with: a name in `backends.BACKENDS`, or "auto", see `latency.compare`.
         batch: images in a timed forward pass.
@@ -229,7 +260,7 @@ class TrainAndTime:
     def __init__(
         self,
         model: nn.Module | str,
-        data: Data | str,
+        data: Any,
         recipe: Recipe | None = None,
         backend: str = "eager",
         batch: int = 32,
@@ -261,7 +292,12 @@ class TrainAndTime:
             EvaluationError: the network diverged or its timing cannot be true.
         """
         start = time.perf_counter()
-        data = _cached_data(self.data) if isinstance(self.data, str) else self.data
+        if isinstance(self.data, str):
+            data = _cached_data(self.data)
+        elif isinstance(self.data, (Data, Loaders)):
+            data = self.data
+        else:
+            data = self.data = loaders(self.data)
         with roofline.fixed_threads(self.threads):
             network, metrics = self._prepare(candidate, seed, data, report)
             if report is not None:
@@ -280,14 +316,14 @@ class TrainAndTime:
                 save_network(network, Path(self.keep) / f"{'original' if kernel is None else kernel.hash}.pt")
         return {**metrics, "seconds": time.perf_counter() - start}
 
-    def original(self, data: Data) -> nn.Module:
+    def original(self, data: Data | Loaders) -> nn.Module:
         """The network before any replacement, in a copy of its own."""
         if isinstance(self.model, str):
             return load_model(self.model, num_classes=len(data.classes), in_channels=data.shape[0])
         return copy.deepcopy(self.model)
 
     def _prepare(
-        self, candidate: Any, seed: int, data: Data, report: Report | None
+        self, candidate: Any, seed: int, data: Data | Loaders, report: Report | None
     ) -> tuple[nn.Module, dict[str, float]]:
         """The network with the candidate in it, and what it costs."""
         with torch.random.fork_rng():
