@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
+from canvas import native
+from canvas.errors import UserError
 from canvas.example import Example, call
 
 SMALLEST, LARGEST = 2**20, 2**28  # bytes for which the memory's rate is measured; below, a call's own time shows
@@ -62,15 +66,17 @@ def floor(model: nn.Module, example: Example, threads: int, device: torch.device
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     peak, rate = peak_flops(threads, device, dtype), peak_bandwidth(threads, device, written)
     if work / peak >= written / rate:
-        reason = (
-            f"{work:.3g} FLOPs: this machine's matrix product reaches {peak / 1e9:.3g} GFLOP/s on {threads} threads"
-        )
+        reason = f"{work:.3g} FLOPs: this machine's arithmetic reaches {peak / 1e9:.3g} GFLOP/s on {threads} threads"
         return Floor(work / peak, reason)
     return Floor(written / rate, f"{written:.3g} bytes of outputs: this machine copies {rate / 1e9:.3g} GB/s")
 
 
 def peak_flops(threads: int, device: torch.device, dtype: torch.dtype = torch.float32) -> float:
-    """The highest rate of a matrix product seen on this machine, in FLOPs a second; measured once in a process."""
+    """The highest rate of arithmetic seen on this machine, in FLOPs a second; measured once in a process.
+
+    That of a matrix product or a convolution, whichever is higher (libraries do not use all instructions on every
+    processor), and, for float32 where there is a compiler, of multiply-adds on registers alone.
+    """
     return _once(("flops", threads, str(device), str(dtype)), lambda: _flops_seen(threads, device, dtype))
 
 
@@ -100,8 +106,34 @@ def _flops_seen(threads: int, device: torch.device, dtype: torch.dtype) -> float
     if device.type == "cuda":
         dtype = torch.bfloat16  # tensor cores may serve float32 as well
     a, b = torch.rand(2, size, size, generator=torch.Generator(device), device=device).to(dtype)
+    runs: list[tuple[float, Callable[[Any], Any]]] = [(2 * size**3, lambda _: a @ b)]
+    if device.type == "cpu":
+        images, weights = torch.rand(8, 256, 16, 16).to(dtype), torch.rand(256, 256, 3, 3).to(dtype)
+        images, weights = (value.to(memory_format=torch.channels_last) for value in (images, weights))
+        runs.append((2 * 9 * 256**2 * 8 * 14**2, lambda _: torch.conv2d(images, weights)))
+        if dtype == torch.float32:
+            with contextlib.suppress(UserError, OSError):
+                runs.append(_multiply_adds(threads))
     with fixed_threads(threads), torch.inference_mode():
-        return 2 * size**3 / min(seconds_of(lambda _: a @ b, a, device) for _ in range(10))
+        return max(work / min(seconds_of(run, a, device) for _ in range(10)) for work, run in runs)
+
+
+def _multiply_adds(threads: int) -> tuple[float, Callable[[Any], Any]]:
+    """A run of nothing but multiply-adds of vectors in registers, and how many FLOPs it is.
+
+    Raises:
+        UserError: there is no compiler.
+    """
+    width, times, sums = native.target().width, 4_000_000, [f"sum{i}" for i in range(12)]
+    start = ", ".join(f"{name} = by * {i}" for i, name in enumerate(sums))
+    run = native.load(
+        f"typedef float Vector __attribute__((vector_size({4 * width})));"
+        f'extern "C" float run(float at) {{ Vector by = at - Vector{{}}, {start}; for (long i = 0; i < {times}; i++) {{'
+        f"{''.join(f'{name} = {name} * by + by;' for name in sums)} }} return ({' + '.join(sums)})[0]; }}"
+    ).run
+    run.argtypes, run.restype = [ctypes.c_float], ctypes.c_float
+    pool = ThreadPoolExecutor(threads)
+    return 2.0 * width * times * len(sums) * threads, lambda _: list(pool.map(run, [0.5] * threads))
 
 
 def _bytes_seen(threads: int, device: torch.device, size: int) -> float:
