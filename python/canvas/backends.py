@@ -114,6 +114,8 @@ class OnnxRuntime:
         data = onnx_bytes(model, arguments, names)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # Threads that wait as long as by default still hold the cores when another session runs in turns with this one.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "500")
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
         def run(inputs: Example) -> Any:
