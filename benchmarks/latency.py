@@ -2,11 +2,14 @@
 
     python benchmarks/latency.py network [--size 32] [--batch 1 32] [--backend NAME ...] [--kernel NAME ...]
     python benchmarks/latency.py model [--backend NAME ...] [--kernels 300] [--out FILE]
+    python benchmarks/latency.py table FILE ...
 
 "network": ResNet-18 with each hand-designed kernel of the zoo that can stand in for all of its 3x3 convolutions, its
 free sizes as large as the original's FLOPs allow; every figure is taken beside the original network on the same
 backend (`ratio`), and compared with the original on the backend that is quickest for it (`ratio_to_best`). This is the
 front that a search must beat.
+
+"table": what "network" wrote, in one or more files, as Markdown: ratios by kernel, batch and backend.
 
 "model": the rank correlation of predicted and measured latency over sampled kernels in single layers, by
 cross-validation, for each backend.
@@ -16,6 +19,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -65,6 +70,49 @@ def network(asked: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
+def table(files: list[Path]) -> str:
+    """The latest figure of each kernel, batch and backend; kernels by the best of the first batch."""
+    ratios: dict[str, dict[tuple[int, str], tuple[float, float]]] = {}
+    originals: dict[tuple[int, str], list[float]] = {}
+    for file in files:
+        for part in json.loads(file.read_text(encoding="utf-8"))["batches"]:
+            for row in part.get("rows", []):
+                if "ratio" in row:
+                    column = (part["batch"], row["backend"])
+                    ratios.setdefault(row["kernel"], {})[column] = (row["ratio"], row["median_ms"])
+                    originals.setdefault(column, []).append(row["baseline_ms"])
+    times = {column: statistics.median(found) for column, found in originals.items()}
+    batches = sorted({batch for batch, _ in times})
+    quickest = {batch: min(time for (other, _), time in times.items() if other == batch) for batch in batches}
+
+    def best(name: str, batch: int) -> float:
+        taken = [time for (other, _), (_, time) in ratios[name].items() if other == batch]
+        return min(taken, default=math.inf) / quickest[batch]
+
+    columns = [
+        (batch, name)
+        for batch in batches
+        for name in (*backends.BACKENDS, "best")
+        if (batch, name) in times or name == "best"
+    ]
+    lines = [
+        "| | " + " | ".join(f"{name}, {batch}" for batch, name in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for name in sorted(ratios, key=lambda name: best(name, batches[0])):
+        cells = []
+        for batch, backend in columns:
+            ratio = best(name, batch) if backend == "best" else ratios[name].get((batch, backend), (math.inf, 0.0))[0]
+            cells.append(f"{ratio:.2f}" if ratio < math.inf else "")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines.append(
+        "| the original, ms | "
+        + " | ".join(f"{times[c]:.2f}" if c in times else f"{quickest[c[0]]:.2f}" for c in columns)
+        + " |"
+    )
+    return "\n".join(lines)
+
+
 def told(row: Row) -> None:
     """A line of progress."""
     figure = f"{row.timing.median_ms:.2f} ms, ratio {row.timing.ratio:.3f}" if row.timing else row.reason
@@ -89,7 +137,8 @@ def write(figures: dict[str, Any], file: Path) -> None:
 def main() -> None:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("part", choices=["network", "model"])
+    options.add_argument("part", choices=["network", "model", "table"])
+    options.add_argument("files", type=Path, nargs="*", help="of the table")
     options.add_argument("--size", type=int, default=32, help="of the images")
     options.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     options.add_argument("--backend", nargs="+", default=list(backends.BACKENDS), choices=list(backends.BACKENDS))
@@ -99,6 +148,9 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=0.3, help="of timing for each pair")
     options.add_argument("--out", type=Path, help="JSON; by default printed")
     asked = options.parse_args()
+    if asked.part == "table":
+        print(table(asked.files))
+        return
     figures = network(asked) if asked.part == "network" else ranking(asked)
     if asked.out:
         write(figures, asked.out)

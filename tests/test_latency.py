@@ -145,7 +145,9 @@ def test_the_baseline_is_prepared_once_while_its_weights_stay(monkeypatch):
     assert prepared[3:] == [small, baseline] and timing.compile_seconds > 0
 
 
-def test_auto_takes_the_quickest_backend_for_each(monkeypatch):
+def test_auto_takes_the_quickest_backend_for_each_and_compiles_nothing_twice(monkeypatch):
+    prepared = []
+
     class Slow:
         name = "onnxruntime"
 
@@ -153,6 +155,7 @@ def test_auto_takes_the_quickest_backend_for_each(monkeypatch):
             pass
 
         def prepare(self, model, example):
+            prepared.append(model.title)
             seconds = {"dense": 0.0, "slow": 0.02}[model.title]
             return lambda x: (time.sleep(seconds), model(x))[1]
 
@@ -175,6 +178,7 @@ def test_auto_takes_the_quickest_backend_for_each(monkeypatch):
     monkeypatch.setattr(BACKENDS["eager"], "prepare", lambda model, x: lambda y: (time.sleep(0.01), y)[1])
     timing = compare(Titled("dense", 0.0), Titled("slow", 0.0), EXAMPLE, "auto", seconds=0.05)
     assert (timing.backend, timing.baseline_backend) == ("onnxruntime", "eager") and timing.ratio < 0.5
+    assert prepared == ["dense", "slow"]
     monkeypatch.setitem(BACKENDS, "eager", Refuses())
     monkeypatch.setitem(BACKENDS, "onnxruntime", Refuses())
     with pytest.raises(UserError, match=r"no backend takes the network: eager: .*not this network"):

@@ -123,11 +123,9 @@ def compare(
         inputs = fresh(example, generator)
         if reference is None:
             candidate = _settled(candidate, inputs)
-        start = time.perf_counter()
-        run = backends.find(names[0]).prepare(candidate, example)
-        compile_seconds = time.perf_counter() - start
-        _check(run, reference or _eager(candidate), inputs, tolerance, "candidate")
-        runs = [run, _prepared(baseline, names[1], example, inputs, threads, tolerance)]
+        ready = _prepared(candidate, names[0], example, inputs, threads, tolerance, "candidate", reference)
+        beside = _prepared(baseline, names[1], example, inputs, threads, tolerance, "baseline")
+        runs = [ready.run, beside.run]
         with machine_lock():
             times = _measured(runs, example, generator, seconds, device, hopeless)
             _refuse_implausible(candidate, example, statistics.median(times[0]), threads, device)
@@ -147,36 +145,64 @@ def compare(
         _batch(example),
         _narrow(ratios),
         names[1],
-        compile_seconds,
+        ready.seconds,
     )
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A network on a backend, and what preparing it took."""
+
+    run: Callable[[Example], Any]
+    seconds: float
+
+
 def _prepared(
-    baseline: nn.Module, name: str, example: Example, inputs: Example, threads: int, tolerance: float
-) -> Callable[[Example], Any]:
-    """The baseline on a backend, checked. What was prepared before serves again where it gives the same outputs."""
-    key = (name, *_key(baseline, example, threads))
-    if key in _PREPARED:
+    model: nn.Module,
+    name: str,
+    example: Example,
+    inputs: Example,
+    threads: int,
+    tolerance: float,
+    which: str,
+    reference: Callable[..., Any] | None = None,
+) -> _Ready:
+    """A network on a backend, checked. What was prepared before serves again where it gives the right outputs; a
+    baseline is kept for the next call, a candidate is not: it hardly comes again."""
+    key, right = (name, *_key(model, example, threads)), reference or _eager(model)
+    ready = _PREPARED.pop(key, None)
+    if ready:
         try:
-            _check(_PREPARED[key], _eager(baseline), inputs, tolerance, "baseline")
-            return _PREPARED[key]
+            _check(ready.run, right, inputs, tolerance, which)
         except WrongOutput:  # other weights
-            pass
-    run = backends.find(name).prepare(baseline, example)
-    _check(run, _eager(baseline), inputs, tolerance, "baseline")
-    if name == "inductor":  # it forgets what it compiled whenever it is reset
-        return run
+            ready = None
+    if not ready:
+        ready = _prepare(model, name, example)
+        _check(ready.run, right, inputs, tolerance, which)
+    if which == "baseline":
+        _keep(key, ready)
+    return ready
+
+
+def _prepare(model: nn.Module, name: str, example: Example) -> _Ready:
+    start = time.perf_counter()
+    run = backends.find(name).prepare(model, example)
+    return _Ready(run, time.perf_counter() - start)
+
+
+def _keep(key: tuple[str, str, str, int], ready: _Ready) -> None:
+    if key[0] == "inductor":  # it forgets what it compiled whenever it is reset
+        return
     while len(_PREPARED) >= MOST_PREPARED:
         del _PREPARED[next(iter(_PREPARED))]
-    _PREPARED[key] = run
-    return run
+    _PREPARED[key] = ready
 
 
 def _key(model: nn.Module, example: Example, threads: int) -> tuple[str, str, int]:
     return str(model), str([(tuple(t.shape), t.dtype, t.device) for t in floats(example)]), threads
 
 
-_PREPARED: dict[tuple[str, str, str, int], Callable[[Example], Any]] = {}
+_PREPARED: dict[tuple[str, str, str, int], _Ready] = {}
 
 
 def quickest(model: nn.Module, example: Example, threads: int) -> str:
@@ -200,17 +226,19 @@ def quickest(model: nn.Module, example: Example, threads: int) -> str:
     key = _key(model, example, threads)
     if key in _QUICKEST:
         return _QUICKEST[key]
-    device, times, faults = device_of(model, example), {}, []
+    device, faults = device_of(model, example), []
+    times: dict[str, tuple[float, _Ready]] = {}
     for name in ("eager", "inductor") if device.type == "cuda" else ("eager", "native", "onnxruntime", "openvino"):
         try:
-            run = backends.find(name).prepare(model, example)
+            ready = _prepare(model, name, example)
             with fixed_threads(threads), machine_lock():
-                times[name] = min(seconds_of(run, example, device) for _ in range(5))
+                times[name] = min(seconds_of(ready.run, example, device) for _ in range(5)), ready
         except Exception as error:  # a backend's converter may raise anything on a network that it does not know
             faults.append(f"{name}: {one_line(error)[:200]}")
     if not times:
         raise UserError(f"no backend takes the network: {'; '.join(faults)}")
-    _QUICKEST[key] = min(times, key=lambda name: times[name])
+    _QUICKEST[key] = min(times, key=lambda name: times[name][0])
+    _keep((_QUICKEST[key], *key), times[_QUICKEST[key]][1])
     return _QUICKEST[key]
 
 
