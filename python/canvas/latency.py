@@ -170,7 +170,7 @@ def _prepared(
     """A network on a backend, checked. What was prepared before serves again where it gives the right outputs; a
     baseline is kept for the next call, a candidate is not: it hardly comes again."""
     key, right = (name, *_key(model, example, threads)), reference or _eager(model)
-    ready = _PREPARED.pop(key, None)
+    ready = _PREPARED.get(key)
     if ready:
         try:
             _check(ready.run, right, inputs, tolerance, which)
@@ -179,6 +179,8 @@ def _prepared(
     if not ready:
         ready = _prepare(model, name, example)
         _check(ready.run, right, inputs, tolerance, which)
+    elif which == "candidate":
+        del _PREPARED[key]
     if which == "baseline":
         _keep(key, ready)
     return ready
@@ -193,6 +195,7 @@ def _prepare(model: nn.Module, name: str, example: Example) -> _Ready:
 def _keep(key: tuple[str, str, str, int], ready: _Ready) -> None:
     if key[0] == "inductor":  # it forgets what it compiled whenever it is reset
         return
+    _PREPARED.pop(key, None)
     while len(_PREPARED) >= MOST_PREPARED:
         del _PREPARED[next(iter(_PREPARED))]
     _PREPARED[key] = ready
