@@ -36,6 +36,7 @@ from canvas.models import resnet18
 
 BUDGET = canvas.Budget(flops=1.0)
 HOPELESS = 3.0  # times the original's latency: timed in three rounds alone
+MOST = 4e9  # bytes that a kernel's values may take on a layer, for all images
 
 
 def network(asked: argparse.Namespace) -> dict[str, Any]:
@@ -48,8 +49,7 @@ def network(asked: argparse.Namespace) -> dict[str, Any]:
     for name, kernel in canvas.zoo().items():
         try:
             if all(kernel.serves(layer) for layer in layers) and (not asked.kernel or name in asked.kernel):
-                kernel.bind(layers, BUDGET)
-                kernels[name] = kernel
+                kernels[name] = (kernel, max(bound.memory for bound in kernel.bind(layers, BUDGET)))
         except canvas.Infeasible:
             continue
     print(f"{len(kernels)} kernels: {', '.join(kernels)}", file=sys.stderr)
@@ -59,7 +59,10 @@ def network(asked: argparse.Namespace) -> dict[str, Any]:
         inputs = torch.randn(batch, *example.shape[1:])
         rows: list[Row] = []
         result.append({"batch": batch})
-        for name, kernel in kernels.items():
+        for name, (kernel, memory) in kernels.items():
+            if memory * batch > MOST:
+                print(f"{name:24} takes {memory * batch / 1e9:.0f} GB", file=sys.stderr)
+                continue
             one = {name: kernel}
             rows += bench(
                 one, model, inputs, found, asked.backend, BUDGET, asked.threads, asked.seconds, told, HOPELESS

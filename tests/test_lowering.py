@@ -154,6 +154,17 @@ SHAPES = {
         ["padding=1"],
         ["stack", "for i"],
     ),
+    "a window and a shift of it": (
+        "  u = unfold(relu(subsample(x, H: s, W: s)), W: 3)\n  return fc(add(u, shift(u, H: 1)), [C, w] -> [K])",
+        ["F.conv2d"],
+        ["stack", "for i"],
+    ),
+    "a shift of windows less others of an image": (
+        "  v = fold(subsample(x, H: s, W: s), mean: [H])\n  u = unfold(subsample(x, H: s, W: s), W: 3)\n"
+        "  return fc(sub(shift(u, H: 1), unfold(v, W: 3)), [C, w] -> [K])",
+        ["F.conv2d"],
+        ["stack", "for i"],
+    ),
     "weights of each image": (
         "  f = fc(fold(x, mean: [H, W]), [C] -> [K, C, h = 3, w = 3])\n"
         "  return contract(unfold(subsample(x, H: s, W: s), H: 3, W: 3), f, [C, h, w])",
@@ -166,10 +177,26 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 def test_no_window_is_stored_where_arithmetic_can_do_without(name):
     body, wanted, unwanted = SHAPES[name]
-    source = parse(f"kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n{body}\n").source(Layer(32, 32, (8, 8)))
+    kernel = parse(f"kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n{body}\n")
+    source = kernel.source(Layer(32, 32, (8, 8)))
     forward = source[source.index("def forward") :]
     assert all(text in forward for text in wanted), forward
     assert not any(text in forward for text in unwanted), forward
+    rng = np.random.default_rng(0)
+    for stride in (1, 2):
+        bound = kernel.bind([Layer(6, 5, (7, 4), stride)])[0]
+        x, parameters = rng.standard_normal((2, 6, 7, 4)), {}
+        for key, shape, _ in bound.parameters():
+            parameters[key] = rng.standard_normal(shape)
+        assert error(bound, x, parameters, bound.interpret(x, parameters), None) <= 1e-11
+
+
+def test_a_neighbourhood_shift_is_made_once_for_all_that_read_it():
+    kernel = parse(
+        "kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n  t = shift(x, H: 3, W: 3, over: [C])\n"
+        "  return fc(mul(subsample(t, H: s, W: s), fold(t, mean: [H, W])), [C] -> [K])"
+    )
+    assert kernel.source(Layer(32, 32, (8, 8))).count("groups=32") == 1
 
 
 def test_the_page_is_the_table():

@@ -68,6 +68,8 @@ class Rewriter {
     uses_.push_back(0);
     return size() - 1;
   }
+  // Whether the strides of an index map that has no more are 1.
+  bool changes_nothing(const CoreOp& stride) const;
   // The window axes that a value has from index maps, through pointwise maps.
   Names windows_of(int id) const;
   // Whether it is a window, or a sum or difference (through others) of one.

@@ -10,7 +10,8 @@ namespace canvas {
 // In `before` and `after`, x and y are values, p is a parameter, u a window, f and g are functions of elements.
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> table = {
-      {"join_indices", "index(index(x))", "index(x)", "along different axes, or the outer one only strides",
+      {"join_indices", "index(index(x))", "index(x)",
+       "along different axes, or the outer one only strides; not where that would compute a neighbourhood shift twice",
        "  return fc(unfold(unfold(subsample(x, H: s, W: s), H: 3), W: 3), [C, h, w] -> [K])", &Rewriter::join_indices},
       {"stride_early", "stride(f(x, y))", "f(stride(x), stride(y))",
        "f is a function, contraction, reduction, view, softmax or slice that leaves the strided axes alone; its result "
@@ -35,7 +36,8 @@ const std::vector<Rule>& rules() {
       {"map_before_window", "f(unfold(x))", "unfold(f(x))", "f(0) = 0",
        "  return fc(relu(unfold(subsample(x, H: s, W: s), H: 3, W: 3)), [C, h, w] -> [K])",
        &Rewriter::map_before_window},
-      {"maps_of_windows", "f(unfold(x), unfold(y))", "unfold(f(x, y))", "both windows have the same shape",
+      {"maps_of_windows", "f(unfold(x), unfold(y))", "unfold(f(x, y))",
+       "both windows have the same shape; what strides or shifts one of them alone stays before f",
        "  v = subsample(x, H: s, W: s)\n"
        "  u = add(unfold(v, H: 3, W: 3), unfold(sigmoid(v), H: 3, W: 3))\n"
        "  return fc(u, [C, h, w] -> [K])",

@@ -7,12 +7,14 @@
 
 namespace canvas {
 
-// Two index maps in a row along different axes, or a stride after anything, are one.
+// Two index maps in a row along different axes, or a stride after anything, are one. A neighbourhood shift that something else reads too is
+// not made a second time for a stride of 1, which costs nothing where it is.
 bool Rewriter::join_indices(int id) {
   const CoreOp outer = op(id);
   if (outer.kind != CoreKind::kIndex || !outer.over.empty()) return false;
   const CoreOp inner = input(id);
   if (inner.kind != CoreKind::kIndex || (!inner.over.empty() && !is_stride_only(outer))) return false;
+  if (!inner.over.empty() && !used_once(outer.inputs[0]) && changes_nothing(outer)) return false;
   CoreOp joined = inner;
   for (const IndexItem& item : outer.items) {
     const auto same = std::find_if(joined.items.begin(), joined.items.end(),
@@ -29,6 +31,11 @@ bool Rewriter::join_indices(int id) {
   if (!outer.name.empty()) joined.name = outer.name;
   op(id) = joined;
   return true;
+}
+
+bool Rewriter::changes_nothing(const CoreOp& stride) const {
+  return values_ && std::all_of(stride.items.begin(), stride.items.end(),
+                                [&](const IndexItem& item) { return item.stride.evaluate(*values_) == 1; });
 }
 
 // stride(f(a, b)) = f(stride(a), stride(b)): nothing is computed only to be dropped.

@@ -6,6 +6,22 @@
 
 namespace canvas {
 
+namespace {
+
+bool has_item(const CoreOp& index, const IndexItem& wanted) {
+  return std::any_of(index.items.begin(), index.items.end(), [&](const IndexItem& item) {
+    return item.axis == wanted.axis && item.made == wanted.made && item.window == wanted.window &&
+           item.dilation == wanted.dilation && item.offset == wanted.offset && item.stride == wanted.stride;
+  });
+}
+
+// The axis of a name becomes that of others.
+void replace_axis(Axes& axes, const Axes& others, const Name& name) {
+  axes[static_cast<size_t>(find_axis(axes, name))] = others[static_cast<size_t>(find_axis(others, name))];
+}
+
+}  // namespace
+
 // A change of other axes goes before the window, so that the window stands next to what consumes it.
 bool Rewriter::view_before_window(int id) {
   const CoreOp view = op(id);
@@ -134,25 +150,36 @@ bool Rewriter::view_after_map(int id) {
   return false;
 }
 
-// unfold(x) + unfold(y) = unfold(x + y) for windows of the same shape: every function of two values gives 0 for two zeros.
+// unfold(x) + unfold(y) = unfold(x + y) for windows of the same shape: every function of two values gives 0 for two zeros. Strides and
+// shifts that only one of them has stay before the function.
 bool Rewriter::maps_of_windows(int id) {
   const CoreOp map = op(id);
   if (map.kind != CoreKind::kMap || map.inputs.size() != 2) return false;
-  const CoreOp first = input(id, 0), second = input(id, 1);
-  if (!has_windows(first) || !has_windows(second) || first.items.size() != second.items.size()) return false;
-  for (const IndexItem& item : first.items) {
-    const bool same = std::any_of(second.items.begin(), second.items.end(), [&](const IndexItem& other) {
-      return item.axis == other.axis && item.made == other.made && item.window == other.window &&
-             item.dilation == other.dilation && item.offset == other.offset && item.stride == other.stride;
-    });
-    if (!same) return false;
+  const CoreOp windows[] = {input(id, 0), input(id, 1)};
+  CoreOp common = windows[0], before[2];
+  common.items.clear();
+  for (size_t which : {0, 1}) {
+    const CoreOp& window = windows[which];
+    if (!has_windows(window)) return false;
+    before[which] = {CoreKind::kIndex, window.inputs, op(window.inputs[0]).axes, {}, {}, {}, "", "", ""};
+    for (const IndexItem& item : window.items) {
+      if (has_item(windows[1 - which], item)) {
+        if (which == 0) common.items.push_back(item);
+        continue;
+      }
+      if (!item.made.empty()) return false;
+      before[which].items.push_back(item);
+      replace_axis(before[which].axes, window.axes, item.axis);
+    }
   }
-  Axes axes = op(first.inputs[0]).axes;
-  for (const Axis& axis : op(second.inputs[0]).axes) {
+  Axes axes = before[0].axes;
+  for (const Axis& axis : before[1].axes) {
     if (!has_axis(axes, axis.name)) axes.push_back(axis);
   }
-  if (meets(axes, made_by(first))) return false;
-  put_before(id, first, std::move(axes), {first.inputs[0], second.inputs[0]});
+  if (meets(axes, made_by(common))) return false;
+  std::vector<int> inputs;
+  for (CoreOp& one : before) inputs.push_back(one.items.empty() ? one.inputs[0] : add(std::move(one)));
+  put_before(id, common, std::move(axes), std::move(inputs));
   return true;
 }
 
