@@ -195,7 +195,8 @@ class Judge:
         def checked(done: float, metrics: Mapping[str, float]) -> None:
             report(done, metrics)
             known.update(metrics)
-            self._hold_latency(known)
+            if self.strict:
+                hold_latency(known, self.settings["budget"])
             for rung in bars.keys() & metrics.keys():
                 point = rung_point(known, rung, self.settings["objectives"])
                 if better := [other for other in bars[rung] if beats(other, point)]:
@@ -217,18 +218,25 @@ class Judge:
                 raise
             return kernel.bind(self.layers, **rules)
 
-    def _hold_latency(self, metrics: Mapping[str, float]) -> None:
-        if not self.strict:
-            return
-        limit = self.settings["budget"] and self.settings["budget"]["latency"]
-        limit = limit[1] if isinstance(limit, (list, tuple)) else limit
-        if limit is None:
-            return
-        if metrics.get("latency_ratio", 0.0) > limit:
-            raise Pruned(f"latency is {metrics['latency_ratio']:.3f} of the original's, the budget is {limit:g}")
-        if "latency_ratio" not in metrics and metrics.get("latency_predicted_low", 0.0) > limit:
-            least = metrics["latency_predicted_low"]
-            raise Pruned(f"latency is predicted to be {least:.3f} of the original's at least, the budget is {limit:g}")
+
+def hold_latency(metrics: Mapping[str, float], budget: Mapping[str, Any] | None) -> None:
+    """Ends a candidate that is over a stored budget's limit on latency, or is predicted to be.
+
+    Raises:
+        Pruned: it is; the reason says by how much.
+
+    Example:
+        >>> hold_latency({"latency_ratio": 0.4}, {"latency": [0.0, 0.5]})
+    """
+    limit: Any = budget and budget["latency"]
+    limit = limit[1] if isinstance(limit, (list, tuple)) else limit
+    if limit is None:
+        return
+    if metrics.get("latency_ratio", 0.0) > limit:
+        raise Pruned(f"latency is {metrics['latency_ratio']:.3f} of the original's, the budget is {limit:g}")
+    if "latency_ratio" not in metrics and metrics.get("latency_predicted_low", 0.0) > limit:
+        least = metrics["latency_predicted_low"]
+        raise Pruned(f"latency is predicted to be {least:.3f} of the original's at least, the budget is {limit:g}")
 
 
 def new_search(settings: Mapping[str, Any]) -> Any:

@@ -27,6 +27,7 @@ from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
 from canvas.example import channels_last, evaluating
 from canvas.loaders import Loaders, loaders
+from canvas.mixture import Mixture
 from canvas.models import load_model, save_network
 
 HOPELESS = 1.5  # times the original's latency: no budget is that wide, so nothing finer need be known
@@ -240,8 +241,8 @@ class TrainAndTime:
         backend: what the latency is measured with: a name in `backends.BACKENDS`, or "auto", see `latency.compare`.
         batch: images in a timed forward pass.
         threads: of PyTorch's, for training and timing both.
-        keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's hash and `.pt`
-            (`torch.load(file, weights_only=False)`). `Study.run` leaves those of the front there.
+        keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's (the mixture's) hash and
+            `.pt` (`torch.load(file, weights_only=False)`). `Study.run` leaves those of the front there.
         predict: first predict the latency by the cost model that `canvas calibrate` made for the backend and threads,
             and report it as "latency_predicted" and "latency_predicted_low" (the least that is likely): a study
             ends a candidate whose least is over its latency budget before anything is compiled or timed.
@@ -279,7 +280,7 @@ class TrainAndTime:
         """Judges one candidate.
 
         Args:
-            candidate: a Kernel or a Binding; None: the model as it is.
+            candidate: a Kernel, a Binding or a Mixture; None: the model as it is.
             seed: of the weights' initial values, the order of images and the augmentation.
             report: called with the fraction done and the metrics so far: first (at 0) with all but the accuracy.
 
@@ -331,9 +332,12 @@ class TrainAndTime:
             original = self.original(data)
             device = next(original.parameters()).device
             example = torch.randn(self.batch, *data.shape).to(device)
-            network = (
-                original if candidate is None else layers.replace(original, candidate, self.targets, None, example)
-            )
+            if candidate is None:
+                network = original
+            elif isinstance(candidate, Mixture):
+                network = candidate.apply(original)
+            else:
+                network = layers.replace(original, candidate, self.targets, None, example)
         predicted = {}
         start = time.perf_counter()
         if self.model_of_cost is not None and candidate is not None:

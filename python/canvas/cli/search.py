@@ -145,7 +145,7 @@ def search(
     }
     _named(compare or [])  # its faults come before the search
     objectives = objective or ["accuracy", "latency"]
-    evaluate, targets, note["recipe"] = _evaluation(note, place)
+    evaluate, targets, note["recipe"] = evaluation(note, place)
     unknown = [name for name in objectives if metric(dict.fromkeys(evaluate.METRICS, 0.0), name) is None]
     if unknown:
         raise UserError(f"--objective {unknown[0]}: is not measured; there are latency, {', '.join(evaluate.METRICS)}")
@@ -157,7 +157,7 @@ def search(
         seed=seed,
         strategy=strategy,
         lookahead=lookahead,
-        start=_starting(start or []),
+        start=starting(start or []),
         rungs=[f"accuracy_{images}" for images in note["rung"]],
         note=note,
         **options.limits(limit or []),
@@ -208,7 +208,7 @@ def resume(
         run |= {"candidates": candidates, "minutes": None if minutes is None else spent + minutes}
     _named(run["compare"] or [])
     opened.note("run", run)
-    _run(opened, _evaluation(opened.settings, opened.path)[0], as_json)
+    _run(opened, evaluation(opened.settings, opened.path)[0], as_json)
 
 
 def _absolute(spec: str) -> str:
@@ -217,7 +217,7 @@ def _absolute(spec: str) -> str:
     return str(Path(path).resolve()) + colon + function if Path(path).exists() else spec
 
 
-def _evaluation(settings: dict[str, Any], study: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+def evaluation(settings: dict[str, Any], study: Any) -> tuple[Any, list[Any], dict[str, Any]]:
     """How candidates are evaluated, the layers to replace, and the whole recipe."""
     import torch
 
@@ -288,7 +288,7 @@ def hold_found(study: Any) -> None:
     raise UserError(f"all {len(trials)} candidates failed, {count} of them so: {reason}")
 
 
-def _starting(names: list[str]) -> list[Any]:
+def starting(names: list[str]) -> list[Any]:
     """What --start names: the whole zoo, one of it, or a file."""
     from canvas import zoo
 

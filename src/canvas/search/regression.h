@@ -30,8 +30,8 @@ class Regression {
   size_t features_;
   double noise_;
   size_t examples_ = 0;
-  std::vector<double> products_;            // of features with each other, summed; the lower triangle row by row
-  std::vector<double> sums_;                // of features
+  std::vector<double> factor_;  // the Cholesky factor of the coefficients' precision; a lower triangle, row by row
+  std::vector<double> sums_;    // of features
   std::vector<std::vector<double>> mixed_;  // of features times an output
   std::vector<double> total_, squares_;     // of outputs
 };
