@@ -71,6 +71,25 @@ def pareto(trials: Iterable[T], objectives: Sequence[str]) -> list[T]:
     return [trial for _, trial in front]
 
 
+def hypervolume(points: Iterable[Sequence[float]], corner: Sequence[float]) -> float:
+    """The area between a corner and what points of two objectives beat; lower is better in both.
+
+    Args:
+        points: any; what lies beyond the corner adds nothing.
+        corner: the worst that counts.
+
+    Example:
+        >>> hypervolume([(1.0, 2.0), (2.0, 1.0), (2.5, 2.5)], (3.0, 3.0))
+        3.0
+    """
+    area, reached = 0.0, corner[0]
+    for first, second in sorted(points, key=lambda point: point[1]):
+        if second < corner[1] and first < reached:
+            area += (reached - first) * (corner[1] - second)
+            reached = first
+    return area
+
+
 def rung_point(metrics: Mapping[str, float], rung: str, objectives: Iterable[str]) -> list[float]:
     """Where a candidate stands on a rung: what the rung measured, which stands for the accuracy, and the other
     objectives, nan where they are not known yet; lower is better.
