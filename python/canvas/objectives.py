@@ -33,6 +33,16 @@ def costs(metrics: Mapping[str, float], objectives: Iterable[str]) -> list[float
     return [-value(metrics, name) if name in MAXIMISED else value(metrics, name) for name in objectives]
 
 
+def known_costs(metrics: Mapping[str, float], objectives: Iterable[str]) -> list[float]:
+    """As `costs`, but nan for what is not known; of a candidate that was pruned.
+
+    Example:
+        >>> known_costs({"latency_ratio": 0.5}, ["accuracy", "latency"])
+        [nan, 0.5]
+    """
+    return [costs(metrics, [name])[0] if metric(metrics, name) else math.nan for name in objectives]
+
+
 def value(metrics: Mapping[str, float], objective: str) -> float:
     """The metric that an objective reads.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import canvas._core as _core
 from canvas.errors import StudyError, UserError
 from canvas.executor import Executor
-from canvas.objectives import bar, beats, costs, pareto, rung_point
+from canvas.objectives import bar, beats, costs, known_costs, pareto, rung_point
 from canvas.progress import Status
 from canvas.store import Record, Store
 from canvas.worker import Pruned, Report
@@ -147,7 +147,10 @@ class Session:
     def _tell(self, index: int, state: str, reason: str, metrics: dict[str, float]) -> None:
         self.trials[index] = replace(self.trials[index], state=state, reason=reason, metrics=metrics)
         self.states[state] += 1
-        self.search.tell(index, costs(metrics, self.objectives) if state == "complete" else None)
+        if state == "complete":
+            self.search.tell(index, costs(metrics, self.objectives))
+        else:
+            self.search.tell(index, None, known_costs(metrics, self.objectives) if state == "pruned" else [])
 
     def _drop_networks(self, among: Sequence[Record]) -> None:
         """Of the trained networks that are kept, those of the front stay."""

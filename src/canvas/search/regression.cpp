@@ -47,62 +47,52 @@ void backward(const std::vector<double>& factor, std::vector<double>& x) {
 
 }  // namespace
 
-Regression::Regression(size_t features, size_t outputs, double noise)
+Regression::Regression(size_t features, double noise)
     : features_(features),
       noise_(noise),
       factor_(features * (features + 1) / 2, 0.0),
       sums_(features, 0.0),
-      mixed_(outputs, std::vector<double>(features, 0.0)),
-      total_(outputs, 0.0),
-      squares_(outputs, 0.0) {
+      mixed_(features, 0.0) {
   for (size_t i = 0; i < features; ++i) row_of(factor_, i)[i] = 1;
 }
 
-void Regression::add(const std::vector<double>& x, const std::vector<double>& y) {
+void Regression::add(const std::vector<double>& x, double y) {
   std::vector<double> scaled = x;
   for (double& value : scaled) value /= noise_;
   update(factor_, scaled);
-  for (size_t i = 0; i < features_; ++i) sums_[i] += x[i];
-  for (size_t output = 0; output < y.size(); ++output) {
-    for (size_t i = 0; i < features_; ++i) mixed_[output][i] += x[i] * y[output];
-    total_[output] += y[output];
-    squares_[output] += y[output] * y[output];
+  for (size_t i = 0; i < features_; ++i) {
+    sums_[i] += x[i];
+    mixed_[i] += x[i] * y;
   }
+  total_ += y;
+  squares_ += y * y;
   ++examples_;
+}
+
+double Regression::deviation() const {
+  const double count = static_cast<double>(std::max<size_t>(examples_, 1)), mean = total_ / count;
+  return std::sqrt(std::max(squares_ / count - mean * mean, 1e-12));
 }
 
 std::vector<Regression::Drawn> Regression::draw(size_t draws, Random& random) const {
   const double precision = 1 / (noise_ * noise_);
+  const double mean = total_ / static_cast<double>(std::max<size_t>(examples_, 1)), deviation = this->deviation();
+  std::vector<double> expected(features_);
+  for (size_t i = 0; i < features_; ++i) expected[i] = (mixed_[i] - mean * sums_[i]) / deviation * precision;
+  forward(factor_, expected);  // the mean is factor^-T of this, and so is the deviation of white noise
   std::vector<Drawn> drawn(draws);
-  const double count = static_cast<double>(std::max<size_t>(examples_, 1));
-  for (size_t output = 0; output < total_.size(); ++output) {
-    const double mean = total_[output] / count;
-    const double deviation = std::sqrt(std::max(squares_[output] / count - mean * mean, 1e-12));
-    std::vector<double> expected(features_);
-    for (size_t i = 0; i < features_; ++i) {
-      expected[i] = (mixed_[output][i] - mean * sums_[i]) / deviation * precision;
-    }
-    forward(factor_, expected);  // the mean is factor^-T of this, and so is the deviation of white noise
-    for (Drawn& one : drawn) {
-      std::vector<double> coefficients = expected;
-      for (double& value : coefficients) value += random.normal();
-      backward(factor_, coefficients);
-      one.coefficients.push_back(std::move(coefficients));
-      one.mean.push_back(mean);
-      one.deviation.push_back(deviation);
-    }
+  for (Drawn& one : drawn) {
+    one = {expected, mean, deviation};
+    for (double& value : one.coefficients) value += random.normal();
+    backward(factor_, one.coefficients);
   }
   return drawn;
 }
 
-std::vector<double> Regression::Drawn::of(const std::vector<double>& x) const {
-  std::vector<double> result;
-  for (size_t output = 0; output < coefficients.size(); ++output) {
-    double sum = 0;
-    for (size_t i = 0; i < x.size(); ++i) sum += coefficients[output][i] * x[i];
-    result.push_back(mean[output] + deviation[output] * sum);
-  }
-  return result;
+double Regression::Drawn::of(const std::vector<double>& x) const {
+  double sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) sum += coefficients[i] * x[i];
+  return mean + deviation * sum;
 }
 
 }  // namespace canvas
