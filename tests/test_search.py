@@ -250,8 +250,8 @@ def test_the_guide_learns_more_than_evolution_does():
 
 
 def over_the_limit(seed: int, told: bool) -> int:
-    """How many of the later candidates take too long (more primitives take longer), where those before that did were told
-    of as failed; `told`: with the time that they take."""
+    """How many of the later candidates take too long (more primitives take longer), where those before that did failed;
+    `told`: the time that they take is known."""
     search = Search(LAYERS, seed=seed, lookahead=1, strategy="guided", **QUICK)
     late = 0
     for index in range(70):
