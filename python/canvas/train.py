@@ -30,7 +30,8 @@ from canvas.loaders import Loaders, loaders
 from canvas.mixture import Mixture
 from canvas.models import load_model, save_network
 
-HOPELESS = 1.5  # times the original's latency: no budget is that wide, so nothing finer need be known
+HOPELESS = 1.5  # times the original's latency: where no limit is told, no budget is that wide
+BEYOND = 1.2  # times the limit on latency: nothing finer need be known of what is slower
 
 Report = Callable[[float, "dict[str, float]"], None]  # called with the fraction done and the metrics so far; may raise
 
@@ -249,6 +250,7 @@ class TrainAndTime:
         targets: what the candidate replaces, as `canvas.targets` gives it; by default all that it serves.
         rungs: before the recipe, train a copy by the same recipe on so many images only, for each, and report its
             validation accuracy as "accuracy_IMAGES": what `Study(rungs=...)` ends a candidate by.
+        limit: the budget's on latency, as a fraction of the original's: what is far beyond it is not timed precisely.
 
     Example:
         >>> evaluate = TrainAndTime("resnet8", "fashion-mnist", Recipe(images=10_000))
@@ -270,10 +272,12 @@ class TrainAndTime:
         rungs: Sequence[int] = (),
         targets: Sequence[layers.Target] | None = None,
         predict: bool = False,
+        limit: float | None = None,
     ) -> None:
         self.model, self.data, self.recipe = model, data, recipe or Recipe()
         self.backend, self.batch, self.threads, self.keep = backend, batch, threads, keep
         self.rungs, self.targets = tuple(rungs), targets
+        self.hopeless = HOPELESS if limit is None else min(HOPELESS, BEYOND * limit)
         self.model_of_cost = CostModel.load(default_path(backend, threads)) if predict else None
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
@@ -348,7 +352,7 @@ class TrainAndTime:
                 report(0.0, dict(predicted))
         start = time.perf_counter()
         timing = latency.compare(
-            network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS
+            network, original, example, backend=self.backend, threads=self.threads, hopeless=self.hopeless
         )
         return network, {
             **predicted,

@@ -64,8 +64,8 @@ def combine(
     opened = Study.open(study)
     if "run" not in opened.settings:
         raise StudyError(f"{opened.path}: was run from Python, which alone knows how to evaluate; use canvas.combine")
-    evaluate = evaluation({**opened.settings, "rung": [], "keep": True}, opened.path)[0]
     budget = options.budget(flops=flops, params=params, memory=memory, latency=latency)
+    evaluate = evaluation({**opened.settings, "rung": [], "keep": True}, opened.path, budget or opened.budget)[0]
     kernels = None if kernel is None else _choice(opened, kernel)
     asked = {"workers": workers, "time_limit": time_limit, "executor": executor, "cpus": cpus, "gpus": gpus}
     limits: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}

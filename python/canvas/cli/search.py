@@ -145,14 +145,15 @@ def search(
     }
     _named(compare or [])  # its faults come before the search
     objectives = objective or ["accuracy", "latency"]
-    evaluate, targets, note["recipe"] = evaluation(note, place)
+    budget = options.budget(flops=flops, params=params, memory=memory, latency=latency)
+    evaluate, targets, note["recipe"] = evaluation(note, place, budget)
     unknown = [name for name in objectives if metric(dict.fromkeys(evaluate.METRICS, 0.0), name) is None]
     if unknown:
         raise UserError(f"--objective {unknown[0]}: is not measured; there are latency, {', '.join(evaluate.METRICS)}")
     made = Study(
         place,
         targets,
-        budget=options.budget(flops=flops, params=params, memory=memory, latency=latency),
+        budget=budget,
         objectives=objectives,
         seed=seed,
         strategy=strategy,
@@ -208,7 +209,7 @@ def resume(
         run |= {"candidates": candidates, "minutes": None if minutes is None else spent + minutes}
     _named(run["compare"] or [])
     opened.note("run", run)
-    _run(opened, evaluation(opened.settings, opened.path)[0], as_json)
+    _run(opened, evaluation(opened.settings, opened.path, opened.budget)[0], as_json)
 
 
 def _absolute(spec: str) -> str:
@@ -217,7 +218,7 @@ def _absolute(spec: str) -> str:
     return str(Path(path).resolve()) + colon + function if Path(path).exists() else spec
 
 
-def evaluation(settings: dict[str, Any], study: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+def evaluation(settings: dict[str, Any], study: Any, budget: Any) -> tuple[Any, list[Any], dict[str, Any]]:
     """How candidates are evaluated, the layers to replace, and the whole recipe."""
     import torch
 
@@ -248,6 +249,7 @@ def evaluation(settings: dict[str, Any], study: Any) -> tuple[Any, list[Any], di
         rungs=settings["rung"],
         targets=found,
         predict=settings.get("predict", False),
+        limit=None if budget is None or not isinstance(budget.latency, tuple) else budget.latency[1],
     )
     return evaluate, found, asdict(recipe)
 
