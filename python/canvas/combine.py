@@ -61,7 +61,7 @@ class Combined:
     Attributes:
         mixture: with `apply(model)`.
         names: by stage the name of its kernel, or "original".
-        metrics: means of its two trainings; `trainings` counts them.
+        metrics: means of its two trainings.
         uniform: the name of the single kernel that did best within the budget, and its metrics, also of two trainings;
             None where none keeps it.
         network: the file of the trained network, if the evaluation keeps any.
