@@ -37,6 +37,7 @@ from canvas.train import accuracy
 BUDGET = canvas.Budget(flops=0.25, params=1.0, memory=2.5, latency=0.5)
 MOST_PRIMITIVES = 5  # each is an operation, and on layers as small as these an operation's overhead counts
 RUNG = 1_500  # images that a candidate is trained on first; the best third goes on
+MARGIN = 0.04  # of the accuracy there: whoever is so much behind the best is too poor, however fast
 RIVAL = "depthwise_separable"  # what the kernel found is compared with ...
 RIVALS = (RIVAL, "shift_pointwise", "bsconv_u")  # ... and the other hand-designed kernels on the front of this network
 ALIKE = 0.05  # kernels whose FLOPs and parameters differ by less are variants of one idea
@@ -68,6 +69,7 @@ def search(console: Console, options: argparse.Namespace) -> canvas.Study:
         seed=options.seed,
         lookahead=4,
         rungs=[f"accuracy_{RUNG}"],
+        margin=MARGIN,
         max_primitives=MOST_PRIMITIVES,
     )
     left = options.minutes - study.minutes_spent

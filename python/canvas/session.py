@@ -59,6 +59,7 @@ class Session:
         settings = store.settings()
         self.objectives: list[str] = settings["objectives"]
         self.rungs: list[str] = settings["rungs"]
+        self.margin: list[float] = settings.get("margin", [])
         self.lookahead: int = settings["lookahead"]
         self.search = new_search(settings)
         self.trials: list[Record] = []
@@ -142,7 +143,12 @@ class Session:
             for rung in self.rungs:
                 if not math.isnan(trial.metrics.get(rung, math.nan)):
                     self.came[rung].append(rung_point(trial.metrics, rung, self.objectives))
-        return {rung: bar(list(points), REDUCTION) for rung, points in self.came.items()}
+        return {rung: bar(list(points), REDUCTION) + self._floor(points) for rung, points in self.came.items()}
+
+    def _floor(self, points: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+        """What beats all that are too far below the best of these in accuracy."""
+        best = min((point[0] for point in points), default=0.0)
+        return [[best + margin, *[-math.inf] * (len(points[0]) - 1)] for margin in self.margin if points]
 
     def _tell(self, index: int, state: str, reason: str, metrics: dict[str, float]) -> None:
         self.trials[index] = replace(self.trials[index], state=state, reason=reason, metrics=metrics)
@@ -203,7 +209,7 @@ class Judge:
             for rung in bars.keys() & metrics.keys():
                 point = rung_point(known, rung, self.settings["objectives"])
                 if better := [other for other in bars[rung] if beats(other, point)]:
-                    raise Pruned(f"{rung} is {-point[0]:.4g}, not among the best third ({-better[0][0]:.4g} beats it)")
+                    raise Pruned(f"{rung} is {-point[0]:.4g}, not among the best ({-better[0][0]:.4g} beats it)")
 
         binding = text and self._bind(_core.parse(text, "candidate.canvas"))
         metrics = self.evaluate(binding, self.settings["seed"], report=checked)

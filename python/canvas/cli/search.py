@@ -79,6 +79,12 @@ def search(
         list[int] | None,
         typer.Option("--rung", min=1, metavar="IMAGES", help="Train on so many first; the best third goes on."),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            "--margin", min=0, metavar="ACCURACY", help="Whoever is so far below the best on a rung ends there."
+        ),
+    ] = None,
     backend: Annotated[str, typer.Option("--backend", help="What the latency is measured with, or auto.")] = "eager",
     predict: Annotated[
         bool, typer.Option("--predict", help="Drop what `canvas calibrate` predicts to be too slow, unmeasured.")
@@ -160,6 +166,7 @@ def search(
         lookahead=lookahead,
         start=starting(start or []),
         rungs=[f"accuracy_{images}" for images in note["rung"]],
+        margin=margin,
         note=note,
         **options.limits(limit or []),
     )
