@@ -42,7 +42,7 @@ Point direction(size_t dimensions, Random& random) {
 }  // namespace
 
 void Guide::learn(const Features& features, const std::optional<Point>& objectives, const Point& known) {
-  failure_.add(features, {objectives ? 0.0 : 1.0});
+  failure_.add(features, objectives ? 0.0 : 1.0);
   const Point& values = objectives ? *objectives : known;
   if (outcomes_.empty()) outcomes_.assign(values.size(), Regression(kFeatures, kNoise));
   for (size_t i = 0; i < values.size(); ++i) {
