@@ -40,7 +40,6 @@ RUNG = 1_500  # images that a candidate is trained on first; the best third goes
 MARGIN = 0.04  # of the accuracy there: whoever is so much behind the best is too poor, however fast
 RIVAL = "depthwise_separable"  # what the kernel found is compared with ...
 RIVALS = (RIVAL, "shift_pointwise", "bsconv_u")  # ... and the other hand-designed kernels on the front of this network
-ALIKE = 0.05  # kernels whose FLOPs and parameters differ by less are variants of one idea
 AGAIN = ("", " (again)")  # after a network's name, by turn
 DEEP = 0.03  # hypervolumes are measured from the original's latency and so much less than its accuracy
 FASTEST = 1.5  # the least speed-up that the demo promises
@@ -82,25 +81,22 @@ def search(console: Console, options: argparse.Namespace) -> canvas.Study:
 
 
 def finalists(study: canvas.Study, count: int) -> dict[str, canvas.Kernel]:
-    """Candidates along the front, by name: one after the other that which adds most to the hypervolume of those before.
-    No two of them are of about the same size: those are variants of one idea."""
+    """Candidates along the front, by name: one after the other that which adds most to the hypervolume of those before;
+    where none adds anything, the most accurate."""
     left = [trial for trial in study.trials if trial.state == "complete"]
     if not left:
         sys.exit("demo: no candidate was fast enough and could be trained; give it more time: --minutes 6")
     corner = (DEEP - max(trial.metrics["accuracy"] for trial in left), BUDGET.latency[1])
     chosen: list[canvas.study.Trial] = []
     while left and len(chosen) < count:
-        chosen.append(max(left, key=lambda trial: hypervolume([*map(point, chosen), point(trial)], corner)))
-        left = [trial for trial in left if not alike(trial.metrics, chosen[-1].metrics)]
+        known = list(map(point, chosen))
+        chosen.append(max(left, key=lambda t: (hypervolume([*known, point(t)], corner), t.metrics["accuracy"])))
+        left.remove(chosen[-1])
     return {trial.kernel.name: trial.kernel for trial in chosen}
 
 
 def point(trial: canvas.study.Trial) -> tuple[float, float]:
     return -trial.metrics["accuracy"], trial.metrics["latency_ratio"]
-
-
-def alike(one: Metrics, other: Metrics) -> bool:
-    return all(abs(one[cost] / other[cost] - 1) < ALIKE for cost in ("flops", "params"))
 
 
 def train_longer(

@@ -31,6 +31,7 @@ from canvas.mixture import Mixture
 from canvas.models import load_model, save_network
 
 HOPELESS = 1.5  # times the original's latency: where no limit is told, no budget is that wide
+TIMED = 0.2  # seconds that a window of rounds lasts while a candidate is timed; there are more where they differ
 BEYOND = 1.2  # times the limit on latency: nothing finer need be known of what is slower
 
 Report = Callable[[float, "dict[str, float]"], None]  # called with the fraction done and the metrics so far; may raise
@@ -352,7 +353,7 @@ class TrainAndTime:
                 report(0.0, dict(predicted))
         start = time.perf_counter()
         timing = latency.compare(
-            network, original, example, backend=self.backend, threads=self.threads, hopeless=self.hopeless
+            network, original, example, self.backend, threads=self.threads, seconds=TIMED, hopeless=self.hopeless
         )
         return network, {
             **predicted,
