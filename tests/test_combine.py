@@ -147,6 +147,12 @@ def test_the_limits_of_a_budget_hold_whatever_is_most_accurate(study, tmp_path):
     assert found.mixture.flops <= 0.4 * whole[0] and found.mixture.params <= 0.5 * whole[1]
     assert found.mixture.memory <= 2 * max(t.layer.memory for t in FOUND)
     assert found.metrics["accuracy"] == pytest.approx(optimum(study, budget, "stage", kernels=GIVEN), abs=1e-9)
+    space = Space(study, budget, "stage", GIVEN, False)
+    single = {picks: space.mixture(picks) for picks in map(space.uniform, range(len(space.kernels))) if picks}
+    told = {picks: evaluations.additive(mixture, 0, lambda *_: None) for picks, mixture in single.items()}
+    fit = {next(iter(space.names(picks).values())): m for picks, m in told.items() if space.within(picks, m)}
+    best = max(fit, key=lambda name: fit[name]["accuracy"])
+    assert found.uniform == (best, pytest.approx(fit[best]))
 
 
 def never(names, metrics):

@@ -95,6 +95,14 @@ class Chooser:
             self.seen["loss"].append((picks, turned(metrics, [self.objective])[0]))
             self.tried[picks] = dict(metrics)
 
+    def unknown_single(self) -> list[Picks]:
+        """The single kernels of which nothing is known and that may keep the limits: they are trained first."""
+        places = (place for place, kernel in enumerate(self.space.kernels) if kernel is not None)
+        single = [picks for picks in map(self.space.uniform, places) if picks and self.space.within(picks, {})]
+        new = [picks for picks in single if picks not in self.tried]
+        self.asked.update(new)
+        return new
+
     def propose(self, turn: int) -> list[Picks]:
         """The mixtures of a round, none that was asked for or learned from before; they depend on what was learned."""
         for name, model in self.models.items():
@@ -231,7 +239,8 @@ def combine(
         kernels: what to choose from, such as `canvas.zoo().values()`; by default six of the front. Those that serve no
             layer are passed over; sizes are those that the study's budget gives.
         original: a stage may also keep its layers.
-        trainings: how many mixtures to train, besides what is known of the study's candidates.
+        trainings: how many mixtures to train, besides what is known of the study's candidates; those of a single kernel
+            that was no candidate come first.
         finalists: how many of the best are trained again, with another seed; the best single kernel always is.
         workers, time_limit, memory_limit, executor, cpus, gpus: as for `Study.run`.
         progress: called with the names of a mixture's kernels and its metrics.
@@ -260,9 +269,11 @@ def combine(
         executor_of(judge, executor, ROUND, workers, time_limit, memory_limit, cpus, gpus) as pool,
     ):
         trainer = Trainer(store, pool, space, progress)
-        for turn in range(math.ceil(trainings / ROUND)):
-            round_ = chooser.propose(turn)[: trainings - turn * ROUND]
-            for picks, one in zip(round_, trainer.train(round_, seed), strict=True):
+        single = chooser.unknown_single()[:trainings]
+        rest = trainings - len(single)
+        for turn in range(-1, math.ceil(rest / ROUND)):
+            chosen = single if turn < 0 else chooser.propose(turn)[: rest - turn * ROUND]
+            for picks, one in zip(chosen, trainer.train(chosen, seed), strict=True):
                 chooser.learn(picks, one.state, one.metrics)
         best, finals = _final(chooser, trainer, finalists, seed)
         keep = getattr(evaluate, "keep", None)
