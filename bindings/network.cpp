@@ -15,6 +15,7 @@
 #include "canvas/analyze/flow.h"
 #include "canvas/analyze/moments.h"
 #include "canvas/lower/lower.h"
+#include "canvas/solve/assignment.h"
 #include "canvas/solve/binding.h"
 
 namespace nb = nanobind;
@@ -229,12 +230,39 @@ void bind_budget(nb::module_& module) {
       });
 }
 
+void bind_assign(nb::module_& module) {
+  module.def(
+      "assign",
+      [](const std::vector<std::vector<std::pair<double, std::vector<double>>>>& given,
+         const std::vector<double>& limits, size_t count) {
+        std::vector<std::vector<Alternative>> groups;
+        for (const auto& group : given) {
+          auto& made = groups.emplace_back();
+          for (const auto& [loss, costs] : group) made.push_back({loss, costs});
+        }
+        const Assignments found = assign(groups, limits, count);
+        nb::list best;
+        for (const Assignment& one : found.best) best.append(nb::make_tuple(one.picks, one.loss));
+        return nb::make_tuple(best, found.proven);
+      },
+      "groups"_a, "limits"_a, "count"_a = 1,
+      "Which alternative each group takes, so that all together keep the limits and lose least.\n\n"
+      "Args:\n    groups: for each its alternatives, (loss, [cost of each resource]); both add up over the groups.\n"
+      "    limits: the most of each resource, inf for none.\n    count: how many assignments.\n\n"
+      "Returns:\n    ([(the picks by group, loss), ...], proven): the best that keep the limits, fewer than `count` "
+      "where there are no\n        more; not proven where there was too much to look at.\n\n"
+      "Raises:\n    ValueError: a number is not finite, or numbers of costs differ.\n\n"
+      "Example:\n    >>> assign([[(0.0, [3.0]), (1.0, [1.0])], [(0.0, [3.0]), (0.5, [1.0])]], [4.0])\n"
+      "    ([([0, 1], 0.5)], True)\n");
+}
+
 }  // namespace
 
 void bind_network(nb::module_& module) {
   bind_layer(module);
   bind_budget(module);
   bind_prices(module);
+  bind_assign(module);
   nb::class_<BoundLayer>(
       module, "BoundLayer",
       "One layer of a Binding: ``.layer``, ``.sizes`` (the chosen dynamic variables), costs of one such layer.")

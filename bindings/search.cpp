@@ -271,8 +271,9 @@ void bind_search(nb::module_& module) {
       .def("repeat", &Search::repeat, "kernel"_a,
            "Instead of ask(): the next candidate as a search with the same arguments and results gave it. Takes less "
            "time; of\ncounts it adds to tried and kept alone.")
-      .def("tell", &Search::tell, "index"_a, "objectives"_a.none(),
-           "The result of a candidate: numbers of which lower is better, or None when it failed.")
+      .def("tell", &Search::tell, "index"_a, "objectives"_a.none(), "known"_a = Point(),
+           "The result of a candidate: numbers of which lower is better, or None when it failed. Then `known` may hold "
+           "what is known\nof them all the same, nan for the others; a model learns from it.")
       .def("front", &Search::front, "Indices of the told candidates that no other dominates.")
       .def_prop_ro(
           "counts", &Search::counts,

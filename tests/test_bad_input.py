@@ -141,6 +141,8 @@ CASES = {
     "resume {tmp}/short.db": "damaged or truncated",
     "resume {tmp}/none.db": "no such study file",
     "resume {tmp}/study.db": "was run from Python",
+    "combine {tmp}/study.db --latency 0.5": "was run from Python, .* use canvas.combine",
+    "combine {tmp}/none.db --latency 0.5": "no such study file",
     f"{FASHION.replace('new.db', 'study.db')}": "holds a study already; go on with `canvas resume",
     f"{FASHION.replace('new.db', 'no/new.db')}": "does not exist; create it first",
     "report {tmp}/study.db -o {tmp}/no/page.html": "choose another path",

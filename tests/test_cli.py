@@ -320,3 +320,18 @@ def test_search_killed_and_resumed(tmp_path, model, images, capsys):
     printed(capsys, "resume", str(path))  # nothing is left to do
     assert main(["export", str(path), "--input", "1x28x28", "-o", str(tmp_path / "best.py")]) == 0
     assert "class " in (tmp_path / "best.py").read_text()
+    capsys.readouterr()
+    mixed = tmp_path / "mixed.pt"
+    choice = ["--params", "1.0", "--kernel", "front", "--kernel", "depthwise_separable", "--by", "layer"]
+    choice += ["--trainings", "2", "--finalists", "1"]
+    found = printed(capsys, "combine", str(path), *choice, "-o", str(mixed))
+    assert list(found["stages"]) == ["0.2"] and found["metrics"]["accuracy"] > 0
+    assert found["network"] == str(mixed) and mixed.exists()
+    (answer,) = Study.open(path).settings["mixtures"]["best"]
+    kept = {file.stem for file in path.with_suffix(".networks").glob("*")}
+    assert kept == front | {"original", answer["hash"]}
+    assert answer["metrics"] == found["metrics"]
+    assert printed(capsys, "combine", str(path), *choice)["metrics"] == found["metrics"]
+    capsys.readouterr()
+    assert main(["show", str(path)]) == 0
+    assert f"mixture 1, by layer: 0.2: {found['stages']['0.2']}" in capsys.readouterr().out

@@ -283,3 +283,15 @@ def test_an_order_that_would_need_too_many_axes_is_left():
     form = one.canonical()
     assert str(form.canonical()) == str(form)
     assert [line.split("(")[0].split()[-1] for line in str(form).splitlines()[1:4]] == ["split", "relu", "fc"]
+
+
+def test_weights_keep_the_axis_along_which_they_differ():
+    """One of two factors alone has it: neither may leave the contraction, though that sums over the other's axis."""
+    made = kernel(
+        "p = subsample(x, H: s, W: s); a = fc(p, [C] -> [m = 5]); b = shift(p, H: 3, W: 3, over: [C]);"
+        " c = fc(mul(a, b), [m] -> [d = K/C], per: [C]); return merge(c, [d, C] -> [K])"
+    )
+    form = made.canonical()
+    assert form.hash == made.hash == form.canonical().hash
+    layer = canvas.Layer(3, 6, (4, 4), stride=2)
+    assert form.bind([layer]).flops == made.bind([layer]).flops

@@ -249,6 +249,25 @@ def test_the_guide_learns_more_than_evolution_does():
     assert sum(guided) < sum(evolution), (guided, evolution)
 
 
+def over_the_limit(seed: int, told: bool) -> int:
+    """How many of the later candidates take too long (more primitives take longer), where those before that did failed;
+    `told`: the time that they take is known."""
+    search = Search(LAYERS, seed=seed, lookahead=1, strategy="guided", **QUICK)
+    late = 0
+    for index in range(70):
+        candidate = search.ask()
+        accuracy, seconds = int(candidate.hash[:8], 16) % 1000 / 1000, str(candidate.kernel).count("\n") / 10
+        fits = seconds <= 0.5
+        late += index >= 20 and not fits
+        search.tell(index, [-accuracy, seconds] if fits else None, [float("nan"), seconds] if told and not fits else [])
+    return late
+
+
+def test_what_is_known_of_candidates_that_failed_is_learned_from():
+    with_it, without = (sum(over_the_limit(seed, told) for seed in range(4)) for told in (True, False))
+    assert with_it < without
+
+
 def test_only_listed_kernels_are_asked_for():
     listed = {kernel.hash for kernel in _core.sample(LAYERS, 60, seed=1, **{**QUICK, "max_primitives": 4})}
     for strategy in ("random", "evolution", "guided"):

@@ -74,8 +74,23 @@ def test_on_a_rung_only_the_best_third_of_those_before_goes_on(tmp_path):
         ranks = ranked([*before, point])
         passes = len(before) < 3 or sum(rank < ranks[-1] for rank in ranks) < math.ceil(len(ranks) / 3)
         assert trial.state == ("complete" if passes else "pruned")
-        assert passes or trial.reason.startswith(f"early is {trial.metrics['early']:g}, not among the best third (")
+        assert passes or trial.reason.startswith(f"early is {trial.metrics['early']:g}, not among the best (")
     assert 0 < study.counts["pruned"] < 24
+
+
+def test_whoever_is_too_far_below_the_best_on_a_rung_ends_there(tmp_path):
+    study = Study(tmp_path / "study.db", LAYERS, seed=5, lookahead=3, rungs=["early"], margin=0.25)
+    study.run(evaluations.climbing, candidates=24, workers=2, progress=False)
+    early = [trial.metrics["early"] for trial in study.trials]
+    poor = 0
+    for trial in study.trials:
+        best = max(early[: max(0, trial.index - 2)], default=0.0)
+        if trial.metrics["early"] < best - 0.25:
+            assert trial.state == "pruned"
+            poor += "not among the best" in trial.reason
+    assert poor > 3
+    with pytest.raises(StudyError, match="made with margin"):
+        Study(tmp_path / "study.db", LAYERS, seed=5, lookahead=3, rungs=["early"])
 
 
 def ranked(points):

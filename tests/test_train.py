@@ -10,11 +10,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from canvas import zoo
+from canvas import latency, zoo
 from canvas.cost_model import FIGURES, KINDS, CostModel, default_path
 from canvas.data import Data, Images
 from canvas.errors import Diverged, UserError
+from canvas.layers import merged, targets
 from canvas.loaders import loaders
+from canvas.mixture import Mixture
 from canvas.models import resnet8
 from canvas.train import Recipe, TrainAndTime, _augment, accuracy, train
 
@@ -151,6 +153,23 @@ def test_train_and_time_judges_a_candidate_the_same_way_twice():
     plain = evaluate(None, seed=3)
     assert plain["params"] == sum(p.numel() for p in resnet8(2).parameters())
     assert first["flops"] < plain["flops"] and first["params"] < plain["params"]
+
+
+def test_a_mixture_of_one_kernel_is_judged_as_the_kernel():
+    found = targets(resnet8(2), torch.zeros(1, 1, 12, 12))
+    binding = SEPARABLE.bind(merged(found))
+    evaluate = TrainAndTime("resnet8", stripes(100), Recipe(images=64, batch=16), batch=4)
+    alone, mixed = (evaluate(one, 3) for one in (binding, Mixture(found, {t.name: binding for t in found})))
+    assert all(alone[name] == mixed[name] for name in ("accuracy", "loss", "flops", "params"))
+
+
+def test_what_is_far_beyond_the_limit_is_not_timed_precisely(monkeypatch):
+    given = []
+    compare = latency.compare
+    monkeypatch.setattr(latency, "compare", lambda *a, **k: given.append(k["hopeless"]) or compare(*a, **k))
+    for limit in (None, 0.5, 4.0):
+        TrainAndTime("resnet8", stripes(100), Recipe(images=16, batch=16), batch=4, limit=limit)(SEPARABLE, 3)
+    assert given == [1.5, 0.6, 1.5]
 
 
 def test_train_and_time_starts_from_the_weights_that_it_is_given():

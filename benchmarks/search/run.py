@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import table
 
+from canvas import objectives
 from canvas._core import Search
 
 WORST = (0.3, 1.0)  # accuracy and share of the original's cost: the corner that hypervolumes are measured from
@@ -48,12 +49,7 @@ def points(rows: Iterable[dict[str, Any]], cost: str) -> dict[str, tuple[list[fl
 
 def hypervolume(front: Iterable[Point]) -> float:
     """Of points of which more accuracy and less cost are better."""
-    area, reached = 0.0, WORST[0]
-    for accuracy, cost in sorted(front, key=lambda point: point[1]):
-        if cost < WORST[1] and accuracy > reached:
-            area += (accuracy - reached) * (WORST[1] - cost)
-            reached = accuracy
-    return area
+    return objectives.hypervolume([(-accuracy, cost) for accuracy, cost in front], (-WORST[0], WORST[1]))
 
 
 def one(strategy: str, seed: int, known: dict[str, tuple[list[float], float]], most: int) -> dict[str, Any]:

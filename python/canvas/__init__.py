@@ -40,7 +40,9 @@ from canvas.errors import UserError
 from canvas.hand_designed import zoo
 
 if TYPE_CHECKING:
+    from canvas.combine import combine
     from canvas.layers import Target, replace, targets
+    from canvas.mixture import Mixture
     from canvas.study import Study
     from canvas.train import Recipe, TrainAndTime
 
@@ -53,6 +55,7 @@ __all__ = [
     "Kernel",
     "KernelError",
     "Layer",
+    "Mixture",
     "Prices",
     "Recipe",
     "Samples",
@@ -61,6 +64,7 @@ __all__ = [
     "Target",
     "TrainAndTime",
     "UserError",
+    "combine",
     "complete",
     "crossover",
     "enumerate_kernels",
@@ -76,10 +80,12 @@ __all__ = [
 
 # Names whose modules import PyTorch: loaded when first used, so that checking a kernel's text stays quick.
 _LAZY = {
+    "Mixture": "canvas.mixture",
     "Recipe": "canvas.train",
     "Study": "canvas.study",
     "Target": "canvas.layers",
     "TrainAndTime": "canvas.train",
+    "combine": "canvas.combine",
     "replace": "canvas.layers",
     "targets": "canvas.layers",
 }

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from canvas._core import Binding, Budget, Kernel, Layer
+from canvas._core import Binding, BoundLayer, Budget, Kernel, Layer
 from canvas.errors import UserError
 from canvas.example import Example, call, floats
 from canvas.kernel import module_from_source
@@ -235,43 +235,48 @@ def _key(layer: Layer) -> tuple[Any, ...]:
 
 def replace(
     model: nn.Module,
-    kernel: Kernel | Binding,
+    kernel: Kernel | Binding | Mapping[str, Kernel | Binding | None],
     targets: Sequence[Target] | None = None,
     budget: Budget | None = None,
     example: Example | None = None,
 ) -> nn.Module:
-    """A copy of a network with a kernel in place of some layers; the original is untouched.
+    """A copy of a network with kernels in place of some layers; the original is untouched.
 
     Weights of the new modules are drawn from the global random stream; a layer's bias stays. Type, device, memory
     format and mode are those of the layer. A module used several times stays one module.
 
     Args:
         model: the network.
-        kernel: a kernel, bound here to the layers under `budget`, or a binding to these layers.
+        kernel: a kernel, bound here to the layers under `budget`, or a binding to these layers; or what each target
+            takes, by its name: a kernel, a binding, or None (or no entry) where the layer stays.
         targets: what to replace; by default all that `targets` finds in the model and the kernel serves.
-        budget: of the whole network, for a kernel.
+        budget: of all layers that a kernel replaces, for kernels.
         example: inputs of the model; needed without `targets`.
 
     Returns:
         The new network.
 
     Raises:
-        UserError: no targets and no example, a target that the model lacks, or a binding made for other layers.
+        UserError: no targets and no example, a target that the model lacks, a name of no target, or a binding made for
+            other layers.
         Infeasible: the kernel has no sizes that meet the budget, or does not serve a target: of those of several kinds,
             keep the ones of which `kernel.serves(target.layer)` is true.
 
     Example:
         >>> fast = replace(model, canvas.zoo()["depthwise_separable"], example=torch.zeros(1, 3, 32, 32))
+        >>> shift = canvas.zoo()["shift_pointwise"]
+        >>> mixed = replace(model, {"stages.1.0.conv2": shift}, example=torch.zeros(1, 3, 32, 32))
     """
+    single = None if isinstance(kernel, Mapping) else kernel
     if targets is None:
         if example is None:
             raise UserError("replace: give targets, or an example input to find them with")
-        targets = _served(kernel, find_targets(model, example, kinds=tuple(KINDS)))
-    binding = kernel.bind(merged(targets), budget) if hasattr(kernel, "bind") else kernel
-    sources = _sources(binding, targets)
+        targets = find_targets(model, example, kinds=tuple(KINDS))
+        targets = targets if single is None else _served(single, targets)
+    wanted = dict.fromkeys((target.name for target in targets), single) if single is not None else kernel
     twin = copy.deepcopy(model)
     swaps: dict[nn.Module, nn.Module] = {}
-    for target, source in zip(targets, sources, strict=True):
+    for target, source in _sources(wanted, targets, budget):
         try:
             layer = twin.get_submodule(target.name)
         except AttributeError as error:
@@ -290,19 +295,51 @@ def replace(
 find_targets = targets  # `replace` has an argument of that name
 
 
-def _sources(binding: Any, found: Sequence[Target]) -> list[str]:
-    """The source for each target: that of the bound layer of equal sizes (the n-th of several for the n-th target)."""
-    bound: dict[tuple[Any, ...], list[Any]] = {}
+def _sources(
+    wanted: Mapping[str, Kernel | Binding | None], found: Sequence[Target], budget: Budget | None
+) -> list[tuple[Target, str]]:
+    """The targets to replace, and the source for each; each kernel is bound to all targets that it replaces."""
+    unknown = wanted.keys() - {target.name for target in found}
+    if unknown:
+        names = ", ".join(target.name for target in found)
+        raise UserError(f"replace: no target is called '{min(unknown)}'; there are {names}")
+    own: dict[Any, list[Target]] = {}
+    chosen: dict[Any, Any] = {}
+    for target in found:
+        kernel = wanted.get(target.name)
+        if kernel is not None:
+            key = str(kernel) if hasattr(kernel, "bind") else id(kernel)
+            chosen[key] = kernel
+            own.setdefault(key, []).append(target)
+    sources = []
+    for key, kernel in chosen.items():
+        binding = kernel.bind(merged(own[key]), budget) if hasattr(kernel, "bind") else kernel
+        bound = bound_layers(binding, own[key])
+        sources += [(target, layer.source()) for target, layer in zip(own[key], bound, strict=True)]
+    return sorted(sources, key=lambda pair: found.index(pair[0]))
+
+
+def bound_layers(binding: Binding, found: Sequence[Target]) -> list[BoundLayer]:
+    """What a binding makes of each target: its layer of equal sizes (the n-th of several for the n-th target).
+
+    Raises:
+        UserError: it has no such layer.
+
+    Example:
+        >>> bound_layers(kernel.bind([Layer(8, 8)]), [Target("conv1", Layer(8, 8))])[0].params
+        64
+    """
+    bound: dict[tuple[Any, ...], list[BoundLayer]] = {}
     for index in range(len(binding)):
         bound.setdefault(_key(binding[index].layer), []).append(binding[index])
-    sources, seen = [], dict.fromkeys(bound, 0)
+    made, seen = [], dict.fromkeys(bound, 0)
     for target in found:
         key = _key(target.layer)
         if key not in bound:
             raise UserError(f"replace: the binding has no layer like that of {target.name}, {target.layer!r}")
-        sources.append(bound[key][min(seen[key], len(bound[key]) - 1)].source())
+        made.append(bound[key][min(seen[key], len(bound[key]) - 1)])
         seen[key] += 1
-    return sources
+    return made
 
 
 def _served(kernel: Kernel | Binding, found: Sequence[Target]) -> list[Target]:

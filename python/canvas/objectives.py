@@ -33,6 +33,16 @@ def costs(metrics: Mapping[str, float], objectives: Iterable[str]) -> list[float
     return [-value(metrics, name) if name in MAXIMISED else value(metrics, name) for name in objectives]
 
 
+def known_costs(metrics: Mapping[str, float], objectives: Iterable[str]) -> list[float]:
+    """As `costs`, but nan for what is not known; of a candidate that was pruned.
+
+    Example:
+        >>> known_costs({"latency_ratio": 0.5}, ["accuracy", "latency"])
+        [nan, 0.5]
+    """
+    return [costs(metrics, [name])[0] if metric(metrics, name) else math.nan for name in objectives]
+
+
 def value(metrics: Mapping[str, float], objective: str) -> float:
     """The metric that an objective reads.
 
@@ -69,6 +79,25 @@ def pareto(trials: Iterable[T], objectives: Sequence[str]) -> list[T]:
         if all(any(a < b for a, b in zip(point, other, strict=True)) for other, _ in front):
             front.append((point, trial))
     return [trial for _, trial in front]
+
+
+def hypervolume(points: Iterable[Sequence[float]], corner: Sequence[float]) -> float:
+    """The area between a corner and what points of two objectives beat; lower is better in both.
+
+    Args:
+        points: any; what lies beyond the corner adds nothing.
+        corner: the worst that counts.
+
+    Example:
+        >>> hypervolume([(1.0, 2.0), (2.0, 1.0), (2.5, 2.5)], (3.0, 3.0))
+        3.0
+    """
+    area, reached = 0.0, corner[0]
+    for first, second in sorted(points, key=lambda point: point[1]):
+        if second < corner[1] and first < reached:
+            area += (reached - first) * (corner[1] - second)
+            reached = first
+    return area
 
 
 def rung_point(metrics: Mapping[str, float], rung: str, objectives: Iterable[str]) -> list[float]:

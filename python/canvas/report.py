@@ -77,13 +77,16 @@ def write_report(
     from plotly.offline import get_plotlyjs
 
     trials, front = study.trials, study.front()
+    mixtures = study.settings.get("mixtures", {}).get("best", [])
     if references is None:
         references = study.settings.get("references", {})
+    references = {**references, **{f"mixture {i}": one["metrics"] for i, one in enumerate(mixtures, 1)}}
     parts = {
         "title": html.escape(f"Canvas: {study.path.stem}"),
         "subtitle": html.escape(_subtitle(study, trials)),
         "tiles": _tiles(study, trials, front, references),
         "kernels": "\n".join(_kernel(trial) for trial in front) or '<p class="soft">None yet.</p>',
+        "mixtures": "\n".join(_mixture(i, one) for i, one in enumerate(mixtures, 1)),
         "funnel": _funnel(study.counts),
         "stages": _stages(stages(study)),
         "settings": _settings(study.settings),
@@ -179,6 +182,25 @@ def _kernel(trial: Trial) -> str:
     return f'<div class="card kernel"><div><h3>{head}</h3>{text}{details}</div>{_picture(trial)}</div>'
 
 
+def _mixture(number: int, found: Mapping[str, Any]) -> str:
+    """One answer of `canvas combine`: the kernel of each stage, and how it compares with the best single kernel."""
+    budget = ", ".join(f"{name} {limit}" for name, limit in found["budget"].items() if limit)
+    lines = {"mixture": found["metrics"]}
+    if found["uniform"]:
+        lines[found["uniform"][0] + " alone"] = found["uniform"][1]
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{COLUMNS[key]} {metrics[key]:.4g}" for key in COLUMNS if key in metrics)
+        for name, metrics in lines.items()
+    )
+    rows = "".join(
+        f'<tr><td class="text">{html.escape(stage)}</td><td class="text"><code>{html.escape(name)}</code></td></tr>'
+        for stage, name in found["names"].items()
+    )
+    head = f'Mixture {number}, by {html.escape(found["by"])} <span class="soft">within {html.escape(budget)}</span>'
+    table = f'<table><thead><tr><th class="text">stage</th><th class="text">kernel</th></tr></thead>{rows}</table>'
+    return f'<div class="card"><h3>{head}</h3><p class="soft">{html.escape(told)}</p>{table}</div>'
+
+
 def _picture(trial: Trial) -> str:
     import canvas.kernel  # noqa: F401  (gives kernels their method draw)
 
@@ -235,7 +257,7 @@ def _stages(found: Sequence[Stage]) -> str:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    left_out = ("references", "layers", "targets")
+    left_out = ("references", "mixtures", "layers", "targets")
     rows = ""
     for name, value in settings.items():
         if name not in left_out and value not in (None, {}, []):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import canvas._core as _core
 from canvas.errors import StudyError, UserError
 from canvas.executor import Executor
-from canvas.objectives import bar, beats, costs, pareto, rung_point
+from canvas.objectives import bar, beats, costs, known_costs, pareto, rung_point
 from canvas.progress import Status
 from canvas.store import Record, Store
 from canvas.worker import Pruned, Report
@@ -59,6 +59,7 @@ class Session:
         settings = store.settings()
         self.objectives: list[str] = settings["objectives"]
         self.rungs: list[str] = settings["rungs"]
+        self.margin: list[float] = settings.get("margin", [])
         self.lookahead: int = settings["lookahead"]
         self.search = new_search(settings)
         self.trials: list[Record] = []
@@ -142,12 +143,20 @@ class Session:
             for rung in self.rungs:
                 if not math.isnan(trial.metrics.get(rung, math.nan)):
                     self.came[rung].append(rung_point(trial.metrics, rung, self.objectives))
-        return {rung: bar(list(points), REDUCTION) for rung, points in self.came.items()}
+        return {rung: bar(list(points), REDUCTION) + self._floor(points) for rung, points in self.came.items()}
+
+    def _floor(self, points: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+        """What beats all that are too far below the best of these in accuracy."""
+        best = min((point[0] for point in points), default=0.0)
+        return [[best + margin, *[-math.inf] * (len(points[0]) - 1)] for margin in self.margin if points]
 
     def _tell(self, index: int, state: str, reason: str, metrics: dict[str, float]) -> None:
         self.trials[index] = replace(self.trials[index], state=state, reason=reason, metrics=metrics)
         self.states[state] += 1
-        self.search.tell(index, costs(metrics, self.objectives) if state == "complete" else None)
+        if state == "complete":
+            self.search.tell(index, costs(metrics, self.objectives))
+        else:
+            self.search.tell(index, None, known_costs(metrics, self.objectives) if state == "pruned" else [])
 
     def _drop_networks(self, among: Sequence[Record]) -> None:
         """Of the trained networks that are kept, those of the front stay."""
@@ -195,11 +204,12 @@ class Judge:
         def checked(done: float, metrics: Mapping[str, float]) -> None:
             report(done, metrics)
             known.update(metrics)
-            self._hold_latency(known)
+            if self.strict:
+                hold_latency(known, self.settings["budget"])
             for rung in bars.keys() & metrics.keys():
                 point = rung_point(known, rung, self.settings["objectives"])
                 if better := [other for other in bars[rung] if beats(other, point)]:
-                    raise Pruned(f"{rung} is {-point[0]:.4g}, not among the best third ({-better[0][0]:.4g} beats it)")
+                    raise Pruned(f"{rung} is {-point[0]:.4g}, not among the best ({-better[0][0]:.4g} beats it)")
 
         binding = text and self._bind(_core.parse(text, "candidate.canvas"))
         metrics = self.evaluate(binding, self.settings["seed"], report=checked)
@@ -217,18 +227,25 @@ class Judge:
                 raise
             return kernel.bind(self.layers, **rules)
 
-    def _hold_latency(self, metrics: Mapping[str, float]) -> None:
-        if not self.strict:
-            return
-        limit = self.settings["budget"] and self.settings["budget"]["latency"]
-        limit = limit[1] if isinstance(limit, (list, tuple)) else limit
-        if limit is None:
-            return
-        if metrics.get("latency_ratio", 0.0) > limit:
-            raise Pruned(f"latency is {metrics['latency_ratio']:.3f} of the original's, the budget is {limit:g}")
-        if "latency_ratio" not in metrics and metrics.get("latency_predicted_low", 0.0) > limit:
-            least = metrics["latency_predicted_low"]
-            raise Pruned(f"latency is predicted to be {least:.3f} of the original's at least, the budget is {limit:g}")
+
+def hold_latency(metrics: Mapping[str, float], budget: Mapping[str, Any] | None) -> None:
+    """Ends a candidate that is over a stored budget's limit on latency, or is predicted to be.
+
+    Raises:
+        Pruned: it is; the reason says by how much.
+
+    Example:
+        >>> hold_latency({"latency_ratio": 0.4}, {"latency": [0.0, 0.5]})
+    """
+    limit: Any = budget and budget["latency"]
+    limit = limit[1] if isinstance(limit, (list, tuple)) else limit
+    if limit is None:
+        return
+    if metrics.get("latency_ratio", 0.0) > limit:
+        raise Pruned(f"latency is {metrics['latency_ratio']:.3f} of the original's, the budget is {limit:g}")
+    if "latency_ratio" not in metrics and metrics.get("latency_predicted_low", 0.0) > limit:
+        least = metrics["latency_predicted_low"]
+        raise Pruned(f"latency is predicted to be {least:.3f} of the original's at least, the budget is {limit:g}")
 
 
 def new_search(settings: Mapping[str, Any]) -> Any:

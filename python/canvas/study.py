@@ -47,6 +47,8 @@ class Study:
         rungs: metrics (more is better) that the evaluation reports on its way, cheapest first, each standing for the
             accuracy: a candidate goes on past one only if it is in the best third, by non-dominated rank on all
             objectives, of the last 256 among candidates 0 to i - lookahead that came there (successive halving).
+        margin: a candidate that is so much less accurate on a rung than the best of those before it ends there, however
+            good it is otherwise.
         start: kernels to evaluate before all others, such as `canvas.zoo().values()`, but for those that do not serve
             the layers within the budget; the limits are not held against them.
         note: anything to keep beside the settings (JSON values), such as how to evaluate.
@@ -73,6 +75,7 @@ class Study:
         strategy: str = "guided",
         lookahead: int = 8,
         rungs: Sequence[str] = (),
+        margin: float | None = None,
         start: Iterable[Any] = (),
         note: Mapping[str, Any] | None = None,
         **limits: Any,
@@ -90,6 +93,7 @@ class Study:
             "strategy": strategy,
             "lookahead": lookahead,
             "rungs": list(rungs),
+            "margin": [] if margin is None else [float(margin)],
             "start": [str(kernel) for kernel in start],
             "limits": limits,
         }

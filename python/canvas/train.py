@@ -27,9 +27,12 @@ from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
 from canvas.example import channels_last, evaluating
 from canvas.loaders import Loaders, loaders
+from canvas.mixture import Mixture
 from canvas.models import load_model, save_network
 
-HOPELESS = 1.5  # times the original's latency: no budget is that wide, so nothing finer need be known
+HOPELESS = 1.5  # times the original's latency: where no limit is told, no budget is that wide
+TIMED = 0.2  # seconds that a window of rounds lasts while a candidate is timed; there are more where they differ
+BEYOND = 1.2  # times the limit on latency: nothing finer need be known of what is slower
 
 Report = Callable[[float, "dict[str, float]"], None]  # called with the fraction done and the metrics so far; may raise
 
@@ -240,14 +243,15 @@ class TrainAndTime:
         backend: what the latency is measured with: a name in `backends.BACKENDS`, or "auto", see `latency.compare`.
         batch: images in a timed forward pass.
         threads: of PyTorch's, for training and timing both.
-        keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's hash and `.pt`
-            (`torch.load(file, weights_only=False)`). `Study.run` leaves those of the front there.
+        keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's (the mixture's) hash and
+            `.pt` (`torch.load(file, weights_only=False)`). `Study.run` leaves those of the front there.
         predict: first predict the latency by the cost model that `canvas calibrate` made for the backend and threads,
             and report it as "latency_predicted" and "latency_predicted_low" (the least that is likely): a study
             ends a candidate whose least is over its latency budget before anything is compiled or timed.
         targets: what the candidate replaces, as `canvas.targets` gives it; by default all that it serves.
         rungs: before the recipe, train a copy by the same recipe on so many images only, for each, and report its
             validation accuracy as "accuracy_IMAGES": what `Study(rungs=...)` ends a candidate by.
+        limit: the budget's on latency, as a fraction of the original's: what is far beyond it is not timed precisely.
 
     Example:
         >>> evaluate = TrainAndTime("resnet8", "fashion-mnist", Recipe(images=10_000))
@@ -269,17 +273,19 @@ class TrainAndTime:
         rungs: Sequence[int] = (),
         targets: Sequence[layers.Target] | None = None,
         predict: bool = False,
+        limit: float | None = None,
     ) -> None:
         self.model, self.data, self.recipe = model, data, recipe or Recipe()
         self.backend, self.batch, self.threads, self.keep = backend, batch, threads, keep
         self.rungs, self.targets = tuple(rungs), targets
+        self.hopeless = HOPELESS if limit is None else min(HOPELESS, BEYOND * limit)
         self.model_of_cost = CostModel.load(default_path(backend, threads)) if predict else None
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
         """Judges one candidate.
 
         Args:
-            candidate: a Kernel or a Binding; None: the model as it is.
+            candidate: a Kernel, a Binding or a Mixture; None: the model as it is.
             seed: of the weights' initial values, the order of images and the augmentation.
             report: called with the fraction done and the metrics so far: first (at 0) with all but the accuracy.
 
@@ -331,9 +337,12 @@ class TrainAndTime:
             original = self.original(data)
             device = next(original.parameters()).device
             example = torch.randn(self.batch, *data.shape).to(device)
-            network = (
-                original if candidate is None else layers.replace(original, candidate, self.targets, None, example)
-            )
+            if candidate is None:
+                network = original
+            elif isinstance(candidate, Mixture):
+                network = candidate.apply(original)
+            else:
+                network = layers.replace(original, candidate, self.targets, None, example)
         predicted = {}
         start = time.perf_counter()
         if self.model_of_cost is not None and candidate is not None:
@@ -344,7 +353,7 @@ class TrainAndTime:
                 report(0.0, dict(predicted))
         start = time.perf_counter()
         timing = latency.compare(
-            network, original, example, backend=self.backend, threads=self.threads, hopeless=HOPELESS
+            network, original, example, self.backend, threads=self.threads, seconds=TIMED, hopeless=self.hopeless
         )
         return network, {
             **predicted,

@@ -1,7 +1,7 @@
 """The command `canvas`. Every foreseeable fault is one line on stderr and exit status 2; each command has `--json`.
 
-`view.py`, `measure.py`, `search.py` and `doctor.py` hold the commands, `options.py` reads their options, `printing.py`
-prints. Torch is imported only by the commands that need it.
+`view.py`, `measure.py`, `search.py`, `combine.py` and `doctor.py` hold the commands, `options.py` reads their options,
+`printing.py` prints. Torch is imported only by the commands that need it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import typer
 
 from canvas import _core
-from canvas.cli import doctor, measure, search, view
+from canvas.cli import combine, doctor, measure, search, view
 from canvas.cli.printing import fail
 from canvas.errors import UserError
 
@@ -25,6 +25,7 @@ COMMANDS = (
     view.check,
     search.search,
     search.resume,
+    combine.combine,
     view.watch,
     view.report,
     view.zoo,

@@ -162,9 +162,14 @@ def summary(study: Any) -> None:
     rows = table("front", "metrics", "FLOPs", "parameters", "hash")
     entries = [(f"#{trial.index}", trial.metrics, trial.hash[:12]) for trial in front]
     entries += [(name, metrics, "") for name, metrics in study.settings.get("references", {}).items()]
+    mixtures = study.settings.get("mixtures", {}).get("best", [])
+    entries += [(f"mixture {i}", one["metrics"], one["hash"][:12]) for i, one in enumerate(mixtures, 1)]
     for name, metrics, identity in entries:
         numbers = (f"{metrics[key]:,.0f}" if key in metrics else "" for key in ("flops", "params"))
         rows.add_row(name, figures(metrics), *numbers, identity)
     out.print(rows, "", front[0].text.rstrip(), sep="\n", markup=False)
+    for i, one in enumerate(mixtures, 1):
+        names = ", ".join(f"{stage}: {name}" for stage, name in one["names"].items())
+        out.print(f"mixture {i}, by {one['by']}: {names}", markup=False)
     if "networks" in study.settings:
         out.print(f"trained networks by hash: {study.settings['networks']}", soft_wrap=True, markup=False)

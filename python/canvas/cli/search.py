@@ -79,6 +79,12 @@ def search(
         list[int] | None,
         typer.Option("--rung", min=1, metavar="IMAGES", help="Train on so many first; the best third goes on."),
     ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            "--margin", min=0, metavar="ACCURACY", help="Whoever is so far below the best on a rung ends there."
+        ),
+    ] = None,
     backend: Annotated[str, typer.Option("--backend", help="What the latency is measured with, or auto.")] = "eager",
     predict: Annotated[
         bool, typer.Option("--predict", help="Drop what `canvas calibrate` predicts to be too slow, unmeasured.")
@@ -145,20 +151,22 @@ def search(
     }
     _named(compare or [])  # its faults come before the search
     objectives = objective or ["accuracy", "latency"]
-    evaluate, targets, note["recipe"] = _evaluation(note, place)
+    budget = options.budget(flops=flops, params=params, memory=memory, latency=latency)
+    evaluate, targets, note["recipe"] = evaluation(note, place, budget)
     unknown = [name for name in objectives if metric(dict.fromkeys(evaluate.METRICS, 0.0), name) is None]
     if unknown:
         raise UserError(f"--objective {unknown[0]}: is not measured; there are latency, {', '.join(evaluate.METRICS)}")
     made = Study(
         place,
         targets,
-        budget=options.budget(flops=flops, params=params, memory=memory, latency=latency),
+        budget=budget,
         objectives=objectives,
         seed=seed,
         strategy=strategy,
         lookahead=lookahead,
-        start=_starting(start or []),
+        start=starting(start or []),
         rungs=[f"accuracy_{images}" for images in note["rung"]],
+        margin=margin,
         note=note,
         **options.limits(limit or []),
     )
@@ -208,7 +216,7 @@ def resume(
         run |= {"candidates": candidates, "minutes": None if minutes is None else spent + minutes}
     _named(run["compare"] or [])
     opened.note("run", run)
-    _run(opened, _evaluation(opened.settings, opened.path)[0], as_json)
+    _run(opened, evaluation(opened.settings, opened.path, opened.budget)[0], as_json)
 
 
 def _absolute(spec: str) -> str:
@@ -217,7 +225,7 @@ def _absolute(spec: str) -> str:
     return str(Path(path).resolve()) + colon + function if Path(path).exists() else spec
 
 
-def _evaluation(settings: dict[str, Any], study: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+def evaluation(settings: dict[str, Any], study: Any, budget: Any) -> tuple[Any, list[Any], dict[str, Any]]:
     """How candidates are evaluated, the layers to replace, and the whole recipe."""
     import torch
 
@@ -248,6 +256,7 @@ def _evaluation(settings: dict[str, Any], study: Any) -> tuple[Any, list[Any], d
         rungs=settings["rung"],
         targets=found,
         predict=settings.get("predict", False),
+        limit=None if budget is None or not isinstance(budget.latency, tuple) else budget.latency[1],
     )
     return evaluate, found, asdict(recipe)
 
@@ -288,7 +297,7 @@ def hold_found(study: Any) -> None:
     raise UserError(f"all {len(trials)} candidates failed, {count} of them so: {reason}")
 
 
-def _starting(names: list[str]) -> list[Any]:
+def starting(names: list[str]) -> list[Any]:
     """What --start names: the whole zoo, one of it, or a file."""
     from canvas import zoo
 

@@ -15,10 +15,10 @@ namespace canvas {
 
 class Guide {
  public:
-  // A candidate's result, nothing for one that failed.
-  void learn(const Features& features, const std::optional<Point>& objectives);
+  // A candidate's result, nothing for one that failed; then `known` may hold what is known of it, NaN for the rest.
+  void learn(const Features& features, const std::optional<Point>& objectives, const Point& known = {});
   // Whether there are results enough to choose by.
-  bool ready() const { return outcome_ && outcome_->examples() >= 2 && front_.size() > 0; }
+  bool ready() const;
   // The index of the proposal to evaluate.
   size_t choose(const std::vector<Features>& proposals, Random& random) const;
 
@@ -27,10 +27,10 @@ class Guide {
   struct Scale {
     Point worst, range;
   };
-  Scale scale(const Regression::Drawn& drawn) const;
+  Scale scale() const;
 
-  std::optional<Regression> outcome_;  // of those that did not fail
-  Regression failure_ = Regression(kFeatures, 1, 1.0);
+  std::vector<Regression> outcomes_;  // of each objective
+  Regression failure_ = Regression(kFeatures, 1.0);
   std::vector<Point> front_;
 };
 

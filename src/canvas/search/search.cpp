@@ -61,7 +61,7 @@ std::optional<Candidate> Search::ask() {
   }
   Proposal& proposal = all[chosen];
   std::optional<Sample> found = sampler_.accept(std::move(proposal.judged));
-  records_.push_back({found->kernel, false, std::nullopt, std::move(features[chosen])});
+  records_.push_back({found->kernel, false, std::nullopt, {}, std::move(features[chosen])});
   return Candidate{index, std::move(found->hash), std::move(found->kernel), proposal.origin, proposal.parent};
 }
 
@@ -71,7 +71,7 @@ void Search::repeat(const Kernel& kernel) {
   const Canonical form = canonical(kernel);
   if (!sampler_.accept({"kept", "", form.digest, form.kernel}))
     throw ArgumentError("this kernel was a candidate before");
-  records_.push_back({form.kernel, false, std::nullopt, {}});
+  records_.push_back({form.kernel, false, std::nullopt, {}, {}});
   if (strategy_ == Strategy::kGuided) {
     records_.back().features = features(form.kernel, sampler_.bound(form.kernel).cost, original_);
   }
@@ -132,8 +132,9 @@ void Search::learn() {
   listed_ = listed_ && learned_ >= known();
   for (; learned_ < known(); ++learned_) {
     Record& record = records_[static_cast<size_t>(learned_)];
-    if (strategy_ == Strategy::kGuided) guide_.learn(record.features, record.objectives);
+    if (strategy_ == Strategy::kGuided) guide_.learn(record.features, record.objectives, record.known);
     record.features = {};
+    record.known = {};
     if (!record.objectives) {
       record.kernel.reset();
       continue;
@@ -171,7 +172,7 @@ void Search::list_parents() {
   parents_.resize(std::min(parents_.size(), kPopulation));
 }
 
-void Search::tell(int64_t index, std::optional<Point> objectives) {
+void Search::tell(int64_t index, std::optional<Point> objectives, Point known) {
   if (index < 0 || index >= static_cast<int64_t>(records_.size())) {
     throw ArgumentError("candidate " + std::to_string(index) + " was never asked for");
   }
@@ -183,13 +184,16 @@ void Search::tell(int64_t index, std::optional<Point> objectives) {
       if (!std::isfinite(value))
         throw ArgumentError("objectives must be finite; tell None for a candidate that failed");
     }
-    if (dimensions_ && dimensions_ != objectives->size()) {
-      throw ArgumentError("every candidate needs the same number of objectives, got " +
-                          std::to_string(objectives->size()) + " after " + std::to_string(dimensions_));
+  }
+  if (const size_t given = objectives ? objectives->size() : known.size()) {
+    if (dimensions_ && dimensions_ != given) {
+      throw ArgumentError("every candidate needs the same number of objectives, got " + std::to_string(given) +
+                          " after " + std::to_string(dimensions_));
     }
-    dimensions_ = objectives->size();
+    dimensions_ = given;
   }
   record.told = true;
+  record.known = objectives ? Point{} : std::move(known);
   record.objectives = std::move(objectives);
 }
 

@@ -42,9 +42,10 @@ class Search {
   // Throws ArgumentError where results of earlier ones must be told first, and for a kernel that was there before.
   void repeat(const Kernel& kernel);
 
-  // The result of a candidate: objectives, each "lower is better", or nothing for one that failed. Throws ArgumentError for an unknown
-  // candidate, a second result, non-finite values, or another number of objectives than before.
-  void tell(int64_t index, std::optional<Point> objectives);
+  // The result of a candidate: objectives, each "lower is better", or nothing for one that failed; `known` may hold what is known of
+  // such a one's objectives all the same, NaN for the others: it cannot be a parent, but a model learns from it. Throws ArgumentError for
+  // an unknown candidate, a second result, non-finite objectives, or another number of them than before.
+  void tell(int64_t index, std::optional<Point> objectives, Point known = {});
 
   // Indices of the told candidates that no other dominates, in order.
   std::vector<int64_t> front() const;
@@ -59,6 +60,7 @@ class Search {
     std::optional<Kernel> kernel;  // none where it can be no parent any more
     bool told = false;
     std::optional<Point> objectives;
+    Point known = {};        // of one that failed
     Features features = {};  // for the guide, until it has learned from them
   };
   struct Proposal {
