@@ -6,7 +6,7 @@ namespace canvas::native {
 
 namespace {
 
-constexpr double kUses = 32;  // of each element, at least
+constexpr double kUses = 8;  // of each element, at least
 
 double product(const std::vector<std::pair<std::string, int64_t>>& loops) {
   double count = 1;
@@ -14,10 +14,16 @@ double product(const std::vector<std::pair<std::string, int64_t>>& loops) {
   return count;
 }
 
-// The loop of a nest along which a factor should lie, or nothing: the longest that the factor has and no other factor, if no loop suits all.
-std::string wanted(const Nest& nest, size_t factor, const Buffers& buffers) {
-  std::string best;
-  int64_t longest = 15;
+// Loops of a nest that run together, the last the fastest.
+struct Lanes {
+  std::vector<std::string> names;
+  int64_t elements = 1;
+  bool fastest = false;  // the result's neighbours lie along the last of them
+};
+
+// The loops along which a factor should lie, or none: those that it has and no other factor, if no loop suits all as they are.
+Lanes wanted(const Nest& nest, size_t factor, const Buffers& buffers) {
+  Lanes lanes;
   for (const auto& [name, extent] : nest.loops) {
     bool alone = true, near = true;
     for (size_t i = 0; i < nest.factors.size(); ++i) {
@@ -26,12 +32,24 @@ std::string wanted(const Nest& nest, size_t factor, const Buffers& buffers) {
       const bool packed = buffers[nest.factors[i].buffer].place == Place::kConstant;  // it lies as it is read
       if (step != 0 && step != 1 && !packed) near = false;
     }
-    if (near && extent > 15) return "";
-    if (!alone || extent <= longest || buffers.stride(nest.factors[factor], name) == 0) continue;
-    longest = extent;
-    best = name;
+    if (near && extent > 15) return {};
+    if (!alone || buffers.stride(nest.factors[factor], name) == 0) continue;
+    lanes.names.push_back(name);
+    lanes.elements *= extent;
   }
-  return best;
+  const auto by_result = [&](const std::string& a, const std::string& b) {
+    return buffers.stride(nest.to, a) > buffers.stride(nest.to, b);
+  };
+  std::stable_sort(lanes.names.begin(), lanes.names.end(), by_result);
+  int64_t step = 1;
+  bool already = true;
+  for (size_t i = lanes.names.size(); i-- > 0;) {
+    already = already && buffers.stride(nest.factors[factor], lanes.names[i]) == step;
+    step *= nest.factors[factor].axes.at(lanes.names[i]).extent;
+  }
+  if (already || lanes.elements < 16) return {};
+  lanes.fastest = buffers.stride(nest.to, lanes.names.back()) == 1;
+  return lanes;
 }
 
 }  // namespace
@@ -41,26 +59,28 @@ void add_transposes(Plan& plan) {
     Nest& nest = plan.nests[i];
     if (nest.factors.size() < 2 || nest.once) continue;
     Access* factor = nullptr;
-    std::string lanes;
+    Lanes lanes;
     for (size_t f = 0; f < nest.factors.size(); ++f) {
       Access& own = nest.factors[f];
-      const std::string name = wanted(nest, f, plan.buffers);
+      const Lanes own_lanes = wanted(nest, f, plan.buffers);
       double elements = 1;
       for (const auto& [axis, how] : own.axes) elements *= static_cast<double>(how.extent);
       const bool pays = product(nest.loops) * product(nest.reduced) >= kUses * elements;
-      if (name.empty() || !pays || plan.buffers[own.buffer].place == Place::kConstant) continue;
-      if (factor && own.axes.at(name).extent <= factor->axes.at(lanes).extent) continue;
+      if (own_lanes.names.empty() || !pays || plan.buffers[own.buffer].place == Place::kConstant) continue;
+      const auto rank = [](const Lanes& of) { return std::pair{of.fastest, of.elements}; };
+      if (factor && rank(own_lanes) <= rank(lanes)) continue;
       factor = &own;
-      lanes = name;
+      lanes = own_lanes;
     }
     if (!factor) continue;
     Nest copy;
     Buffer buffer{Place::kScratch, {}};
     for (const auto& [name, how] : factor->axes) {
       copy.loops.emplace_back(name, how.extent);
-      if (name != lanes) buffer.axes.push_back({name, how.extent});
+      const bool lane = std::find(lanes.names.begin(), lanes.names.end(), name) != lanes.names.end();
+      if (!lane) buffer.axes.push_back({name, how.extent});
     }
-    buffer.axes.push_back({lanes, factor->axes.at(lanes).extent});
+    for (const std::string& name : lanes.names) buffer.axes.push_back({name, factor->axes.at(name).extent});
     copy.to = plan.buffers.all(plan.buffers.add(std::move(buffer)));
     copy.expression = {Expression::kLoad, *factor};
     *factor = copy.to;

@@ -10,6 +10,7 @@
 #include "canvas/native/blocks.h"
 #include "canvas/native/prelude.h"
 #include "canvas/native/tile_writer.h"
+#include "canvas/native/tiled.h"
 #include "canvas/native/transposes.h"
 
 namespace canvas::native {
@@ -36,8 +37,8 @@ class Functions {
 // One nest as text: functions of its tiles, the loops around their calls, and the loops that store constant factors anew.
 class NestWriter {
  public:
-  NestWriter(const Nest& nest, Buffers& buffers, const Target& target, Functions& functions)
-      : buffers_(buffers), functions_(functions), nest_(nest, buffers, target) {}
+  NestWriter(const Nest& nest, Buffers& buffers, const Target& target, Functions& functions, size_t number)
+      : buffers_(buffers), functions_(functions), nest_(nest, buffers, target, number) {}
 
   // After all buffers have their places.
   void write() {
@@ -48,6 +49,8 @@ class NestWriter {
     for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
       if (nest_.it.operands[operand].packed) pack(operand);
   }
+
+  double cycles() const { return nest_.cycles(); }
 
   std::string statements, packing;
 
@@ -110,17 +113,21 @@ class NestWriter {
       for (size_t operand = 0; operand < arguments.size(); ++operand)
         if (by(operand) != 0) arguments[operand] += " + " + to_string(by(operand));
     };
+    const auto panels = [&] {
+      forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
+      if (panel.count > 1 && !nest_.strips)
+        around("v", panel.count, false, [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
+    };
     outer(true);
-    forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
-    if (panel.count > 1)
-      around("v", panel.count, false, [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
+    if (!nest_.rows_outside) panels();
     outer(false);
     if (nest_.sums()) {
       forward([&](size_t operand) { return rows.begin * nest_.row_step(operand); });
       if (rows.count > 1)
         around("q", rows.count, split_ == nest_.rows,
-               [&](size_t operand) { return rows.rows * nest_.row_step(operand); });
+               [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
     }
+    if (nest_.rows_outside) panels();
     text += indent + tile + "(" + join(arguments) + ");\n";
     while (indent.size() > 2) {
       indent.resize(indent.size() - 2);
@@ -157,7 +164,7 @@ class NestWriter {
         size *= nest_.at(packed.inner[i]).extent;
       }
       if (packed.lanes) {
-        inside += loop_text("l", wide);
+        inside += loop_text("l", wide - panel.beyond);
         place += " + l";
         origin += source(nest_.lanes, operand, "(" + first + " + l)");
       }
@@ -260,11 +267,12 @@ Source write(Plan plan, const Target& target) {
   Functions functions;
   std::vector<NestWriter> writers;
   add_transposes(plan);
-  make_blocks(plan);
-  const int64_t together = images_together(target.images);
+  make_blocks(plan, target);
+  const int64_t together = target.choice("together", images_together(target.images));
   add_images(plan, together);
   writers.reserve(plan.nests.size());
-  for (const Nest& nest : plan.nests) writers.emplace_back(nest, plan.buffers, target, functions);
+  for (const Nest& nest : plan.nests) writers.emplace_back(nest, plan.buffers, target, functions, writers.size());
+  const bool clocks = target.choice("clocks", 0) == 1;
   std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));
   std::string once, packing, image;
   for (size_t i = 0; i < plan.nests.size(); ++i) {
@@ -276,20 +284,30 @@ Source write(Plan plan, const Target& target) {
     packing += writers[i].packing;
     (plan.nests[i].once ? once : image) += writers[i].statements;
     if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
+    if (clocks && !plan.nests[i].once) image += "  if (t == 0) tick(" + to_string(i) + ");\n";
     for (const Block& block : plan.blocks) {
       for (size_t j = 0; block.last == i && j < block.extents.size(); ++j) image += "  }\n";
     }
   }
   const Entry sizes{plan.buffers[0].elements() / together, plan.buffers[1].elements() / together, together,
                     touches_outside(plan), source.scratch};
-  source.text = prelude(target.width) + functions.text +
+  source.text = prelude(target.width) + (clocks ? clock_text(plan.nests.size()) : "") +
+                (functions.text.find("transpose") == std::string::npos ? "" : transpositions(target.width)) +
+                functions.text +
                 "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
                 "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
                 "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
                 "static void block(const float* x, const float* z, float* y, const float* c, float* s, long m, long t, "
                 "long n) {\n" +
-                "  (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" + image + "}\n" + entry(sizes);
+                "  (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" + (clocks ? "  if (t == 0) tick(-1);\n" : "") + image + "}\n" + entry(sizes);
   source.scratch = room(sizes);
+  source.together = together;
+  for (size_t i = 0; i < plan.nests.size(); ++i) {
+    double times = plan.nests[i].once ? 0 : writers[i].cycles();
+    for (const Block& block : plan.blocks)
+      for (int64_t extent : block.extents) times *= block.first <= i && i <= block.last ? static_cast<double>(extent) : 1;
+    source.cycles += times;
+  }
   return source;
 }
 
