@@ -231,6 +231,8 @@ class Planner {
                                  [&](const auto& loop) { return has_axis(of.axes, loop.first); });
     if (inside && sums && nest.factors.empty() && all) {
       std::vector<std::string> seen;
+      for (int in : of.inputs)  // what pairs of positions meet comes first: then all that is done with the pairs can be one block
+        if (pairs_[static_cast<size_t>(in)].empty()) access(in);
       for (int in : of.inputs) {
         nest.factors.push_back(access(in));
         for (const Axis& axis : op(in).axes) {
@@ -254,6 +256,7 @@ class Planner {
     const int64_t channels = extent(of.axes[static_cast<size_t>(find_axis(of.axes, of.over))]);
     int64_t count = 1;
     for (const IndexItem& item : of.items) count *= item.window;
+    const int number = ++parts_;
     for (int64_t q = 0; q < count; ++q) {
       const int64_t begin = (q * channels + count - 1) / count, end = ((q + 1) * channels + count - 1) / count;
       if (begin == end) continue;
@@ -276,6 +279,7 @@ class Planner {
       };
       add(of.axes, part(to), load(part(*from)), once);
       for (auto& [name, size] : plan_.nests.back().loops) size = name == of.over ? end - begin : size;
+      plan_.nests.back().parts = number;
     }
   }
 
@@ -353,6 +357,7 @@ class Planner {
   std::vector<std::vector<Name>> pairs_;
   std::map<std::pair<int, bool>, std::optional<Access>> own_;
   int input_ = 0, output_ = 0, addend_ = 0;
+  int parts_ = 0;  // numbers of parts so far
   Plan plan_;
 };
 

@@ -13,8 +13,11 @@ constexpr int kMostRows = 14;
 constexpr int kMostVectors = 6;
 constexpr double kLatency = 9;  // sums in flight that keep two multiply-add units busy, and one to spare
 constexpr double kLoad = 0.25;  // what a load costs beside the arithmetic, in multiply-adds
+constexpr double kFar = 0.5;     // the same for a vector of weights from the second cache
+constexpr double kNearBytes = 24 * 1024;
 constexpr int kMapVectors = 4;
 constexpr int64_t kStraight = 200;
+constexpr double kApart = 8;   // how much longer a vector takes of which each element lies by itself
 constexpr double kGather = 2;  // instructions for an element that is loaded or stored by itself
 constexpr double kCall = 16;   // instructions around a tile
 constexpr double kBytes = 24;  // that the second cache moves in a cycle
@@ -85,10 +88,10 @@ void TiledNest::choose_lanes() {
       if (it.operands[operand].packed || loop.step[operand] == 0 || loop.step[operand] == 1) continue;
       apart += operand > 0 && operand <= it.factors ? 1 : (operand == 0 ? 1.1 : 1) / reductions;
     }
-    double vectors = 0;
-    for (const Panel& panel : panels_of(loop.extent, 1, target_.width, !sums()))
-      vectors += static_cast<double>(panel.count);
-    const double value = static_cast<double>(loop.extent) / (vectors * target_.width) / (1 + 4 * apart);
+    double vectors = sums() ? std::ceil(static_cast<double>(loop.extent) / target_.width) : 0;
+    for (const Panel& panel : panels_of(loop.extent, 1, target_.width, true))
+      vectors += sums() ? 0 : static_cast<double>(panel.count);
+    const double value = static_cast<double>(loop.extent) / (vectors * target_.width) / (1 + kApart * apart);
     if (value <= best) continue;
     best = value;
     lanes = i;
@@ -120,7 +123,7 @@ void TiledNest::choose_summed_lanes(double least) {
   }
 }
 
-// The loop of which several steps share what is loaded of the factors; without factors the longest, which then runs within a tile.
+// The loop of which several steps share what is loaded of the factors; without factors one of near steps, which then runs within a tile.
 void TiledNest::choose_rows() {
   rows = it.loops.size();
   for (size_t i = 0; i < it.loops.size() && it.operands.size() == 2 && it.factors == 0; ++i) {
@@ -134,7 +137,8 @@ void TiledNest::choose_rows() {
   for (size_t i = 0; i < it.loops.size(); ++i) {
     const Loop& loop = it.loops[i];
     if (loop.reduced || i == lanes) continue;
-    double value = static_cast<double>(sums() ? std::min<int64_t>(loop.extent, 8) : loop.extent);
+    double value = static_cast<double>(std::min<int64_t>(loop.extent, 8));
+    if (!sums()) value /= 8 + static_cast<double>(step(i, 0));  // rows near each other share pages and lines
     for (size_t operand = 1; operand <= it.factors; ++operand) {
       if (loop.step[operand] == 0) value *= 16;
       if (it.operands[operand].packed && loop.step[operand] != 0) value /= 64;
@@ -208,7 +212,13 @@ double TiledNest::loads(int64_t steps, int64_t vectors) const {
 // Multiply-adds in the time of which one step of the innermost loop is done for so many rows and vectors.
 double TiledNest::step_cost(int64_t steps, int64_t vectors) const {
   const double loaded = loads(steps, vectors), arithmetic = static_cast<double>(steps * unit_extent() * vectors);
-  return std::max({arithmetic, loaded, kLatency}) + kLoad * loaded + 1;
+  double far = 0;  // vectors of weights that the first cache does not hold
+  for (size_t operand = 1; operand <= it.factors; ++operand) {
+    double bytes = 4.0 * static_cast<double>(vectors * target_.width);
+    for (size_t loop : reduced) bytes *= step(loop, operand) == 0 ? 1 : static_cast<double>(at(loop).extent);
+    if (it.operands[operand].packed && step(lanes, operand) != 0 && bytes > kNearBytes) far += static_cast<double>(vectors);
+  }
+  return std::max({arithmetic, loaded, kLatency}) + kLoad * loaded + kFar * far + 1;
 }
 
 // The same for all rows and vectors in tiles of at most so many.

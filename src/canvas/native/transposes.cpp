@@ -1,12 +1,15 @@
 #include "canvas/native/transposes.h"
 
 #include <algorithm>
+#include <map>
 
 namespace canvas::native {
 
 namespace {
 
-constexpr double kUses = 8;  // of each element, at least
+constexpr double kUses = 2;           // of each element, at least
+constexpr double kUsesOfPacked = 16;  // the same where the other factor can lie as it is read
+constexpr int64_t kNear = 8;          // neighbours that are enough
 
 double product(const std::vector<std::pair<std::string, int64_t>>& loops) {
   double count = 1;
@@ -32,7 +35,7 @@ Lanes wanted(const Nest& nest, size_t factor, const Buffers& buffers) {
       const bool packed = buffers[nest.factors[i].buffer].place == Place::kConstant;  // it lies as it is read
       if (step != 0 && step != 1 && !packed) near = false;
     }
-    if (near && extent > 15) return {};
+    if (near && extent >= kNear) return {};
     if (!alone || buffers.stride(nest.factors[factor], name) == 0) continue;
     lanes.names.push_back(name);
     lanes.elements *= extent;
@@ -52,9 +55,20 @@ Lanes wanted(const Nest& nest, size_t factor, const Buffers& buffers) {
   return lanes;
 }
 
+// What tells a copy from others: which elements of which buffer, and along which loops they lie.
+std::string key_of(const Access& access, const std::vector<std::string>& lanes) {
+  std::string key = std::to_string(access.buffer);
+  for (int64_t offset : access.offset) key += " " + std::to_string(offset);
+  for (const auto& [name, how] : access.axes)
+    key += "; " + name + " " + std::to_string(how.extent) + " " + std::to_string(how.axis) + " " + std::to_string(how.times);
+  for (const std::string& name : lanes) key += ", " + name;
+  return key;
+}
+
 }  // namespace
 
 void add_transposes(Plan& plan) {
+  std::map<std::string, Access> made;  // copies, by what they are of
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     Nest& nest = plan.nests[i];
     if (nest.factors.size() < 2 || nest.once) continue;
@@ -65,7 +79,11 @@ void add_transposes(Plan& plan) {
       const Lanes own_lanes = wanted(nest, f, plan.buffers);
       double elements = 1;
       for (const auto& [axis, how] : own.axes) elements *= static_cast<double>(how.extent);
-      const bool pays = product(nest.loops) * product(nest.reduced) >= kUses * elements;
+      const bool packs = std::any_of(nest.factors.begin(), nest.factors.end(), [&](const Access& factor) {
+        return plan.buffers[factor.buffer].place == Place::kConstant;
+      });
+      const double uses = product(nest.loops) * product(nest.reduced) / elements;
+      const bool pays = uses >= (packs ? kUsesOfPacked : kUses);
       if (own_lanes.names.empty() || !pays || plan.buffers[own.buffer].place == Place::kConstant) continue;
       const auto rank = [](const Lanes& of) { return std::pair{of.fastest, of.elements}; };
       if (factor && rank(own_lanes) <= rank(lanes)) continue;
@@ -73,6 +91,11 @@ void add_transposes(Plan& plan) {
       lanes = own_lanes;
     }
     if (!factor) continue;
+    const std::string key = key_of(*factor, lanes.names);
+    if (const auto known = made.find(key); known != made.end()) {
+      *factor = known->second;
+      continue;
+    }
     Nest copy;
     Buffer buffer{Place::kScratch, {}};
     for (const auto& [name, how] : factor->axes) {
@@ -84,6 +107,7 @@ void add_transposes(Plan& plan) {
     copy.to = plan.buffers.all(plan.buffers.add(std::move(buffer)));
     copy.expression = {Expression::kLoad, *factor};
     *factor = copy.to;
+    made[key] = copy.to;
     plan.nests.insert(plan.nests.begin() + static_cast<std::ptrdiff_t>(i++), std::move(copy));
   }
 }

@@ -52,7 +52,14 @@ class NestWriter {
 
   double cycles() const { return nest_.cycles(); }
 
-  std::string statements, packing;
+  // Loops around a call, and the call.
+  struct Statement {
+    std::vector<std::string> heads;
+    std::string call;
+    bool shared;  // threads share the steps of a loop
+  };
+  std::vector<Statement> statements;
+  std::string packing;
 
  private:
   // The loop whose steps threads share: the longest.
@@ -88,17 +95,13 @@ class NestWriter {
     const std::string tile = functions_.name_of(nest_, panel, rows);
     std::vector<std::string> arguments;
     for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand) arguments.push_back(pointer(operand));
-    std::string text, indent = "  ";
-    bool shared = false;
+    Statement made{{}, "", false};
     const auto around = [&](const std::string& index, int64_t extent, bool share, const auto& step) {
       const std::string all = to_string(extent);
-      text += indent +
-              (share ? "for (long " + index + " = " + all + " * t / n; " + index + " < " + all + " * (t + 1) / n; " +
-                           index + "++) "
-                     : loop_text(index, extent)) +
-              "{\n";
-      indent += "  ";
-      shared = shared || share;
+      made.heads.push_back(share ? "for (long " + index + " = " + all + " * t / n; " + index + " < " + all +
+                                       " * (t + 1) / n; " + index + "++) "
+                                 : loop_text(index, extent));
+      made.shared = made.shared || share;
       for (size_t operand = 0; operand < arguments.size(); ++operand)
         arguments[operand] += step_text(index, step(operand));
     };
@@ -128,12 +131,9 @@ class NestWriter {
                [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
     }
     if (nest_.rows_outside) panels();
-    text += indent + tile + "(" + join(arguments) + ");\n";
-    while (indent.size() > 2) {
-      indent.resize(indent.size() - 2);
-      text += indent + "}\n";
-    }
-    statements += shared ? text : "  if (t == 0) {\n" + text + "  }\n";
+    made.call = tile + "(" + join(arguments) + ");\n";
+    if (!made.shared) made.heads.insert(made.heads.begin(), "if (t == 0) ");
+    statements.push_back(std::move(made));
   }
 
   // Stores a constant factor anew.
@@ -193,6 +193,27 @@ class NestWriter {
   TiledNest nest_;
   size_t split_ = 0;
 };
+
+// Statements one after the other; those within equal loops share these where they may run in any order.
+std::string text_of(const std::vector<NestWriter::Statement>& statements, bool any_order) {
+  std::string text, closing;
+  const std::vector<std::string>* open = nullptr;
+  for (const NestWriter::Statement& statement : statements) {
+    if (!open || !any_order || *open != statement.heads) {
+      text += closing;
+      closing.clear();
+      std::string indent = "  ";
+      for (const std::string& head : statement.heads) {
+        text += indent + head + "{\n";
+        closing.insert(0, indent + "}\n");
+        indent += "  ";
+      }
+      open = &statement.heads;
+    }
+    text += std::string(2 + 2 * statement.heads.size(), ' ') + statement.call;
+  }
+  return text + closing;
+}
 
 // The first and the last nest that uses each buffer.
 std::vector<std::pair<int, int>> lives_of(const Plan& plan) {
@@ -275,6 +296,7 @@ Source write(Plan plan, const Target& target) {
   const bool clocks = target.choice("clocks", 0) == 1;
   std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));
   std::string once, packing, image;
+  std::vector<NestWriter::Statement> statements;
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     writers[i].write();
     for (const Block& block : plan.blocks) {
@@ -282,7 +304,14 @@ Source write(Plan plan, const Target& target) {
         image += "  " + block_text(block, "b" + to_string(block.depth + j), block.extents[j]) + "{\n";
     }
     packing += writers[i].packing;
-    (plan.nests[i].once ? once : image) += writers[i].statements;
+    const int parts = plan.nests[i].parts;
+    const bool ends = std::any_of(plan.blocks.begin(), plan.blocks.end(), [&](const Block& block) {
+      return block.last == i || block.first == i + 1;
+    });
+    statements.insert(statements.end(), writers[i].statements.begin(), writers[i].statements.end());
+    if (parts != 0 && !ends && i + 1 < plan.nests.size() && plan.nests[i + 1].parts == parts) continue;
+    (plan.nests[i].once ? once : image) += text_of(statements, parts != 0);
+    statements.clear();
     if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
     if (clocks && !plan.nests[i].once) image += "  if (t == 0) tick(" + to_string(i) + ");\n";
     for (const Block& block : plan.blocks) {
