@@ -96,7 +96,7 @@ def compared(module: nn.Module, x: torch.Tensor, flops: float, asked: argparse.N
         "ratio": times[best] / times["native"],
         "peak": floor / times["native"],
         "floor": floor,
-        "predicted": written.cycles * x.shape[0],
+        "predicted": written.cycles[0] * x.shape[0] + written.cycles[1],
         "error": error,
         "compile_seconds": compile_seconds,
         "check_seconds": checked,

@@ -2,6 +2,7 @@
 #include "canvas/native/native.h"
 
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -58,7 +59,7 @@ native::Target target_of(int width, int registers, const native::Choices& choice
 
 nb::tuple as_tuple(const NativeKernel& made) {
   return nb::make_tuple(made.source.text, made.parameters, made.source.constants, made.source.scratch,
-                        made.source.cycles / static_cast<double>(made.source.together));
+                        std::pair{made.source.cycles, made.source.cold});
 }
 
 nb::tuple native_source(const Kernel& kernel, const Sizes& sizes, int width, int registers, bool scale, bool addend,
@@ -148,7 +149,8 @@ void bind_native(nb::module_& module) {
       "follows it and is computed with it: relu(y * scale + shift + addend).\n    choices: of a tuner, see "
       "src/canvas/native/target.h.\n\n"
       "Returns:\n    (source, names of the parameters that `prepare` takes, elements of constants, elements of "
-      "scratch for each thread, about how many cycles an image takes).\n\n"
+      "scratch for each thread, about how many cycles (an image takes, a "
+      "run takes besides)).\n\n"
       "Raises:\n    ValueError: a size is missing or unknown.\n");
 }
 

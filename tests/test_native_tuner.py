@@ -10,12 +10,11 @@ from canvas import Layer, _core, native, native_tuner
 from canvas.backends import find
 from canvas.errors import UserError
 from canvas.native_network import NativeNetwork, write
-from canvas.native_tuner import BY_NEST, WHOLE
 
 pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
 
 
-def layer(name="involution"):
+def layer(name="depthwise_separable"):
     torch.manual_seed(0)
     return canvas.zoo()[name].module(Layer(32, 32, (8, 8))).eval(), torch.randn(4, 32, 8, 8)
 
@@ -25,7 +24,7 @@ def cache(tmp_path, monkeypatch):
     """An empty cache, and few variants that are timed for as short as can be."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(native_tuner, "WHOLE", ({"together": 1},))
-    monkeypatch.setattr(native_tuner, "BY_NEST", ({"tile": 1}, {"order": 1}))
+    monkeypatch.setattr(native_tuner, "BY_NEST", ({"tile": 1},))
     monkeypatch.setattr(native_tuner, "EACH", 0.0)
     return tmp_path / "cache" / "canvas" / "native"
 
@@ -47,8 +46,12 @@ def agrees(network, module, x):
 @pytest.mark.parametrize("name", ["involution", "depthwise_separable", "non_local", "window_attention", "dense"])
 def test_no_choice_changes_what_is_computed(name, monkeypatch):
     module, x = layer(name)
-    all_of_them = {key: value for choice in (*WHOLE, *BY_NEST) for key, value in choice.items()}
-    for choices in (*WHOLE, *BY_NEST, {"clocks": 1}, {"tile": 1000, "straight": 1}, all_of_them, {"cache": 1}):
+    for choices in (
+        {"tile": 1, "order": 1, "straight": 48, "together": 2},
+        {"tile": 2, "cache": 1024, "clocks": 1},
+        {"tile": 3, "straight": 800, "together": 8},
+        {"tile": 1000, "straight": 1, "cache": 1},
+    ):
         monkeypatch.setattr(native_tuner, "chosen", lambda emit, *_, choices=choices: emit(choices))
         agrees(NativeNetwork(module, x), module, x)
 

@@ -34,7 +34,7 @@ class Written:
         parameters: what `prepare` takes, in order.
         constants: floats that `prepare` fills.
         scratch: floats for each thread.
-        cycles: about how many an image takes.
+        cycles: about how many an image takes, and a run besides.
         inputs: shape of an image.
         outputs: shape of a result.
         last: whether channels are the last axis of input and output in memory.
@@ -44,7 +44,7 @@ class Written:
     parameters: list[Tensor]
     constants: int
     scratch: int
-    cycles: float
+    cycles: tuple[float, float]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     last: tuple[bool, bool]

@@ -243,8 +243,8 @@ class Planner {
       }
       nest.maximum = of.function == "max";
       if (of.function != "mean") return {Expression::kCore};
-      Expression mean{Expression::kScale};
-      for (const auto& [name, size] : nest.reduced) mean.factor /= static_cast<double>(size);
+      Expression mean{Expression::kShare};
+      for (const auto& [name, size] : nest.reduced) mean.divisor *= static_cast<double>(size);
       mean.of.push_back({Expression::kCore});
       return mean;
     }

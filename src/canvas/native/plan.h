@@ -12,10 +12,10 @@ namespace canvas::native {
 
 // What is computed for one element: a tree of functions over elements of buffers and the nest's own sum.
 struct Expression {
-  enum Kind { kLoad, kCore, kApply, kScale } kind;
+  enum Kind { kLoad, kCore, kApply, kShare } kind;
   Access access = {};         // kLoad
   std::string function = {};  // kApply: a primitive's name, or "norm"
-  double factor = 1;          // kScale
+  double divisor = 1;         // kShare
   std::vector<Expression> of = {};
 };
 

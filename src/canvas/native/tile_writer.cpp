@@ -96,8 +96,8 @@ class TileWriter {
   std::string value(const Expression& expression, int row, int vector) const {
     switch (expression.kind) {
       case Expression::kCore: return nest_.across ? "t" + to_string(row) : sum(row, vector);
-      case Expression::kScale:
-        return "(" + value(expression.of[0], row, vector) + " * " + "float(" + number(expression.factor) + "))";
+      case Expression::kShare:
+        return "(" + value(expression.of[0], row, vector) + " / " + "float(" + number(expression.divisor) + "))";
       case Expression::kLoad: {
         const size_t operand = static_cast<size_t>(std::stoi(expression.function));
         const std::string at = "f" + expression.function + " + " + to_string(offset(operand, row, vector));

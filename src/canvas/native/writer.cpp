@@ -19,6 +19,8 @@ namespace {
 
 using std::to_string;
 
+constexpr double kFetch = 0.6;  // cycles for a number from the third cache or beyond
+
 // Functions of tiles, each once: layers of the same sizes share theirs.
 class Functions {
  public:
@@ -51,6 +53,11 @@ class NestWriter {
   }
 
   double cycles() const { return nest_.cycles(); }
+  int64_t weights() const {
+    int64_t count = 0;
+    for (const Packed& packed : nest_.packed) count += packed.buffer < 0 ? 0 : buffers_[packed.buffer].elements();
+    return count;
+  }
 
   // Loops around a call, and the call.
   struct Statement {
@@ -330,13 +337,15 @@ Source write(Plan plan, const Target& target) {
                 "long n) {\n" +
                 "  (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" + (clocks ? "  if (t == 0) tick(-1);\n" : "") + image + "}\n" + entry(sizes);
   source.scratch = room(sizes);
-  source.together = together;
+  source.cycles = kFetch * static_cast<double>(together * (sizes.input + sizes.output));
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     double times = plan.nests[i].once ? 0 : writers[i].cycles();
     for (const Block& block : plan.blocks)
       for (int64_t extent : block.extents) times *= block.first <= i && i <= block.last ? static_cast<double>(extent) : 1;
     source.cycles += times;
+    source.cold += kFetch * static_cast<double>(writers[i].weights());
   }
+  source.cycles /= static_cast<double>(together);
   return source;
 }
 

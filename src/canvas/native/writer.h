@@ -11,8 +11,8 @@ namespace canvas::native {
 struct Source {
   std::string text;
   int64_t constants = 0;  // elements that `prepare` fills
-  int64_t together = 1;   // images that are computed together
-  double cycles = 0;      // that so many images take, about
+  double cycles = 0;      // that an image takes, about
+  double cold = 0;        // that a run takes besides, to fetch the weights
   int64_t scratch = 0;    // elements of zeros for each thread, or, where fewer images than threads are given, for all
 };
 
