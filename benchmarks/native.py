@@ -4,13 +4,13 @@
     python benchmarks/native.py networks OUT.jsonl [--batch 1 32]
 
 "layers": each kernel is bound to a layer of each stage of ResNet-18 (a sampled one to the layer of one stage in turn),
-its free sizes as large as the convolution's FLOPs allow. "networks": ResNet-18 with each of four kernels in place of its
-3x3 convolutions. The same module (as lowered, the same weights) is prepared for each backend, outputs are compared,
+its free sizes as large as the convolution's FLOPs allow. "networks": ResNet-18 with each of four kernels in place of
+its 3x3 convolutions. The same module (as lowered, the same weights) is prepared for each backend, outputs are compared,
 calls are timed in turns; medians. One that is three times slower than the best is timed once.
 
 `ratio` is the best other backend's time over native's, `peak` the share of what the machine's arithmetic would allow,
 `predicted` what the generator's count of cycles says; the rank correlation at the end tells how well that ranks.
-Kernels run in a process of their own, which is ended where one takes more than `--limit` seconds.
+Kernels run in a process of their own, which is ended where one takes more than `--limit` s.
 """
 
 from __future__ import annotations

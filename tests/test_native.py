@@ -64,7 +64,9 @@ def test_any_width_of_vectors_computes_the_same(width, monkeypatch):
 
 @needs_compiler
 @pytest.mark.parametrize("width", [4, 8, 16])
-@pytest.mark.parametrize("name", ["non_local", "window_attention", "axial_attention", "lambda_layer", "outlook_attention"])
+@pytest.mark.parametrize(
+    "name", ["non_local", "window_attention", "axial_attention", "lambda_layer", "outlook_attention"]
+)
 @pytest.mark.parametrize("extents", [(24, 20), (6, 4)])
 def test_attention_computes_the_same_in_blocks_and_at_once(name, width, extents, monkeypatch):
     """Its pairs of positions go beyond the cache, or do not."""

@@ -58,7 +58,9 @@ def test_no_choice_changes_what_is_computed(name, monkeypatch):
 
 def test_an_unknown_choice_is_refused():
     with pytest.raises(ValueError, match="native code has no choice 'speed'"):
-        _core.native_source(canvas.zoo()["dense"], {"C": 8, "K": 8, "H": 4, "W": 4, "s": 1}, 8, 16, choices={"speed": 1})
+        _core.native_source(
+            canvas.zoo()["dense"], {"C": 8, "K": 8, "H": 4, "W": 4, "s": 1}, 8, 16, choices={"speed": 1}
+        )
 
 
 def test_what_was_chosen_is_kept_and_serves_without_tuning(cache, monkeypatch):

@@ -33,8 +33,8 @@ from canvas.errors import UserError, one_line
 
 SECONDS = 120  # that a compiler may take for a kernel
 # The vectors are written out: what -O2 does beyond -O1 and this takes half as long again and gains nothing (measured).
-FLAGS = ("-O1", "-fschedule-insns2", "-fno-exceptions", "-fno-asynchronous-unwind-tables", "-shared", "-fPIC", "-fopenmp")
-FLAGS += ("-fno-math-errno", "-w")
+FLAGS = ("-O1", "-fschedule-insns2", "-fno-exceptions", "-fno-asynchronous-unwind-tables")
+OPTIONS = (*FLAGS, "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-w")
 SIZES = re.compile(r"^Sizes: (.*)\.$", re.MULTILINE)
 
 
@@ -151,7 +151,7 @@ def _command() -> tuple[str, tuple[str, ...]]:
     program = compiler()
     if program is None:
         raise UserError("native code: there is no C++ compiler; install g++ (apt install g++) or name one by CXX")
-    return program, (*FLAGS, *target().flags)
+    return program, (*OPTIONS, *target().flags)
 
 
 @functools.cache

@@ -1,8 +1,9 @@
-"""Times variants of native code. `native_tuner` runs it as a program of its own, so that a variant that crashes or hangs
-takes nothing else with it; it imports nothing of Canvas and starts in hundredths of a second.
+"""Times variants of native code. `native_tuner` runs it as a program of its own: a variant that crashes or hangs takes
+nothing else with it. It imports nothing of Canvas and starts in hundredths of a second.
 
 It reads a JSON object from its input and writes one a line: {"begun": variant} before a variant runs for the first time
-(-1 when all have), at the end {"seconds": [of each], "nests": [[of each nest], of each]}; the latter are empty for variants without clocks.
+(-1 when all have), at the end {"seconds": [of each], "nests": [[of each nest], of each]}; the latter are empty for
+variants without clocks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Chooses among variants of native code by timing them: how many images together, blocks, and for each nest its tile.
+"""Chooses among variants of native code by timing them: images together, blocks, and for each nest its tile.
 
-`native_network` calls it where it is asked to tune, and asks it for what was chosen before. Variants run in a process of
-their own (`native_trial`): one that crashes or hangs is passed over. What was chosen is kept beside the shared objects,
-for this processor; a file that is broken or cannot be written costs time alone.
+`native_network` calls it where it is asked to tune, and asks it for what was chosen before. Variants run in a process
+of their own (`native_trial`): one that crashes or hangs is passed over. What was chosen is kept beside the shared
+objects, for this processor; a file that is broken or cannot be written costs time alone.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import math
+import os
 import platform
 import re
 import subprocess
@@ -37,7 +37,7 @@ LEAST = 0.98  # of the time of the first guess: what gains less is chance
 # Choices for all of a network, and those of which each nest takes its own. The first guess is the best rank.
 WHOLE: tuple[Choices, ...] = (
     *({"together": images} for images in (1, 2, 4, 8)),
-    *({"cache": elements} for elements in (24 * 1024, 400 * 1024)),
+    *({"cache": elements} for elements in (12 * 1024, 96 * 1024)),
 )
 BY_NEST: tuple[Choices, ...] = (
     *({"tile": rank} for rank in range(1, 7)),
@@ -66,8 +66,12 @@ def chosen(emit: Callable[[Choices], Written], images: int, threads: int, tune: 
     first = emit({})
     text = "\0".join((first.source, str((images, threads, native.target())), _processor()))
     kept = native.cache_folder() / (hashlib.sha256(text.encode()).hexdigest()[:32] + ".tuned.json")
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, broken, or of another version
-        known = {str(name): int(value) for name, value in json.loads(kept.read_text(encoding="utf-8"))["choices"].items()}
+    with contextlib.suppress(
+        OSError, ValueError, TypeError, KeyError, AttributeError
+    ):  # not there, broken, or of another version
+        known = {
+            str(name): int(value) for name, value in json.loads(kept.read_text(encoding="utf-8"))["choices"].items()
+        }
         return emit(known) if known else first
     if not tune:
         return first
@@ -108,7 +112,7 @@ class _Tuner:
         return best, [time for time in seconds if time is not None]
 
     def _quickest(self, variants: list[Choices]) -> Choices:
-        seconds = [time for time in self._timed(variants)]
+        seconds = self._timed(variants)
         if seconds[0] is None:
             return {}
         index = min((index for index, time in enumerate(seconds) if time), key=lambda index: seconds[index] or 0.0)
@@ -153,7 +157,9 @@ class _Tuner:
     def _compile(self, sources: Iterable[str]) -> None:
         def one(source: str) -> tuple[str, Path | None]:
             try:
-                return source, native.compiled(source, self.folder / f"{hashlib.sha256(source.encode()).hexdigest()[:32]}.so")
+                return source, native.compiled(
+                    source, self.folder / f"{hashlib.sha256(source.encode()).hexdigest()[:32]}.so"
+                )
             except UserError:
                 if native.compiler() is None:
                     raise
@@ -176,8 +182,11 @@ class _Tuner:
 
         command = [sys.executable, "-I", "-S", str(TRIAL)]
         settings = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        with machine_lock(), subprocess.Popen(command, env=settings, **pipes) as run:
+        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+        with (
+            machine_lock(),
+            subprocess.Popen(command, env=settings, stdin=pipe, stdout=pipe, stderr=nowhere) as run,
+        ):
             try:
                 output, _ = run.communicate(json.dumps(asked).encode(), timeout=SECONDS)
             except subprocess.TimeoutExpired:

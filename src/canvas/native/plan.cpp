@@ -231,7 +231,9 @@ class Planner {
                                  [&](const auto& loop) { return has_axis(of.axes, loop.first); });
     if (inside && sums && nest.factors.empty() && all) {
       std::vector<std::string> seen;
-      for (int in : of.inputs)  // what pairs of positions meet comes first: then all that is done with the pairs can be one block
+      for (
+          int in :
+          of.inputs)  // what pairs of positions meet comes first: then all that is done with the pairs can be one block
         if (pairs_[static_cast<size_t>(in)].empty()) access(in);
       for (int in : of.inputs) {
         nest.factors.push_back(access(in));

@@ -27,8 +27,8 @@ struct Nest {
   std::vector<Access> factors;  // none: the expression alone
   bool maximum = false;         // of one factor
   Expression expression;
-  bool once = false;                // depends on parameters alone
-  int parts = 0;                    // nests of one number, not 0, write parts of one value: in any order, none reads another's
+  bool once = false;  // depends on parameters alone
+  int parts = 0;      // nests of one number, not 0, write parts of one value: in any order, none reads another's
   std::vector<std::string> around;  // loops that its block has around all of its nests, outermost first
 };
 

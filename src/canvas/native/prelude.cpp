@@ -127,8 +127,7 @@ std::string transposition(int lanes) {
       text += "  const V " + name(stage + 1, i) + " = " + pair + ";\n";
     }
   }
-  for (int i = 0; i < lanes; ++i)
-    text += "  store<V>(to + " + std::to_string(i) + " * far, " + name(stage, i) + ");\n";
+  for (int i = 0; i < lanes; ++i) text += "  store<V>(to + " + std::to_string(i) + " * far, " + name(stage, i) + ");\n";
   return text + "}\n";
 }
 

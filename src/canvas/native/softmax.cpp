@@ -16,7 +16,8 @@ bool can_divide_after(const CoreOp& contract, const CoreOp& softmax) {
   const auto is_summed = [&](const Name& name) { return !has_axis(contract.axes, name); };
   return contract.kind == CoreKind::kContract &&
          std::all_of(softmax.axes.begin(), softmax.axes.end(), [&](const Axis& axis) {
-           return is_summed(axis.name) == (std::find(softmax.from.begin(), softmax.from.end(), axis.name) != softmax.from.end());
+           return is_summed(axis.name) ==
+                  (std::find(softmax.from.begin(), softmax.from.end(), axis.name) != softmax.from.end());
          });
 }
 

@@ -40,8 +40,8 @@ class TileWriter {
       if (nest_.across) {
         if (whole * panel_.width < nest_.at(nest_.lanes).extent) sums(whole * panel_.width, 1, true);
         for (int row = 0; row < count_; ++row)
-          line("const v1 t" + to_string(row) + (nest_.nest.maximum ? " = {largest(" : " = {total(") +
-               sum(row, 0) + ")};");
+          line("const v1 t" + to_string(row) + (nest_.nest.maximum ? " = {largest(" : " = {total(") + sum(row, 0) +
+               ")};");
         type_ = "v1";
       }
       for (int row = 0; row < count_; ++row) store(row);

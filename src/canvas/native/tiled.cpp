@@ -13,7 +13,7 @@ constexpr int kMostRows = 14;
 constexpr int kMostVectors = 6;
 constexpr double kLatency = 9;  // sums in flight that keep two multiply-add units busy, and one to spare
 constexpr double kLoad = 0.25;  // what a load costs beside the arithmetic, in multiply-adds
-constexpr double kFar = 0.5;     // the same for a vector of weights from the second cache
+constexpr double kFar = 0.5;    // the same for a vector of weights from the second cache
 constexpr double kNearBytes = 24 * 1024;
 constexpr int kMapVectors = 4;
 constexpr int64_t kStraight = 200;
@@ -216,7 +216,8 @@ double TiledNest::step_cost(int64_t steps, int64_t vectors) const {
   for (size_t operand = 1; operand <= it.factors; ++operand) {
     double bytes = 4.0 * static_cast<double>(vectors * target_.width);
     for (size_t loop : reduced) bytes *= step(loop, operand) == 0 ? 1 : static_cast<double>(at(loop).extent);
-    if (it.operands[operand].packed && step(lanes, operand) != 0 && bytes > kNearBytes) far += static_cast<double>(vectors);
+    if (it.operands[operand].packed && step(lanes, operand) != 0 && bytes > kNearBytes)
+      far += static_cast<double>(vectors);
   }
   return std::max({arithmetic, loaded, kLatency}) + kLoad * loaded + kFar * far + 1;
 }
@@ -289,8 +290,8 @@ void TiledNest::tile(const Buffers& buffers) {
 // Instructions for one vector of an expression, and of what it reads.
 double TiledNest::vector_cost(const Expression& expression) const {
   static const std::map<std::string, double> dear = {
-      {"gelu", 40}, {"silu", 24}, {"sigmoid", 24}, {"tanh", 32},      {"exp", 16},
-      {"sin", 400}, {"sqrt", 20}, {"div", 16},     {"quotient", 12}, {"exp of difference", 16},
+      {"gelu", 40}, {"silu", 24},      {"sigmoid", 24},   {"tanh", 32},     {"exp", 16},
+      {"sin", 400}, {"sqrt", 20},      {"div", 16},       {"quotient", 12}, {"exp of difference", 16},
       {"norm", 30}, {"plain exp", 16}, {"plain sqrt", 20}};
   double cost = 1;
   if (expression.kind == Expression::kLoad) cost = access_cost(static_cast<size_t>(std::stoi(expression.function)));

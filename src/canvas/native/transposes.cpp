@@ -60,7 +60,8 @@ std::string key_of(const Access& access, const std::vector<std::string>& lanes) 
   std::string key = std::to_string(access.buffer);
   for (int64_t offset : access.offset) key += " " + std::to_string(offset);
   for (const auto& [name, how] : access.axes)
-    key += "; " + name + " " + std::to_string(how.extent) + " " + std::to_string(how.axis) + " " + std::to_string(how.times);
+    key += "; " + name + " " + std::to_string(how.extent) + " " + std::to_string(how.axis) + " " +
+           std::to_string(how.times);
   for (const std::string& name : lanes) key += ", " + name;
   return key;
 }

@@ -19,7 +19,8 @@ namespace {
 
 using std::to_string;
 
-constexpr double kFetch = 0.6;  // cycles for a number from the third cache or beyond
+constexpr double kFetch = 0.6;    // cycles for a number of an image, from beyond the second cache
+constexpr double kWeights = 0.2;  // for one of the weights, which lie in the order in which they are read
 
 // Functions of tiles, each once: layers of the same sizes share theirs.
 class Functions {
@@ -312,9 +313,8 @@ Source write(Plan plan, const Target& target) {
     }
     packing += writers[i].packing;
     const int parts = plan.nests[i].parts;
-    const bool ends = std::any_of(plan.blocks.begin(), plan.blocks.end(), [&](const Block& block) {
-      return block.last == i || block.first == i + 1;
-    });
+    const bool ends = std::any_of(plan.blocks.begin(), plan.blocks.end(),
+                                  [&](const Block& block) { return block.last == i || block.first == i + 1; });
     statements.insert(statements.end(), writers[i].statements.begin(), writers[i].statements.end());
     if (parts != 0 && !ends && i + 1 < plan.nests.size() && plan.nests[i + 1].parts == parts) continue;
     (plan.nests[i].once ? once : image) += text_of(statements, parts != 0);
@@ -329,21 +329,22 @@ Source write(Plan plan, const Target& target) {
                     touches_outside(plan), source.scratch};
   source.text = prelude(target.width) + (clocks ? clock_text(plan.nests.size()) : "") +
                 (functions.text.find("transpose") == std::string::npos ? "" : transpositions(target.width)) +
-                functions.text +
-                "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
+                functions.text + "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
                 "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
                 "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
                 "static void block(const float* x, const float* z, float* y, const float* c, float* s, long m, long t, "
                 "long n) {\n" +
-                "  (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" + (clocks ? "  if (t == 0) tick(-1);\n" : "") + image + "}\n" + entry(sizes);
+                "  (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" +
+                (clocks ? "  if (t == 0) tick(-1);\n" : "") + image + "}\n" + entry(sizes);
   source.scratch = room(sizes);
   source.cycles = kFetch * static_cast<double>(together * (sizes.input + sizes.output));
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     double times = plan.nests[i].once ? 0 : writers[i].cycles();
     for (const Block& block : plan.blocks)
-      for (int64_t extent : block.extents) times *= block.first <= i && i <= block.last ? static_cast<double>(extent) : 1;
+      for (int64_t extent : block.extents)
+        times *= block.first <= i && i <= block.last ? static_cast<double>(extent) : 1;
     source.cycles += times;
-    source.cold += kFetch * static_cast<double>(writers[i].weights());
+    source.cold += kWeights * static_cast<double>(writers[i].weights());
   }
   source.cycles /= static_cast<double>(together);
   return source;
