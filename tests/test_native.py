@@ -236,7 +236,7 @@ SOURCE = 'extern "C" int answer() { return 42; }\n'
 def test_nothing_is_compiled_twice(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert native.load(SOURCE).answer() == 42
-    monkeypatch.setattr(native, "_compiled", None)
+    monkeypatch.setattr(native, "compiled", None)
     assert native.load(SOURCE).answer() == 42
     assert [file.suffix for file in native.cache_folder().iterdir()] == [".so"]
 
@@ -258,6 +258,19 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert native.load(SOURCE).answer() == 42
+
+
+@needs_compiler
+def test_a_full_cache_costs_time_alone(tmp_path, monkeypatch):
+    """The compiler cannot write the shared object there, though its source still went in."""
+    program = tmp_path / "c++"
+    full = f'case "$*" in *{tmp_path}/cache*) echo "ld: final link failed: No space left on device" >&2; exit 1;; esac'
+    program.write_text(f'#!/bin/sh\n{full}\nexec {native.compiler()} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("CXX", str(program))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert native.load(SOURCE).answer() == 42
+    assert list(native.cache_folder().iterdir()) == []
 
 
 @needs_compiler

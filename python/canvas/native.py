@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import ctypes
+import errno
 import functools
 import hashlib
 import inspect
@@ -134,11 +135,12 @@ def compiled(source: str, to: Path) -> Path:
         text, made = Path(place) / "kernel.cpp", Path(place) / "kernel.so"
         text.write_text(source, encoding="utf-8")
         try:
-            run = subprocess.run(
-                [program, *flags, str(text), "-o", str(made)], capture_output=True, text=True, timeout=SECONDS
-            )
+            command, language = [program, *flags, str(text), "-o", str(made)], os.environ | {"LC_ALL": "C"}
+            run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=language)
         except subprocess.TimeoutExpired:
             raise UserError(f"native code: {program} took more than {SECONDS} s for a kernel") from None
+        if run.returncode != 0 and os.strerror(errno.ENOSPC) in run.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if run.returncode != 0 or not made.exists():
             raise UserError(
                 f"native code: {program} failed ({run.returncode}): {one_line(Exception(run.stderr))[:300]}"
