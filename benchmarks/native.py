@@ -6,7 +6,8 @@
 "layers": each kernel is bound to a layer of each stage of ResNet-18 (a sampled one to the layer of one stage in turn),
 its free sizes as large as the convolution's FLOPs allow. "networks": ResNet-18 with each of four kernels in place of
 its 3x3 convolutions. The same module (as lowered, the same weights) is prepared for each backend, outputs are compared,
-calls are timed in turns; medians. One that is three times slower than the best is timed once.
+calls are timed in turns (up to ten short ones at a time); medians. One that is three times slower than the best is
+timed once.
 
 `ratio` is the best other backend's time over native's, `peak` the share of what the machine's arithmetic would allow,
 `predicted` what the generator's count of cycles says; the rank correlation at the end tells how well that ranks.
@@ -39,6 +40,7 @@ from canvas.objectives import rank_correlation
 STAGES = {"stage 1": (64, 32), "stage 2": (128, 16), "stage 3": (256, 8), "stage 4": (512, 4)}
 OTHERS = ("eager", "onnxruntime", "openvino")
 HOPELESS = 3.0  # times the best: timed once
+TURN = 0.5  # ms that a backend is given at a time, at least, or ten calls
 # From a search: a bottleneck, then windows along one axis at a time with a relu between, and a grouped convolution.
 FOUND = """kernel found(x[C, H, W]) -> [K, H/s, W/s]:
   a = fc(x, [C] -> [m = C/4])
@@ -53,20 +55,22 @@ Case = tuple[str, str, int]  # kernel, stage or "resnet18", batch
 
 
 def timed(calls: dict[str, Any], x: torch.Tensor, seconds: float, clock: Callable[[], float]) -> dict[str, float]:
-    """Medians in ms of calls in turns."""
+    """Medians in ms of calls in turns; of several calls each where these are short."""
 
-    def once(name: str) -> float:
+    def once(name: str, calls_in_turn: int = 1) -> float:
         start = clock()
-        calls[name](x)
-        return (clock() - start) * 1e3
+        for _ in range(calls_in_turn):
+            calls[name](x)
+        return (clock() - start) * 1e3 / calls_in_turn
 
     times = {name: [min(once(name), once(name))] for name in calls}
+    several = max(1, min(10, round(TURN / min(first for [first] in times.values()))))
     least = min(first for name, [first] in times.items() if name != "native")
     turns = [name for name, [first] in times.items() if name == "native" or first <= HOPELESS * least]
     end = time.perf_counter() + seconds
     while len(times["native"]) < 6 or (time.perf_counter() < end and len(times["native"]) < 200):
         for name in turns:
-            times[name].append(once(name))
+            times[name].append(once(name, several))
     return {name: statistics.median(taken[1:] or taken) for name, taken in times.items()}
 
 
