@@ -63,7 +63,7 @@ def test_any_width_of_vectors_computes_the_same(width, monkeypatch):
 
 
 @needs_compiler
-@pytest.mark.parametrize("width", [4, 8, 16])
+@pytest.mark.parametrize("width", [8, 16])
 @pytest.mark.parametrize(
     "name", ["non_local", "window_attention", "axial_attention", "lambda_layer", "outlook_attention"]
 )
@@ -89,8 +89,8 @@ IN_PLANES = {"cross_covariance_attention": True, "permute_mlp": True, "mlp_mixer
 
 
 @needs_compiler
-@pytest.mark.parametrize("width", [4, 8, 16])
-@pytest.mark.parametrize("extents", [(7, 5), (33, 18), (4, 4)])
+@pytest.mark.parametrize("width", [4, 16])
+@pytest.mark.parametrize("extents", [(7, 5), (33, 18)])
 @pytest.mark.parametrize("name", IN_PLANES)
 def test_what_is_stored_the_other_way_round_is_copied_right(name, width, extents, monkeypatch):
     """A contraction along positions wants them as neighbours: squares of vectors are transposed, and what is left."""

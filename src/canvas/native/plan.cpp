@@ -6,7 +6,8 @@
 
 #include "canvas/base/error.h"
 #include "canvas/native/pairs.h"
-#include "canvas/native/softmax.h"
+#include "canvas/native/plain_forms.h"
+#include "canvas/native/repeats.h"
 #include "canvas/prims/common.h"
 
 namespace canvas::native {
@@ -366,7 +367,7 @@ class Planner {
 }  // namespace
 
 Plan make_plan(const CoreProgram& program, const Axes& from, const Axes& to, const Values& values) {
-  const CoreProgram plain = without_softmax(program);
+  const CoreProgram plain = plain_forms(without_repeats(program));
   return Planner(plain, from, to, values).run();
 }
 

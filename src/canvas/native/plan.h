@@ -14,7 +14,7 @@ namespace canvas::native {
 struct Expression {
   enum Kind { kLoad, kCore, kApply, kShare } kind;
   Access access = {};         // kLoad
-  std::string function = {};  // kApply: a primitive's name, or "norm"
+  std::string function = {};  // kApply: a primitive's name, or one of plain_forms.h
   double divisor = 1;         // kShare
   std::vector<Expression> of = {};
 };

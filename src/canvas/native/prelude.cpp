@@ -88,7 +88,6 @@ template <class V> INLINE V multiply(V x, V y) { return x * y; }
 template <class V> INLINE V safe_quotient(V x, V y) { return x * y / larger<V>(y * y, splat<V>(least_square)); }
 template <class V> INLINE V quotient(V x, V y) { return x / y; }
 template <class V> INLINE V power_of_difference(V x, V y) { return power<V>(x - y); }
-template <class V> INLINE V normalized(V x, V y) { return x / root<V>(y + under_root); }
 )";
 
 // "__builtin_shufflevector(a, b, …)" of some lanes; those of b count from the lanes of a.
@@ -178,17 +177,27 @@ static __attribute__((noinline)) void tick(int i) {
 
 std::string function_name(const std::string& function) {
   static const std::map<std::string, std::string> names = {
-      {"relu", "relu"},         {"gelu", "gelu"},
-      {"silu", "silu"},         {"sigmoid", "sigmoid"},
-      {"tanh", "tangent"},      {"abs", "magnitude"},
-      {"exp", "bounded_power"}, {"neg", "negative"},
-      {"sin", "sine"},          {"sqrt", "safe_root"},
-      {"square", "square"},     {"add", "add"},
-      {"sub", "subtract"},      {"mul", "multiply"},
-      {"div", "safe_quotient"}, {"max", "larger"},
-      {"min", "smaller"},       {"norm", "normalized"},
-      {"quotient", "quotient"}, {"exp of difference", "power_of_difference"},
-      {"plain exp", "power"},   {"plain sqrt", "root"},
+      {"relu", "relu"},
+      {"gelu", "gelu"},
+      {"silu", "silu"},
+      {"sigmoid", "sigmoid"},
+      {"tanh", "tangent"},
+      {"abs", "magnitude"},
+      {"exp", "bounded_power"},
+      {"neg", "negative"},
+      {"sin", "sine"},
+      {"sqrt", "safe_root"},
+      {"square", "square"},
+      {"add", "add"},
+      {"sub", "subtract"},
+      {"mul", "multiply"},
+      {"div", "safe_quotient"},
+      {"max", "larger"},
+      {"min", "smaller"},
+      {"quotient", "quotient"},
+      {"exp of difference", "power_of_difference"},
+      {"plain exp", "power"},
+      {"plain sqrt", "root"},
   };
   const auto found = names.find(function);
   if (found == names.end()) throw ArgumentError("native code knows no function '" + function + "'");

@@ -108,9 +108,27 @@ class TileWriter {
       }
       default: break;
     }
+    if (is_one(expression)) return "splat<" + type_ + ">(" + value_of_one(expression, row) + "[0])";
     std::vector<std::string> operands;
     for (const Expression& child : expression.of) operands.push_back(value(child, row, vector));
     return function_name(expression.function) + "<" + type_ + ">(" + join(operands) + ")";
+  }
+
+  // Whether all elements of a vector are one, and computed from what is stored.
+  bool is_one(const Expression& expression) const {
+    if (expression.kind == Expression::kLoad)
+      return nest_.lane_step(static_cast<size_t>(std::stoi(expression.function))) == 0;
+    return expression.kind == Expression::kApply &&
+           std::all_of(expression.of.begin(), expression.of.end(), [&](const Expression& of) { return is_one(of); });
+  }
+  std::string value_of_one(const Expression& expression, int row) const {
+    if (expression.kind == Expression::kLoad) {
+      const size_t operand = static_cast<size_t>(std::stoi(expression.function));
+      return "splat<v1>(*(f" + expression.function + " + " + to_string(offset(operand, row, 0)) + "))";
+    }
+    std::vector<std::string> operands;
+    for (const Expression& child : expression.of) operands.push_back(value_of_one(child, row));
+    return function_name(expression.function) + "<v1>(" + join(operands) + ")";
   }
 
   // Squares, then the rows that are left over.

@@ -1,4 +1,4 @@
-#include "canvas/native/softmax.h"
+#include "canvas/native/plain_forms.h"
 
 #include <algorithm>
 #include <map>
@@ -48,7 +48,7 @@ class Writer {
 
 }  // namespace
 
-CoreProgram without_softmax(const CoreProgram& program) {
+CoreProgram plain_forms(const CoreProgram& program) {
   Writer writer;
   const std::vector<bool> later = divided_later(program);
   std::vector<int> place;
@@ -63,6 +63,10 @@ CoreProgram without_softmax(const CoreProgram& program) {
       if (!divided) sums[powers] = sum;
       place.push_back(divided ? writer.map({powers, sum}, "quotient", op.axes) : powers);
       continue;
+    }
+    if (op.kind == CoreKind::kMap && op.function == "norm") {
+      op.inputs[1] = writer.map({op.inputs[1]}, "sqrt", Axes(writer.made.ops[at(op.inputs[1])].axes));
+      op.function = "quotient";
     }
     std::vector<int> divisors;
     for (int in : op.inputs)
