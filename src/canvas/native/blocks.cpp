@@ -112,6 +112,10 @@ class Blocker {
     for (const Access& factor : nest.factors) {  // constant factors are packed for the loops within
       if (plan_.buffers[factor.buffer].place == Place::kConstant && factor.axes.count(loop.second) > 0) return false;
     }
+    bool neighbours = false;  // which vectors take together
+    for_each_access(
+        nest, [&](const Access& access) { neighbours = neighbours || plan_.buffers.stride(access, loop.second) == 1; });
+    if (neighbours) return false;
     return true;
   }
 
