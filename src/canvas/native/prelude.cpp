@@ -154,9 +154,11 @@ std::string prelude(int width) {
   return text;
 }
 
-std::string transpositions(int width) {
+std::string transpositions(int width, const std::string& used) {
   std::string text;
-  for (int lanes = 4; lanes <= width; lanes *= 2) text += transposition(lanes);
+  for (int lanes = 4; lanes <= width; lanes *= 2) {
+    if (used.find("transpose" + std::to_string(lanes) + "(") != std::string::npos) text += transposition(lanes);
+  }
   return text;
 }
 

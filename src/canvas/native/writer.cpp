@@ -328,8 +328,8 @@ Source write(Plan plan, const Target& target) {
   const Entry sizes{plan.buffers[0].elements() / together, plan.buffers[1].elements() / together, together,
                     touches_outside(plan), source.scratch};
   source.text = prelude(target.width) + (clocks ? clock_text(plan.nests.size()) : "") +
-                (functions.text.find("transpose") == std::string::npos ? "" : transpositions(target.width)) +
-                functions.text + "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
+                transpositions(target.width, functions.text) + functions.text +
+                "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
                 "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
                 "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
                 "static void block(const float* x, const float* z, float* y, const float* c, float* s, long m, long t, "
