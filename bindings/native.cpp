@@ -2,10 +2,12 @@
 #include "canvas/native/native.h"
 
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <tuple>
 
 #include "bindings.h"
@@ -43,21 +45,27 @@ Values values_of(const Kernel& kernel, const Sizes& sizes) {
   return values;
 }
 
-native::Target target_of(int width, int registers, int images = 1) {
+native::Target target_of(int width, int registers, const native::Choices& choices, int images = 1) {
   if (width < 1 || width > 64 || (width & (width - 1)) != 0)
     throw ArgumentError("a vector holds 1, 2, 4, 8, … floats, not " + std::to_string(width));
   if (images < 1) throw ArgumentError("at least one image is computed, not " + std::to_string(images));
-  return {width, registers, images};
+  for (const auto& [name, value] : choices) {
+    const auto& known = native::kChoices;
+    if (std::find(known.begin(), known.end(), name.substr(0, name.find(' '))) == known.end())
+      throw ArgumentError("native code has no choice '" + name + "'");
+  }
+  return {width, registers, images, choices};
 }
 
 nb::tuple as_tuple(const NativeKernel& made) {
-  return nb::make_tuple(made.source.text, made.parameters, made.source.constants, made.source.scratch);
+  return nb::make_tuple(made.source.text, made.parameters, made.source.constants, made.source.scratch,
+                        std::pair{made.source.cycles, made.source.cold});
 }
 
 nb::tuple native_source(const Kernel& kernel, const Sizes& sizes, int width, int registers, bool scale, bool addend,
-                        bool relu) {
+                        bool relu, const native::Choices& choices) {
   const Values values = values_of(kernel, sizes);
-  return as_tuple(emit_native(kernel, values, target_of(width, registers), {scale, addend, relu}));
+  return as_tuple(emit_native(kernel, values, target_of(width, registers, choices), {scale, addend, relu}));
 }
 
 void bind_whole_network(nb::module_& module) {
@@ -119,10 +127,12 @@ void bind_whole_network(nb::module_& module) {
       .def(
           "source",
           [](const Network& self, int result, const std::vector<std::string>& order, int width, int registers,
-             int images) { return as_tuple(self.emit(result, order, target_of(width, registers, images))); },
-          "result"_a, "order"_a, "width"_a, "registers"_a, "images"_a = 1,
+             int images, const native::Choices& choices) {
+            return as_tuple(self.emit(result, order, target_of(width, registers, choices, images)));
+          },
+          "result"_a, "order"_a, "width"_a, "registers"_a, "images"_a = 1, "choices"_a = native::Choices{},
           "The source that computes a value.\n\nArgs:\n    order: its axes as they lie in memory.\n    images: that a "
-          "thread is likely to be given.\n\n"
+          "thread is likely to be given.\n    choices: of a tuner, see src/canvas/native/target.h.\n\n"
           "Returns:\n    As native_source.\n");
 }
 
@@ -132,13 +142,15 @@ void bind_native(nb::module_& module) {
   bind_whole_network(module);
   module.def(
       "native_source", &native_source, "kernel"_a, "sizes"_a, "width"_a, "registers"_a, nb::kw_only(),
-      "scale"_a = false, "addend"_a = false, "relu"_a = false,
+      "scale"_a = false, "addend"_a = false, "relu"_a = false, "choices"_a = native::Choices{},
       "A kernel as C++ source for a compiler with GCC's vector extensions.\n\n"
       "Args:\n    sizes: all variables by name, static ones (C, K, H, W, s, …) included.\n    width: floats in a "
       "vector of the processor.\n    registers: how many vectors it holds.\n    scale, addend, relu: what "
-      "follows it and is computed with it: relu(y * scale + shift + addend).\n\n"
+      "follows it and is computed with it: relu(y * scale + shift + addend).\n    choices: of a tuner, see "
+      "src/canvas/native/target.h.\n\n"
       "Returns:\n    (source, names of the parameters that `prepare` takes, elements of constants, elements of "
-      "scratch for each thread).\n\n"
+      "scratch for each thread, about how many cycles (an image takes, a "
+      "run takes besides)).\n\n"
       "Raises:\n    ValueError: a size is missing or unknown.\n");
 }
 

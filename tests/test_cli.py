@@ -106,7 +106,9 @@ def test_doctor_says_what_is_here_and_how_to_get_the_rest(capsys, monkeypatch, t
     (tmp_path / "canvas" / "cost").mkdir(parents=True)
     (tmp_path / "canvas" / "cost" / "eager-2.json").touch()
     (tmp_path / "data_batch_1.bin").touch()
+    monkeypatch.setenv("CXX", "no-such-compiler")
     rows = {row["what"]: row for row in printed(capsys, "doctor")}
+    assert rows["backend native"]["found"] is None and "apt install g++" in rows["backend native"]["hint"]
     assert rows["backend openvino"]["found"] is None
     assert rows["backend openvino"]["hint"] == "pip install 'canvas-kas[openvino]'"
     assert rows["cost model eager"]["found"] == "threads: 2"

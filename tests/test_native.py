@@ -62,6 +62,47 @@ def test_any_width_of_vectors_computes_the_same(width, monkeypatch):
             assert off(NativeKernel(module)(x).numpy(), module(x).numpy()) <= 1e-5, name
 
 
+@needs_compiler
+@pytest.mark.parametrize("width", [8, 16])
+@pytest.mark.parametrize(
+    "name", ["non_local", "window_attention", "axial_attention", "lambda_layer", "outlook_attention"]
+)
+@pytest.mark.parametrize("extents", [(24, 20), (6, 4)])
+def test_attention_computes_the_same_in_blocks_and_at_once(name, width, extents, monkeypatch):
+    """Its pairs of positions go beyond the cache, or do not."""
+    machine = native.target()
+    monkeypatch.setattr(native, "target", lambda: native.Target(machine.flags, width, 32))
+    module = canvas.zoo()[name].module(Layer(16, 24, extents)).eval()
+    x = torch.randn(2, 16, *extents)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with torch.no_grad():
+                for images in (2, 1):
+                    assert off(NativeKernel(module)(x[:images]).numpy(), module(x[:images]).numpy()) <= 2e-5
+    finally:
+        torch.set_num_threads(before)
+
+
+IN_PLANES = {"cross_covariance_attention": True, "permute_mlp": True, "mlp_mixer": False, "spatial_gating_unit": False}
+
+
+@needs_compiler
+@pytest.mark.parametrize("width", [4, 16])
+@pytest.mark.parametrize("extents", [(7, 5), (33, 18)])
+@pytest.mark.parametrize("name", IN_PLANES)
+def test_what_is_stored_the_other_way_round_is_copied_right(name, width, extents, monkeypatch):
+    """A contraction along positions wants them as neighbours: squares of vectors are transposed, and what is left."""
+    machine = native.target()
+    monkeypatch.setattr(native, "target", lambda: native.Target(machine.flags, width, 32))
+    tokens = extents[0] * extents[1]
+    module = canvas.zoo()[name].module(Layer(20, 20, extents) if IN_PLANES[name] else Layer(20, 20, tokens=tokens))
+    x = torch.randn(2, 20, *extents) if IN_PLANES[name] else torch.randn(2, tokens, 20)
+    with torch.no_grad():
+        assert off(NativeKernel(module.eval())(x).numpy(), module(x).numpy()) <= 2e-5
+
+
 ONE = ("relu", "gelu", "silu", "sigmoid", "tanh", "abs", "exp", "neg", "sin", "sqrt", "square")
 FUNCTIONS = dict.fromkeys(ONE, "v") | dict.fromkeys(("add", "sub", "mul", "div", "max", "min"), "v, m")
 
@@ -195,7 +236,7 @@ SOURCE = 'extern "C" int answer() { return 42; }\n'
 def test_nothing_is_compiled_twice(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert native.load(SOURCE).answer() == 42
-    monkeypatch.setattr(native, "_compiled", None)
+    monkeypatch.setattr(native, "compiled", None)
     assert native.load(SOURCE).answer() == 42
     assert [file.suffix for file in native.cache_folder().iterdir()] == [".so"]
 
@@ -217,6 +258,19 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert native.load(SOURCE).answer() == 42
+
+
+@needs_compiler
+def test_a_full_cache_costs_time_alone(tmp_path, monkeypatch):
+    """The compiler cannot write the shared object there, though its source still went in."""
+    program = tmp_path / "c++"
+    full = f'case "$*" in *{tmp_path}/cache*) echo "ld: final link failed: No space left on device" >&2; exit 1;; esac'
+    program.write_text(f'#!/bin/sh\n{full}\nexec {native.compiler()} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("CXX", str(program))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert native.load(SOURCE).answer() == 42
+    assert list(native.cache_folder().iterdir()) == []
 
 
 @needs_compiler

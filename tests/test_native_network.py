@@ -208,3 +208,11 @@ def test_a_layer_of_other_operands_is_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_what_stands_twice_is_computed_once():
+    network = _core.NativeNetwork([("x", 8, "channel")])
+    total = network.map("add", [network.map("exp", [0]), network.map("exp", [0])])
+    other = network.map("add", [network.map("exp", [0]), network.map("sin", [0])])
+    assert network.source(total, ["x"], 8, 16)[0].count("bounded_power<V>(") == 1
+    assert network.source(other, ["x"], 8, 16)[0].count("bounded_power<V>(") == 1

@@ -163,17 +163,23 @@ class Native:
     """The whole network as compiled C++ loops. On the CPU, in float32.
 
     Where it does what native code lacks, its kernels and what follows them are compiled, and the rest runs as in eager.
+
+    Args:
+        name: of the backend.
+        tune: whether variants of the whole network's code are timed, to take the quickest.
     """
 
-    name = "native"
     packages: tuple[str, ...] = ()
+
+    def __init__(self, name: str, tune: bool) -> None:
+        self.name, self.tune = name, tune
 
     def reset(self) -> None:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
         try:
-            return _whole(model, example)
+            return _whole(model, example, self.tune)
         except Unsupported as refusal:
             warnings.warn(f"backend native compiles kernel by kernel: the network has {refusal}", stacklevel=2)
         ready = native.with_native_kernels(copy.deepcopy(model).eval())
@@ -185,12 +191,12 @@ class Native:
         return run
 
 
-def _whole(model: nn.Module, example: Example) -> Callee:
+def _whole(model: nn.Module, example: Example, tune: bool) -> Callee:
     """A network of one input as one piece of native code."""
     arguments = () if isinstance(example, dict) else example if isinstance(example, tuple) else (example,)
     if len(arguments) != 1 or not isinstance(arguments[0], Tensor):
         raise Unsupported("other inputs than one tensor")
-    network = NativeNetwork(model, arguments[0])
+    network = NativeNetwork(model, arguments[0], tune)
 
     def run(inputs: Example) -> Any:
         [x] = inputs if isinstance(inputs, tuple) else (inputs,)
@@ -238,8 +244,11 @@ def _positional(backend: str, example: Example) -> tuple[Any, ...]:
 
 
 BACKENDS: dict[str, Backend] = {
-    backend.name: backend for backend in (Eager(), Native(), Inductor(), OnnxRuntime(), OpenVino())
+    backend.name: backend for backend in (Eager(), Native("native", False), Inductor(), OnnxRuntime(), OpenVino())
 }
+
+
+TUNED = Native("native-tuned", True)  # takes seconds a network: for those who name it
 
 
 def find(name: str) -> Backend:
@@ -248,6 +257,7 @@ def find(name: str) -> Backend:
     Raises:
         UserError: no such backend.
     """
-    if name not in BACKENDS:
-        raise UserError(f"backend '{name}': unknown; use one of {', '.join(BACKENDS)}")
-    return BACKENDS[name]
+    known = BACKENDS | {TUNED.name: TUNED}
+    if name not in known:
+        raise UserError(f"backend '{name}': unknown; use one of {', '.join(known)}")
+    return known[name]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from canvas import _core
+from canvas import _core, native_tuner
 from canvas.errors import UserError
 from canvas.native import Compiled, kernel_of, target
 from canvas.native_layers import TABLE
@@ -34,6 +34,7 @@ class Written:
         parameters: what `prepare` takes, in order.
         constants: floats that `prepare` fills.
         scratch: floats for each thread.
+        cycles: about how many an image takes, and a run besides.
         inputs: shape of an image.
         outputs: shape of a result.
         last: whether channels are the last axis of input and output in memory.
@@ -43,6 +44,7 @@ class Written:
     parameters: list[Tensor]
     constants: int
     scratch: int
+    cycles: tuple[float, float]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     last: tuple[bool, bool]
@@ -119,7 +121,9 @@ def _gelu(graph: Graph, result: Tensor, x: Tensor, approximate: str = "none") ->
 OWN = FUNCTIONS | {"gelu": _gelu, "silu": _one("Silu")}  # what native code has a function for
 
 
-def write(model: nn.Module, example: Tensor, channels_last: bool = True, threads: int = 1) -> Written:
+def write(
+    model: nn.Module, example: Tensor, channels_last: bool = True, threads: int = 1, tune: bool = False
+) -> Written:
     """The network as C++ source.
 
     Args:
@@ -128,6 +132,7 @@ def write(model: nn.Module, example: Tensor, channels_last: bool = True, threads
         channels_last: inputs of more than a few channels, and outputs with positions, lie channels last; else both lie
             as PyTorch stores them.
         threads: among which the example's images are likely to be shared out; any number will do.
+        tune: variants are timed, see `native_tuner`; else what was chosen before serves, or a first guess.
 
     Returns:
         The source and what it needs.
@@ -156,12 +161,14 @@ def write(model: nn.Module, example: Tensor, channels_last: bool = True, threads
     if len(outputs) != 1:
         raise Unsupported("several outputs")
     share = max(1, example.shape[0] // threads)
-    return _translated(graph, outputs[0], leaves, images, channels_last, share)
+    emit = _translated(graph, outputs[0], leaves, images, channels_last, share)
+    return native_tuner.chosen(emit, example.shape[0], threads, tune)
 
 
 def _translated(
     graph: Graph, output: str, leaves: dict[str, nn.Module], images: Tensor, channels_last: bool, share: int
-) -> Written:
+) -> Callable[[native_tuner.Choices], Written]:
+    """What writes the network's source, given choices."""
     rank = images.dim() - 1
     first = rank > 2  # channels are the first of its dimensions, else the last
     dims = tuple(
@@ -191,11 +198,17 @@ def _translated(
     last_out = channels_last and len(result.dims) > 2
     ends = (*result.dims[1:], result.dims[0]) if last_out else result.dims
     machine = target()
-    text, names, constants, scratch = at.network.source(
-        result.number, [axis[0] for axis in ends if axis], machine.width, machine.registers, share
-    )
-    stored = [at.parameters[name].float().cpu().contiguous() for name in names]
-    return Written(text, stored, constants, scratch, tuple(images.shape[1:]), result.shape, (last_in, last_out))
+    names = [axis[0] for axis in ends if axis]
+    shapes = tuple(images.shape[1:]), result.shape, (last_in, last_out)
+
+    def emit(choices: native_tuner.Choices) -> Written:
+        text, parameters, constants, scratch, cycles = at.network.source(
+            result.number, names, machine.width, machine.registers, share, choices
+        )
+        stored = [at.parameters[name].float().cpu().contiguous() for name in parameters]
+        return Written(text, stored, constants, scratch, cycles, *shapes)
+
+    return emit
 
 
 def _split(at: Layers, x: Value, sizes: Tensor, *, axis: int) -> list[Value]:
@@ -222,6 +235,7 @@ class NativeNetwork:
     Args:
         model: any network of a single input and a single output.
         example: an input.
+        tune: variants are timed to find the quickest, which takes seconds; what is found is kept for this machine.
 
     Raises:
         Unsupported: see `write`.
@@ -232,10 +246,11 @@ class NativeNetwork:
         torch.Size([3, 10])
     """
 
-    def __init__(self, model: nn.Module, example: Tensor) -> None:
-        self.written = write(model, example, threads=torch.get_num_threads())
+    def __init__(self, model: nn.Module, example: Tensor, tune: bool = False) -> None:
+        self.written = write(model, example, threads=torch.get_num_threads(), tune=tune)
         made = self.written
         self.compiled = Compiled(made.source, made.parameters, made.constants, made.scratch)
+        self.planes = made.last == (True, True) and len(made.inputs) == len(made.outputs) == 3
 
     def __call__(self, x: Tensor) -> Tensor:
         made = self.written
@@ -243,6 +258,10 @@ class NativeNetwork:
             raise UserError(f"native code: was made for inputs of shape {['N', *made.inputs]}, got {list(x.shape)}")
         if x.dtype != torch.float32 or x.device.type != "cpu":
             raise UserError(f"native code: takes float32 on the CPU, got {x.dtype} on {x.device}")
+        if self.planes and x.is_contiguous(memory_format=torch.channels_last):  # quicker to say
+            y = torch.empty((x.shape[0], *made.outputs), memory_format=torch.channels_last)
+            self.compiled.run(x, None, y, x.shape[0])
+            return y
         given = (x.movedim(1, -1) if made.last[0] else x).contiguous()
         shape = (*made.outputs[1:], made.outputs[0]) if made.last[1] else made.outputs
         y = torch.empty(x.shape[0], *shape)

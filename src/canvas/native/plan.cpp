@@ -5,6 +5,9 @@
 #include <set>
 
 #include "canvas/base/error.h"
+#include "canvas/native/pairs.h"
+#include "canvas/native/plain_forms.h"
+#include "canvas/native/repeats.h"
 #include "canvas/prims/common.h"
 
 namespace canvas::native {
@@ -12,33 +15,6 @@ namespace canvas::native {
 namespace {
 
 Expression load(Access access) { return {Expression::kLoad, std::move(access)}; }
-
-// Softmax in terms of the other forms, and means as sums: what a nest can do.
-CoreProgram plainer(const CoreProgram& program) {
-  CoreProgram made;
-  std::vector<int> place;
-  for (CoreOp op : program.ops) {
-    for (int& in : op.inputs) in = place[static_cast<size_t>(in)];
-    if (op.kind == CoreKind::kSoftmax) {
-      const auto reduce = [&](int of, const char* function) {
-        CoreOp step = core_step(CoreKind::kReduce, {of}, without(op.axes, op.from));
-        step.from = op.from;
-        step.function = function;
-        return made.add(std::move(step));
-      };
-      const auto map = [&](std::vector<int> of, const char* function) {
-        CoreOp step = core_step(CoreKind::kMap, std::move(of), op.axes);
-        step.function = function;
-        return made.add(std::move(step));
-      };
-      const int power = map({op.inputs[0], reduce(op.inputs[0], "max")}, "exp of difference");
-      place.push_back(map({power, reduce(power, "sum")}, "quotient"));
-      continue;
-    }
-    place.push_back(made.add(std::move(op)));
-  }
-  return made;
-}
 
 // Functions that cost more than a load.
 bool is_dear(const CoreOp& op) {
@@ -63,6 +39,7 @@ class Planner {
       if (ops_[id].kind == CoreKind::kInput) constant_[id] = false;
       for (int in : ops_[id].inputs) constant_[id] = constant_[id] && constant_[static_cast<size_t>(in)];
     }
+    pairs_ = orders_of_pairs(ops_, constant_);
     input_ = outside(Place::kInput, from);
     output_ = outside(Place::kOutput, to);
     addend_ = outside(Place::kAddend, to);
@@ -84,7 +61,20 @@ class Planner {
     return plan_.buffers.add(std::move(buffer));
   }
 
-  // A new buffer for a value: positions, windows, channels.
+  bool constant(int id) const { return constant_[static_cast<size_t>(id)]; }
+
+  // A new buffer for a value that is computed, in an order of its own where pairs.h gives one.
+  Access fresh(int id) {
+    const Axes& axes = op(id).axes;
+    const std::vector<Name>& order = pairs_[static_cast<size_t>(id)];
+    if (order.empty()) return fresh(axes, constant(id));
+    Buffer buffer{Place::kScratch, {}};
+    for (const Name& name : order)
+      buffer.axes.push_back({name, extent(axes[static_cast<size_t>(find_axis(axes, name))])});
+    return plan_.buffers.all(plan_.buffers.add(std::move(buffer)));
+  }
+
+  // A new buffer: positions, windows, channels.
   Access fresh(const Axes& axes, bool once) {
     Buffer buffer{once ? Place::kConstant : Place::kScratch, {}};
     for (const Role role : {Role::kSpatial, Role::kWindow, Role::kChannel}) {
@@ -131,7 +121,7 @@ class Planner {
       if (auto made = plan_.buffers.through(of, access(of.inputs[0]), values_)) return *(known = std::move(made));
       if (of.kind == CoreKind::kIndex) return *(known = widened(of));
     }
-    const Access to = fresh(of.axes, constant_[static_cast<size_t>(id)]);
+    const Access to = fresh(id);
     store(id, to);
     return *(known = to);
   }
@@ -242,6 +232,10 @@ class Planner {
                                  [&](const auto& loop) { return has_axis(of.axes, loop.first); });
     if (inside && sums && nest.factors.empty() && all) {
       std::vector<std::string> seen;
+      for (
+          int in :
+          of.inputs)  // what pairs of positions meet comes first: then all that is done with the pairs can be one block
+        if (pairs_[static_cast<size_t>(in)].empty()) access(in);
       for (int in : of.inputs) {
         nest.factors.push_back(access(in));
         for (const Axis& axis : op(in).axes) {
@@ -252,8 +246,8 @@ class Planner {
       }
       nest.maximum = of.function == "max";
       if (of.function != "mean") return {Expression::kCore};
-      Expression mean{Expression::kScale};
-      for (const auto& [name, size] : nest.reduced) mean.factor /= static_cast<double>(size);
+      Expression mean{Expression::kShare};
+      for (const auto& [name, size] : nest.reduced) mean.divisor *= static_cast<double>(size);
       mean.of.push_back({Expression::kCore});
       return mean;
     }
@@ -265,6 +259,7 @@ class Planner {
     const int64_t channels = extent(of.axes[static_cast<size_t>(find_axis(of.axes, of.over))]);
     int64_t count = 1;
     for (const IndexItem& item : of.items) count *= item.window;
+    const int number = ++parts_;
     for (int64_t q = 0; q < count; ++q) {
       const int64_t begin = (q * channels + count - 1) / count, end = ((q + 1) * channels + count - 1) / count;
       if (begin == end) continue;
@@ -287,6 +282,7 @@ class Planner {
       };
       add(of.axes, part(to), load(part(*from)), once);
       for (auto& [name, size] : plan_.nests.back().loops) size = name == of.over ? end - begin : size;
+      plan_.nests.back().parts = number;
     }
   }
 
@@ -361,15 +357,17 @@ class Planner {
   std::vector<int> uses_;
   std::vector<bool> constant_;
   std::vector<std::optional<Access>> known_;
+  std::vector<std::vector<Name>> pairs_;
   std::map<std::pair<int, bool>, std::optional<Access>> own_;
   int input_ = 0, output_ = 0, addend_ = 0;
+  int parts_ = 0;  // numbers of parts so far
   Plan plan_;
 };
 
 }  // namespace
 
 Plan make_plan(const CoreProgram& program, const Axes& from, const Axes& to, const Values& values) {
-  const CoreProgram plain = plainer(program);
+  const CoreProgram plain = plain_forms(without_repeats(program));
   return Planner(plain, from, to, values).run();
 }
 

@@ -12,10 +12,10 @@ namespace canvas::native {
 
 // What is computed for one element: a tree of functions over elements of buffers and the nest's own sum.
 struct Expression {
-  enum Kind { kLoad, kCore, kApply, kScale } kind;
+  enum Kind { kLoad, kCore, kApply, kShare } kind;
   Access access = {};         // kLoad
-  std::string function = {};  // kApply: a primitive's name, or "norm"
-  double factor = 1;          // kScale
+  std::string function = {};  // kApply: a primitive's name, or one of plain_forms.h
+  double divisor = 1;         // kShare
   std::vector<Expression> of = {};
 };
 
@@ -27,7 +27,8 @@ struct Nest {
   std::vector<Access> factors;  // none: the expression alone
   bool maximum = false;         // of one factor
   Expression expression;
-  bool once = false;                // depends on parameters alone
+  bool once = false;  // depends on parameters alone
+  int parts = 0;      // nests of one number, not 0, write parts of one value: in any order, none reads another's
   std::vector<std::string> around;  // loops that its block has around all of its nests, outermost first
 };
 

@@ -17,6 +17,8 @@ constexpr const char* kFunctions = R"(#define INLINE static inline __attribute__
 template <class V> struct bits;
 template <class V> INLINE V load(const float* p) { V v; __builtin_memcpy(&v, p, sizeof v); return v; }
 template <class V> INLINE void store(float* p, V v) { __builtin_memcpy(p, &v, sizeof v); }
+template <class V> INLINE V load(const float* p, unsigned count) { V v = {}; __builtin_memcpy(&v, p, 4 * count); return v; }
+template <class V> INLINE void store(float* p, V v, unsigned count) { __builtin_memcpy(p, &v, 4 * count); }
 template <class V> INLINE V gather(const float* p, long step) {
   V v;
   for (unsigned i = 0; i < sizeof v / 4; i++) v[i] = p[i * step];
@@ -27,20 +29,8 @@ template <class V> INLINE V partial(const float* p, unsigned count, float rest) 
   for (unsigned i = 0; i < count; i++) v[i] = p[i];
   return v;
 }
-template <class V> INLINE float total(V v) {
-  float sums[sizeof v / 4];
-  __builtin_memcpy(sums, &v, sizeof v);
-  for (unsigned half = sizeof v / 8; half > 0; half /= 2)
-    for (unsigned i = 0; i < half; i++) sums[i] += sums[i + half];
-  return sums[0];
-}
-template <class V> INLINE float largest(V v) {
-  float most = v[0];
-  for (unsigned i = 1; i < sizeof v / 4; i++) most = v[i] > most ? v[i] : most;
-  return most;
-}
-template <class V> INLINE void scatter(float* p, long step, V v) {
-  for (unsigned i = 0; i < sizeof v / 4; i++) p[i * step] = v[i];
+template <class V> INLINE void scatter(float* p, long step, V v, unsigned count = sizeof(V) / 4) {
+  for (unsigned i = 0; i < count; i++) p[i * step] = v[i];
 }
 template <class V> INLINE V splat(float x) { return V{} + x; }
 template <class V> INLINE V splat(V x) { return x; }
@@ -98,8 +88,47 @@ template <class V> INLINE V multiply(V x, V y) { return x * y; }
 template <class V> INLINE V safe_quotient(V x, V y) { return x * y / larger<V>(y * y, splat<V>(least_square)); }
 template <class V> INLINE V quotient(V x, V y) { return x / y; }
 template <class V> INLINE V power_of_difference(V x, V y) { return power<V>(x - y); }
-template <class V> INLINE V normalized(V x, V y) { return x / root<V>(y + under_root); }
 )";
+
+// "__builtin_shufflevector(a, b, …)" of some lanes; those of b count from the lanes of a.
+template <class Lane>
+std::string shuffled(const std::string& a, const std::string& b, int count, const Lane& lane) {
+  std::string text = "__builtin_shufflevector(" + a + ", " + b;
+  for (int i = 0; i < count; ++i) text += ", " + std::to_string(lane(i));
+  return text + ")";
+}
+
+// The sum and the largest of a vector's elements, by halves.
+std::string across(int lanes) {
+  const std::string half = "v" + std::to_string(lanes / 2);
+  const std::string low = shuffled("v", "v", lanes / 2, [](int i) { return i; });
+  const std::string high = shuffled("v", "v", lanes / 2, [&](int i) { return i + lanes / 2; });
+  const std::string head = "(v" + std::to_string(lanes) + " v) { return ";
+  return "INLINE float total" + head + "total((" + half + ")" + low + " + (" + half + ")" + high + "); }\n" +
+         "INLINE float largest" + head + "largest(larger<" + half + ">(" + low + ", " + high + ")); }\n";
+}
+
+// A square of as many vectors as lanes, transposed: in each step pairs of vectors exchange what lies `half` lanes apart.
+std::string transposition(int lanes) {
+  const std::string size = std::to_string(lanes);
+  std::string text = "static __attribute__((noinline)) void transpose" + size +
+                     "(const float* from, long step, float* to, long far) {\n  typedef v" + size + " V;\n";
+  const auto name = [](int stage, int i) { return "a" + std::to_string(stage) + "_" + std::to_string(i); };
+  for (int i = 0; i < lanes; ++i)
+    text += "  const V " + name(0, i) + " = load<V>(from + " + std::to_string(i) + " * step);\n";
+  int stage = 0;
+  for (int half = lanes / 2; half > 0; half /= 2, ++stage) {
+    for (int i = 0; i < lanes; ++i) {
+      const bool upper = (i & half) != 0;
+      const std::string pair = shuffled(name(stage, i & ~half), name(stage, i | half), lanes, [&](int lane) {
+        return (lane & half) != 0 ? lanes + lane - (upper ? 0 : half) : lane + (upper ? half : 0);
+      });
+      text += "  const V " + name(stage + 1, i) + " = " + pair + ";\n";
+    }
+  }
+  for (int i = 0; i < lanes; ++i) text += "  store<V>(to + " + std::to_string(i) + " * far, " + name(stage, i) + ");\n";
+  return text + "}\n";
+}
 
 }  // namespace
 
@@ -116,26 +145,61 @@ std::string prelude(int width) {
                                     {"lowest", -3.4e38}})
     text += std::string("[[maybe_unused]] static const float ") + name + " = " + number(value) + ";\n";
   text += kFunctions;
+  text += "INLINE float total(v1 v) { return v[0]; }\nINLINE float largest(v1 v) { return v[0]; }\n";
   for (int lanes = 1; lanes <= width; lanes *= 2) {
     const std::string size = std::to_string(lanes);
     text += "template <> struct bits<v" + size + "> { typedef i" + size + " I; };\n";
+    if (lanes > 1) text += across(lanes);
   }
   return text;
 }
 
+std::string transpositions(int width, const std::string& used) {
+  std::string text;
+  for (int lanes = 4; lanes <= width; lanes *= 2) {
+    if (used.find("transpose" + std::to_string(lanes) + "(") != std::string::npos) text += transposition(lanes);
+  }
+  return text;
+}
+
+std::string clock_text(size_t count) {
+  return "extern \"C\" {\ndouble clocks[" + std::to_string(count) + R"(];
+}
+extern "C" int clock_gettime(int, long*);
+static __attribute__((noinline)) void tick(int i) {
+  static double before;
+  long now[2];
+  clock_gettime(1, now);
+  const double at = now[0] * 1e9 + now[1];
+  if (i >= 0) clocks[i] += at - before;
+  before = at;
+}
+)";
+}
+
 std::string function_name(const std::string& function) {
   static const std::map<std::string, std::string> names = {
-      {"relu", "relu"},         {"gelu", "gelu"},
-      {"silu", "silu"},         {"sigmoid", "sigmoid"},
-      {"tanh", "tangent"},      {"abs", "magnitude"},
-      {"exp", "bounded_power"}, {"neg", "negative"},
-      {"sin", "sine"},          {"sqrt", "safe_root"},
-      {"square", "square"},     {"add", "add"},
-      {"sub", "subtract"},      {"mul", "multiply"},
-      {"div", "safe_quotient"}, {"max", "larger"},
-      {"min", "smaller"},       {"norm", "normalized"},
-      {"quotient", "quotient"}, {"exp of difference", "power_of_difference"},
-      {"plain exp", "power"},   {"plain sqrt", "root"},
+      {"relu", "relu"},
+      {"gelu", "gelu"},
+      {"silu", "silu"},
+      {"sigmoid", "sigmoid"},
+      {"tanh", "tangent"},
+      {"abs", "magnitude"},
+      {"exp", "bounded_power"},
+      {"neg", "negative"},
+      {"sin", "sine"},
+      {"sqrt", "safe_root"},
+      {"square", "square"},
+      {"add", "add"},
+      {"sub", "subtract"},
+      {"mul", "multiply"},
+      {"div", "safe_quotient"},
+      {"max", "larger"},
+      {"min", "smaller"},
+      {"quotient", "quotient"},
+      {"exp of difference", "power_of_difference"},
+      {"plain exp", "power"},
+      {"plain sqrt", "root"},
   };
   const auto found = names.find(function);
   if (found == names.end()) throw ArgumentError("native code knows no function '" + function + "'");

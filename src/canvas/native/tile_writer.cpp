@@ -21,11 +21,10 @@ std::string step_text(const std::string& index, int64_t step) {
 
 namespace {
 
-constexpr int64_t kStraight = 200;  // so many multiply-adds are written one after the other, without a loop
-
 class TileWriter {
  public:
-  TileWriter(const TiledNest& nest, const Panel& panel, const Rows& rows) : nest_(nest), panel_(panel), rows_(rows) {}
+  TileWriter(const TiledNest& nest, const Panel& panel, const Rows& rows)
+      : nest_(nest), panel_(panel), count_(nest.rows_of(rows)) {}
 
   std::string text(const std::string& name) {
     text_ = "static __attribute__((noinline)) void " + name + "(float* __restrict__ f0";
@@ -33,29 +32,30 @@ class TileWriter {
       text_ += ", const float* f" + to_string(operand);
     text_ += ") {\n  typedef v" + to_string(panel_.width) + " V;\n";
     if (nest_.sums()) {
-      for (int row = 0; row < rows_.rows; ++row)
+      for (int row = 0; row < count_; ++row)
         for (int vector = 0; vector < panel_.vectors; ++vector)
           line("V " + sum(row, vector) + (nest_.nest.maximum ? " = splat<V>(lowest);" : " = {};"));
       const int64_t whole = nest_.across ? nest_.at(nest_.lanes).extent / panel_.width : 1;
       sums(0, whole, false);
       if (nest_.across) {
         if (whole * panel_.width < nest_.at(nest_.lanes).extent) sums(whole * panel_.width, 1, true);
-        for (int row = 0; row < rows_.rows; ++row)
-          line("const v1 t" + to_string(row) + (nest_.nest.maximum ? " = {largest<V>(" : " = {total<V>(") +
-               sum(row, 0) + ")};");
+        for (int row = 0; row < count_; ++row)
+          line("const v1 t" + to_string(row) + (nest_.nest.maximum ? " = {largest(" : " = {total(") + sum(row, 0) +
+               ")};");
         type_ = "v1";
       }
-      for (int row = 0; row < rows_.rows; ++row) store(row);
-    } else if (nest_.has_rows()) {
-      open(loop_text("q", nest_.at(nest_.rows).extent));
-      store(0);
-      for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand) {
-        if (nest_.row_step(operand) != 0)
-          line("f" + to_string(operand) + " += " + to_string(nest_.row_step(operand)) + ";");
-      }
-      close();
+      for (int row = 0; row < count_; ++row) store(row);
+    } else if (nest_.transposes && panel_.width > 2) {
+      transposed();
     } else {
+      const int64_t times = nest_.strips ? panel_.count : nest_.has_rows() ? nest_.at(nest_.rows).extent : 1;
+      if (times > 1) open(loop_text("q", times));
       store(0);
+      for (size_t operand = 0; times > 1 && operand < nest_.it.operands.size(); ++operand) {
+        const int64_t step = nest_.strips ? panel_.elements() * nest_.panel_step(operand) : nest_.row_step(operand);
+        if (step != 0) line("f" + to_string(operand) + " += " + to_string(step) + ";");
+      }
+      if (times > 1) close();
     }
     return text_ + "}\n";
   }
@@ -75,7 +75,7 @@ class TileWriter {
 
   // The elements of an operand in a vector of a row, `further` elements on.
   int64_t offset(size_t operand, int row, int vector) const {
-    return nest_.row_step(operand) * row + nest_.lane_step(operand) * vector * panel_.width;
+    return nest_.row_offset(operand, row) + nest_.lane_step(operand) * vector * panel_.width;
   }
   std::string element(size_t operand, const std::string& at) const {
     const int64_t lane = nest_.lane_step(operand);
@@ -86,27 +86,69 @@ class TileWriter {
   void store(int row) {
     const int64_t lane = nest_.lane_step(0);
     for (int vector = 0; vector < panel_.vectors; ++vector) {
+      const int stored = panel_.stored(vector);
+      const std::string count = stored < panel_.width ? ", " + to_string(stored) : "";
       line((lane == 1 ? "store<" : "scatter<") + type_ + ">(f0 + " + to_string(offset(0, row, vector)) +
-           (lane == 1 ? "" : ", " + to_string(lane)) + ", " + value(nest_.it.expression, row, vector) + ");");
+           (lane == 1 ? "" : ", " + to_string(lane)) + ", " + value(nest_.it.expression, row, vector) + count + ");");
     }
   }
 
   std::string value(const Expression& expression, int row, int vector) const {
     switch (expression.kind) {
       case Expression::kCore: return nest_.across ? "t" + to_string(row) : sum(row, vector);
-      case Expression::kScale:
-        return "(" + value(expression.of[0], row, vector) + " * " + "float(" + number(expression.factor) + "))";
+      case Expression::kShare:
+        return "(" + value(expression.of[0], row, vector) + " / " + "float(" + number(expression.divisor) + "))";
       case Expression::kLoad: {
         const size_t operand = static_cast<size_t>(std::stoi(expression.function));
+        const std::string at = "f" + expression.function + " + " + to_string(offset(operand, row, vector));
+        const bool part = panel_.stored(vector) < panel_.width && nest_.lane_step(operand) == 1;
         const std::string text =
-            element(operand, "f" + expression.function + " + " + to_string(offset(operand, row, vector)));
+            part ? "load<" + type_ + ">(" + at + ", " + to_string(panel_.stored(vector)) + ")" : element(operand, at);
         return nest_.lane_step(operand) == 0 ? "splat<" + type_ + ">(" + text + ")" : text;
       }
       default: break;
     }
+    if (is_one(expression)) return "splat<" + type_ + ">(" + value_of_one(expression, row) + "[0])";
     std::vector<std::string> operands;
     for (const Expression& child : expression.of) operands.push_back(value(child, row, vector));
     return function_name(expression.function) + "<" + type_ + ">(" + join(operands) + ")";
+  }
+
+  // Whether all elements of a vector are one, and computed from what is stored.
+  bool is_one(const Expression& expression) const {
+    if (expression.kind == Expression::kLoad)
+      return nest_.lane_step(static_cast<size_t>(std::stoi(expression.function))) == 0;
+    return expression.kind == Expression::kApply &&
+           std::all_of(expression.of.begin(), expression.of.end(), [&](const Expression& of) { return is_one(of); });
+  }
+  std::string value_of_one(const Expression& expression, int row) const {
+    if (expression.kind == Expression::kLoad) {
+      const size_t operand = static_cast<size_t>(std::stoi(expression.function));
+      return "splat<v1>(*(f" + expression.function + " + " + to_string(offset(operand, row, 0)) + "))";
+    }
+    std::vector<std::string> operands;
+    for (const Expression& child : expression.of) operands.push_back(value_of_one(child, row));
+    return function_name(expression.function) + "<v1>(" + join(operands) + ")";
+  }
+
+  // Squares, then the rows that are left over.
+  void transposed() {
+    const std::string width = to_string(panel_.width);
+    const int64_t squares = nest_.at(nest_.rows).extent / panel_.width, left = squares * panel_.width;
+    const int64_t step = nest_.lane_step(1), far = nest_.row_step(0);
+    if (squares > 0) open(loop_text("q", squares));
+    for (int vector = 0; squares > 0 && vector < panel_.vectors; ++vector) {
+      line("transpose" + width + "(f1 + q * " + width + " + " + to_string(vector * panel_.width * step) + ", " +
+           to_string(step) + ", f0 + q * " + to_string(panel_.width * far) + " + " + to_string(vector * panel_.width) +
+           ", " + to_string(far) + ");");
+    }
+    if (squares > 0) close();
+    if (left == nest_.at(nest_.rows).extent) return;
+    line("f0 += " + to_string(left * far) + ", f1 += " + to_string(left) + ";");
+    open(loop_text("q", nest_.at(nest_.rows).extent - left));
+    store(0);
+    line("f0 += " + to_string(far) + ", f1++;");
+    close();
   }
 
   // One product: of a row and a vector, at a step of the loops that are written straight.
@@ -124,9 +166,9 @@ class TileWriter {
       if (first > 0) base[operand] += " + " + to_string(first * nest_.lane_step(operand));
     }
     if (nest_.across) line("{");
-    int64_t straight = int64_t{rows_.rows} * panel_.vectors;
+    int64_t straight = int64_t{count_} * panel_.vectors;
     size_t loops = nest_.reduced.size();
-    while (loops > 0 && straight * nest_.at(nest_.reduced[loops - 1]).extent <= kStraight)
+    while (loops > 0 && straight * nest_.at(nest_.reduced[loops - 1]).extent <= nest_.straight)
       straight *= nest_.at(nest_.reduced[--loops]).extent;
     for (size_t i = 0; i < loops; ++i) {
       const std::string index = "r" + to_string(i);
@@ -186,7 +228,7 @@ class TileWriter {
     }
     std::vector<Product> products;
     for (const std::vector<int64_t>& at : steps) {
-      for (int row = 0; row < rows_.rows; ++row) {
+      for (int row = 0; row < count_; ++row) {
         for (int vector = 0; vector < panel_.vectors; ++vector) {
           Product product{row, vector, at};
           for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
@@ -200,7 +242,7 @@ class TileWriter {
 
   const TiledNest& nest_;
   const Panel& panel_;
-  const Rows& rows_;
+  const int count_;  // of rows
   std::string text_, indent_ = "  ";
   std::string type_ = "V";  // of what is stored
 };

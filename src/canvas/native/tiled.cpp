@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <string>
 
 namespace canvas::native {
 
@@ -11,8 +13,15 @@ constexpr int kMostRows = 14;
 constexpr int kMostVectors = 6;
 constexpr double kLatency = 9;  // sums in flight that keep two multiply-add units busy, and one to spare
 constexpr double kLoad = 0.25;  // what a load costs beside the arithmetic, in multiply-adds
+constexpr double kFar = 0.5;    // the same for a vector of weights from the second cache
+constexpr double kNearBytes = 24 * 1024;
 constexpr int kMapVectors = 4;
-constexpr double kSumUp = 8;  // adding up a vector's elements, in multiply-adds
+constexpr int64_t kStraight = 200;
+constexpr double kApart = 8;   // how much longer a vector takes of which each element lies by itself
+constexpr double kGather = 2;  // instructions for an element that is loaded or stored by itself
+constexpr double kCall = 16;   // instructions around a tile
+constexpr double kBytes = 24;  // that the second cache moves in a cycle
+constexpr double kSumUp = 8;   // adding up a vector's elements, in multiply-adds
 
 // `extent` elements in panels of `vectors` vectors, then of single ones, then of narrower ones. Where elements may be computed twice, the
 // last panel overlaps the one before instead.
@@ -37,14 +46,32 @@ std::vector<Panel> panels_of(int64_t extent, int vectors, int width, bool twice)
   return panels;
 }
 
+// The same where a panel may go beyond the end: what is left over is one panel.
+std::vector<Panel> panels_beyond(int64_t extent, int vectors, int width) {
+  std::vector<Panel> panels;
+  const int64_t wide = int64_t{vectors} * width, whole = extent / wide, left = extent - whole * wide;
+  if (whole > 0) panels.push_back({0, whole, vectors, width});
+  if (left == 0) return panels;
+  const int last = static_cast<int>((left + width - 1) / width);
+  while (last == 1 && width / 2 >= left) width /= 2;
+  panels.push_back({whole * wide, 1, last, width, int64_t{last} * width - left});
+  return panels;
+}
+
 }  // namespace
 
-TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target)
-    : nest(of), it(loops_of(of, buffers)), target_(target) {
+TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, size_t number)
+    : nest(of),
+      it(loops_of(of, buffers)),
+      straight(target.choice("straight", number, kStraight)),
+      rows_outside(target.choice("order", number, 0) == 1),
+      target_(target),
+      number_(number) {
   choose_lanes();
   choose_rows();
+  choose_unit();
   order();
-  tile();
+  tile(buffers);
   pack(buffers);
 }
 
@@ -59,12 +86,12 @@ void TiledNest::choose_lanes() {
     double apart = 0;
     for (size_t operand = 0; operand < it.operands.size(); ++operand) {
       if (it.operands[operand].packed || loop.step[operand] == 0 || loop.step[operand] == 1) continue;
-      apart += operand > 0 && operand <= it.factors ? 1 : 1 / reductions;
+      apart += operand > 0 && operand <= it.factors ? 1 : (operand == 0 ? 1.1 : 1) / reductions;
     }
-    double vectors = 0;
-    for (const Panel& panel : panels_of(loop.extent, 1, target_.width, !sums()))
-      vectors += static_cast<double>(panel.count);
-    const double value = static_cast<double>(loop.extent) / (vectors * target_.width) / (1 + 4 * apart);
+    double vectors = sums() ? std::ceil(static_cast<double>(loop.extent) / target_.width) : 0;
+    for (const Panel& panel : panels_of(loop.extent, 1, target_.width, true))
+      vectors += sums() ? 0 : static_cast<double>(panel.count);
+    const double value = static_cast<double>(loop.extent) / (vectors * target_.width) / (1 + kApart * apart);
     if (value <= best) continue;
     best = value;
     lanes = i;
@@ -96,14 +123,22 @@ void TiledNest::choose_summed_lanes(double least) {
   }
 }
 
-// The loop of which several steps share what is loaded of the factors; without factors the longest, which then runs within a tile.
+// The loop of which several steps share what is loaded of the factors; without factors one of near steps, which then runs within a tile.
 void TiledNest::choose_rows() {
   rows = it.loops.size();
+  for (size_t i = 0; i < it.loops.size() && it.operands.size() == 2 && it.factors == 0; ++i) {
+    if (i == lanes || it.expression.kind != Expression::kLoad || step(i, 1) != 1 || at(i).extent < 4) continue;
+    if (step(lanes, 0) != 1 || step(lanes, 1) < 2) continue;
+    rows = i;
+    transposes = true;
+    return;
+  }
   double best = 0;
   for (size_t i = 0; i < it.loops.size(); ++i) {
     const Loop& loop = it.loops[i];
     if (loop.reduced || i == lanes) continue;
-    double value = static_cast<double>(sums() ? std::min<int64_t>(loop.extent, 8) : loop.extent);
+    double value = static_cast<double>(std::min<int64_t>(loop.extent, 8));
+    if (!sums()) value /= 8 + static_cast<double>(step(i, 0));  // rows near each other share pages and lines
     for (size_t operand = 1; operand <= it.factors; ++operand) {
       if (loop.step[operand] == 0) value *= 16;
       if (it.operands[operand].packed && loop.step[operand] != 0) value /= 64;
@@ -114,6 +149,34 @@ void TiledNest::choose_rows() {
   }
 }
 
+// A loop of few steps is put into the steps of another one that shares as much.
+void TiledNest::choose_unit() {
+  unit = it.loops.size();
+  if (!sums() || !has_rows() || at(rows).extent > kMostRows / 2) return;
+  const auto suits = [&](size_t loop) {
+    bool shares = false;
+    for (size_t operand = 1; operand <= it.factors; ++operand) {
+      if (it.operands[operand].packed && step(loop, operand) != 0) return false;
+      shares = shares || (step(loop, operand) == 0 && step(rows, operand) == 0);
+    }
+    return shares;
+  };
+  size_t best = it.loops.size();
+  for (size_t i = 0; suits(rows) && i < it.loops.size(); ++i) {
+    if (i == lanes || i == rows || at(i).reduced || !suits(i)) continue;
+    if (best == it.loops.size() || at(i).extent > at(best).extent) best = i;
+  }
+  if (best == it.loops.size()) return;
+  unit = rows;
+  rows = best;
+}
+
+int64_t TiledNest::row_offset(size_t operand, int row) const {
+  if (!has_rows()) return 0;
+  const int each = static_cast<int>(unit_extent());
+  return row_step(operand) * (row / each) + (has_unit() ? outer_step(unit, operand) * (row % each) : 0);
+}
+
 bool TiledNest::weighs(size_t loop) const {
   for (size_t operand = 1; operand <= it.factors; ++operand)
     if (it.operands[operand].packed && step(loop, operand) != 0) return true;
@@ -122,7 +185,7 @@ bool TiledNest::weighs(size_t loop) const {
 
 void TiledNest::order() {
   for (size_t i = 0; i < it.loops.size(); ++i) {
-    if (i != lanes && i != rows) (it.loops[i].reduced ? reduced : outer).push_back(i);
+    if (i != lanes && i != rows && i != unit) (it.loops[i].reduced ? reduced : outer).push_back(i);
   }
   const auto steps = [&](size_t loop) {  // in what is not packed
     int64_t sum = 0;
@@ -136,52 +199,140 @@ void TiledNest::order() {
 }
 
 // Vectors and numbers that one step of the innermost loop loads for so many rows and vectors.
-double TiledNest::loads(int64_t tile_rows, int64_t vectors) const {
+double TiledNest::loads(int64_t steps, int64_t vectors) const {
   double count = 0;
   for (size_t operand = 1; operand <= it.factors; ++operand) {
-    const bool by_row = has_rows() && step(rows, operand) != 0;
-    count += static_cast<double>((by_row ? tile_rows : 1) * (step(lanes, operand) != 0 ? vectors : 1));
+    const int64_t by_step = has_rows() && step(rows, operand) != 0 ? steps : 1;
+    const int64_t by_unit = has_unit() && step(unit, operand) != 0 ? unit_extent() : 1;
+    count += static_cast<double>(by_step * by_unit * (step(lanes, operand) != 0 ? vectors : 1));
   }
   return count;
 }
 
-// Cycles, up to a factor, for all rows and vectors in tiles of at most so many.
-double TiledNest::cost(int64_t row_extent, int tile_rows, int64_t wide, int vectors) const {
-  const int64_t tiles = (row_extent + tile_rows - 1) / tile_rows, most = (row_extent + tiles - 1) / tiles;
+// Multiply-adds in the time of which one step of the innermost loop is done for so many rows and vectors.
+double TiledNest::step_cost(int64_t steps, int64_t vectors) const {
+  const double loaded = loads(steps, vectors), arithmetic = static_cast<double>(steps * unit_extent() * vectors);
+  double far = 0;  // vectors of weights that the first cache does not hold
+  for (size_t operand = 1; operand <= it.factors; ++operand) {
+    double bytes = 4.0 * static_cast<double>(vectors * target_.width);
+    for (size_t loop : reduced) bytes *= step(loop, operand) == 0 ? 1 : static_cast<double>(at(loop).extent);
+    if (it.operands[operand].packed && step(lanes, operand) != 0 && bytes > kNearBytes)
+      far += static_cast<double>(vectors);
+  }
+  return std::max({arithmetic, loaded, kLatency}) + kLoad * loaded + kFar * far + 1;
+}
+
+// The same for all rows and vectors in tiles of at most so many.
+double TiledNest::cost(int64_t row_extent, int steps, int64_t wide, int vectors) const {
+  const int64_t tiles = (row_extent + steps - 1) / steps, most = (row_extent + tiles - 1) / tiles;
   const int64_t of_most = row_extent - tiles * (most - 1);
   double sum = 0;
   for (const auto& [r, r_count] : {std::pair{most, of_most}, std::pair{most - 1, tiles - of_most}}) {
     for (const auto& [v, v_count] : {std::pair<int64_t, int64_t>{vectors, wide / vectors}, {wide % vectors, 1}}) {
       if (r == 0 || v == 0) continue;
-      const double loaded = loads(r, v), arithmetic = static_cast<double>(r * v);
-      sum += static_cast<double>(r_count * v_count) * (std::max({arithmetic, loaded, kLatency}) + kLoad * loaded + 1);
+      sum += static_cast<double>(r_count * v_count) * step_cost(r, v);
     }
   }
   return sum;
 }
 
+// Whether sums may be computed for elements behind the last: what is read there is memory of our own, and of no use.
+bool TiledNest::may_go_beyond(const Buffers& buffers) const {
+  if (!sums() || across || target_.width > 16) return false;  // a buffer is followed by 16 elements at least
+  for (size_t operand = 1; operand < it.operands.size(); ++operand) {
+    const int64_t lane = step(lanes, operand);
+    if (it.operands[operand].packed || lane == 0) continue;
+    const bool own = buffers[it.operands[operand].buffer].can_have_margins();
+    if (lane != 1 || (operand <= it.factors && !own)) return false;
+  }
+  return true;
+}
+
 // How many rows and vectors are kept in registers. Rows are shared out evenly.
-void TiledNest::tile() {
+void TiledNest::tile(const Buffers& buffers) {
   const int64_t row_extent = has_rows() ? at(rows).extent : 1;
-  const int64_t wide = across ? 1 : std::max<int64_t>(1, at(lanes).extent / target_.width);
-  int best_rows = 1, best_vectors = static_cast<int>(std::min<int64_t>(wide, kMapVectors));
-  double best = HUGE_VAL;
+  const bool beyond = may_go_beyond(buffers);
+  const int64_t over = beyond ? target_.width - 1 : 0;
+  const int64_t wide = across ? 1 : std::max<int64_t>(1, (at(lanes).extent + over) / target_.width);
+  struct Shape {
+    double cost;
+    int64_t rows, vectors;
+  };
+  std::vector<Shape> shapes;
   for (int vectors = 1; sums() && vectors <= kMostVectors && vectors <= wide; ++vectors) {
-    for (int tile_rows = 1; tile_rows <= kMostRows && tile_rows <= row_extent; ++tile_rows) {
-      if (tile_rows * vectors + vectors + 2 > target_.registers) break;
-      const double found = cost(row_extent, tile_rows, wide, vectors);
-      if (found >= best * 0.999) continue;
-      best = found;
-      best_rows = tile_rows;
-      best_vectors = vectors;
+    for (int steps = 1; steps * unit_extent() <= kMostRows && steps <= row_extent; ++steps) {
+      if (steps * unit_extent() * vectors + vectors + 2 > target_.registers) break;
+      const int64_t tiles = (row_extent + steps - 1) / steps;
+      if ((row_extent + tiles - 1) / tiles < steps) continue;  // shared out evenly there are fewer
+      shapes.push_back({cost(row_extent, steps, wide, vectors), steps, vectors});
     }
   }
-  panels = across ? std::vector<Panel>{{0, 1, 1, target_.width}}
-                  : panels_of(at(lanes).extent, best_vectors, target_.width, !sums());
+  std::stable_sort(shapes.begin(), shapes.end(), [](const Shape& a, const Shape& b) { return a.cost < b.cost; });
+  if (shapes.empty()) shapes.push_back({0, 1, std::min<int64_t>(wide, kMapVectors)});
+  const auto rank = static_cast<size_t>(std::max<int64_t>(0, target_.choice("tile", number_, 0)));
+  const Shape& shape = shapes[std::min(rank, shapes.size() - 1)];
+  const int best_rows = static_cast<int>(shape.rows), best_vectors = static_cast<int>(shape.vectors);
+  panels = across   ? std::vector<Panel>{{0, 1, 1, target_.width}}
+           : beyond ? panels_beyond(at(lanes).extent, best_vectors, target_.width)
+                    : panels_of(at(lanes).extent, best_vectors, target_.width, !sums());
+  if (!sums() && !transposes && panels[0].count > 1) {
+    strips = true;
+    if (has_rows()) outer.push_back(rows);
+    rows = it.loops.size();
+    return;
+  }
   const int64_t tiles = (row_extent + best_rows - 1) / best_rows, most = (row_extent + tiles - 1) / tiles;
   const int64_t of_most = row_extent - tiles * (most - 1);
   row_tiles = {{0, of_most, static_cast<int>(most)}};
   if (of_most < tiles) row_tiles.push_back({of_most * most, tiles - of_most, static_cast<int>(most - 1)});
+}
+
+// Instructions for one vector of an expression, and of what it reads.
+double TiledNest::vector_cost(const Expression& expression) const {
+  static const std::map<std::string, double> dear = {
+      {"gelu", 40},      {"silu", 24},      {"sigmoid", 24}, {"tanh", 32},     {"exp", 16},
+      {"sin", 400},      {"sqrt", 20},      {"div", 16},     {"quotient", 12}, {"exp of difference", 16},
+      {"plain exp", 16}, {"plain sqrt", 20}};
+  double cost = 1;
+  if (expression.kind == Expression::kLoad) cost = access_cost(static_cast<size_t>(std::stoi(expression.function)));
+  if (const auto found = dear.find(expression.function); expression.kind == Expression::kApply && found != dear.end())
+    cost = found->second;
+  for (const Expression& child : expression.of) cost += vector_cost(child);
+  return cost;
+}
+
+double TiledNest::access_cost(size_t operand) const {
+  const int64_t lane = lane_step(operand);
+  if (transposes) return 2;
+  return lane == 0 || lane == 1 ? 1 : kGather * target_.width;
+}
+
+double TiledNest::cycles() const {
+  double around = 1, steps = 1, moved = 0;
+  for (size_t loop : outer) around *= static_cast<double>(at(loop).extent);
+  for (size_t loop : reduced) steps *= static_cast<double>(at(loop).extent);
+  if (across) steps *= std::ceil(static_cast<double>(at(lanes).extent) / target_.width);
+  const double each = vector_cost(it.expression) + access_cost(0);
+  double sum = 0;
+  for (const Panel& panel : panels) {
+    for (const Rows& of : sums() ? row_tiles : std::vector<Rows>{{0, has_rows() ? at(rows).extent : 1, 1}}) {
+      const int of_rows = rows_of(of);
+      const double tile = static_cast<double>(of_rows * panel.vectors);
+      double gathered = 0;  // of factors whose elements lie apart
+      for (size_t operand = 1; operand <= it.factors; ++operand)
+        gathered += tile * (access_cost(operand) - 1) / static_cast<double>(row_step(operand) == 0 ? of_rows : 1);
+      const double products = sums() ? steps * (step_cost(of.steps, panel.vectors) + gathered) + kCall : 0;
+      const double ends = tile * (each + (across ? kSumUp : 0));
+      sum += static_cast<double>(panel.count * of.count) * (products + ends);
+    }
+  }
+  for (size_t operand = 0; operand < it.operands.size(); ++operand) {
+    double bytes = 4;
+    for (size_t loop = 0; loop < it.loops.size(); ++loop)
+      if (step(loop, operand) != 0) bytes *= static_cast<double>(at(loop).extent);
+    moved += bytes;
+  }
+  return around * (sum / 2 + (sums() ? 0 : kCall)) + moved / kBytes;
 }
 
 void TiledNest::pack(Buffers& buffers) {
@@ -199,7 +350,7 @@ void TiledNest::pack(Buffers& buffers) {
       made.depth *= at(loop).extent;
     }
     made.lanes = step(lanes, operand) != 0;
-    int64_t size = made.depth * (made.lanes ? at(lanes).extent : 1);
+    int64_t size = made.depth * (made.lanes ? at(lanes).extent + panels.back().beyond : 1);
     for (size_t i = around.size(); i-- > 0;) {
       made.outer[around[i]] = size;
       size *= at(around[i]).extent;

@@ -6,15 +6,9 @@
 #include <vector>
 
 #include "canvas/native/loops.h"
+#include "canvas/native/target.h"
 
 namespace canvas::native {
-
-// What the processor has: floats in a vector, and vectors.
-struct Target {
-  int width = 8;
-  int registers = 16;
-  int images = 1;  // that one thread is likely to be given: up to so many are computed together
-};
 
 // Some neighbouring elements along the vectors' loop: `vectors` vectors of `width`, `count` times.
 struct Panel {
@@ -22,14 +16,20 @@ struct Panel {
   int64_t count;
   int vectors;
   int width;
+  int64_t beyond = 0;  // so many of the last elements are computed and not stored
   int64_t elements() const { return int64_t{vectors} * width; }
+  // Elements of a vector that are stored.
+  int stored(int vector) const {
+    const int64_t left = elements() - beyond - int64_t{vector} * width;
+    return static_cast<int>(left < width ? left : width);
+  }
 };
 
-// Some neighbouring rows: `count` tiles of `rows`.
+// Some neighbouring steps of the loop of rows: `count` tiles of `steps`.
 struct Rows {
   int64_t begin;
   int64_t count;
-  int rows;
+  int steps;
 };
 
 // Where a constant factor is stored anew: loops around it, panels, reduced loops, elements of a panel.
@@ -43,19 +43,31 @@ struct Packed {
 
 class TiledNest {
  public:
-  TiledNest(const Nest& nest, Buffers& buffers, const Target& target);
+  // `number` is the nest's, for the target's choices.
+  TiledNest(const Nest& nest, Buffers& buffers, const Target& target, size_t number);
 
   const Nest& nest;
   Loops it;
   size_t lanes = 0;           // the loop along vectors
   bool across = false;        // which is summed: the elements of each vector are added up in the end
+  bool transposes = false;    // it copies what lies along the rows to the lanes
+  bool strips = false;        // without sums: a tile runs through all of its panels, not through rows
   size_t rows;                // the loop of rows; no loop where there are none
+  size_t unit;                // a short loop that is whole within each step of that of rows, or no loop
   std::vector<size_t> outer;  // the other loops, outermost first
   std::vector<size_t> reduced;
   std::vector<Panel> panels;
   std::vector<Rows> row_tiles;
   std::vector<Packed> packed;  // of each operand
+  int64_t straight;            // so many multiply-adds are written one after the other, without a loop
+  bool rows_outside;           // panels are run through within the rows
 
+  // About how many cycles all of it takes.
+  double cycles() const;
+
+  // Rows of a tile, each with sums of its own; and where one lies in an operand.
+  int rows_of(const Rows& tile) const { return tile.steps * static_cast<int>(unit_extent()); }
+  int64_t row_offset(size_t operand, int row) const;
   bool has_rows() const { return rows < it.loops.size(); }
   bool sums() const { return it.factors > 0; }
   const Loop& at(size_t loop) const { return it.loops[loop]; }
@@ -69,17 +81,25 @@ class TiledNest {
   int64_t reduced_step(size_t loop, size_t operand, const Panel& panel) const;
 
  private:
+  bool has_unit() const { return unit < it.loops.size(); }
+  int64_t unit_extent() const { return has_unit() ? at(unit).extent : 1; }
+  void choose_unit();
+  bool may_go_beyond(const Buffers& buffers) const;
   int64_t step(size_t loop, size_t operand) const { return at(loop).step[operand]; }
   void choose_lanes();
   void choose_summed_lanes(double least);
   void choose_rows();
   void order();
-  void tile();
-  double cost(int64_t row_extent, int tile_rows, int64_t wide, int vectors) const;
-  double loads(int64_t tile_rows, int64_t vectors) const;
+  void tile(const Buffers& buffers);
+  double vector_cost(const Expression& expression) const;
+  double access_cost(size_t operand) const;
+  double step_cost(int64_t steps, int64_t vectors) const;
+  double cost(int64_t row_extent, int steps, int64_t wide, int vectors) const;
+  double loads(int64_t steps, int64_t vectors) const;
   void pack(Buffers& buffers);
 
   const Target& target_;
+  const size_t number_;
 };
 
 }  // namespace canvas::native

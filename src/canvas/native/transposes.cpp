@@ -1,12 +1,15 @@
 #include "canvas/native/transposes.h"
 
 #include <algorithm>
+#include <map>
 
 namespace canvas::native {
 
 namespace {
 
-constexpr double kUses = 32;  // of each element, at least
+constexpr double kUses = 2;           // of each element, at least
+constexpr double kUsesOfPacked = 16;  // the same where the other factor can lie as it is read
+constexpr int64_t kNear = 8;          // neighbours that are enough
 
 double product(const std::vector<std::pair<std::string, int64_t>>& loops) {
   double count = 1;
@@ -14,10 +17,16 @@ double product(const std::vector<std::pair<std::string, int64_t>>& loops) {
   return count;
 }
 
-// The loop of a nest along which a factor should lie, or nothing: the longest that the factor has and no other factor, if no loop suits all.
-std::string wanted(const Nest& nest, size_t factor, const Buffers& buffers) {
-  std::string best;
-  int64_t longest = 15;
+// Loops of a nest that run together, the last the fastest.
+struct Lanes {
+  std::vector<std::string> names;
+  int64_t elements = 1;
+  bool fastest = false;  // the result's neighbours lie along the last of them
+};
+
+// The loops along which a factor should lie, or none: those that it has and no other factor, if no loop suits all as they are.
+Lanes wanted(const Nest& nest, size_t factor, const Buffers& buffers) {
+  Lanes lanes;
   for (const auto& [name, extent] : nest.loops) {
     bool alone = true, near = true;
     for (size_t i = 0; i < nest.factors.size(); ++i) {
@@ -26,44 +35,80 @@ std::string wanted(const Nest& nest, size_t factor, const Buffers& buffers) {
       const bool packed = buffers[nest.factors[i].buffer].place == Place::kConstant;  // it lies as it is read
       if (step != 0 && step != 1 && !packed) near = false;
     }
-    if (near && extent > 15) return "";
-    if (!alone || extent <= longest || buffers.stride(nest.factors[factor], name) == 0) continue;
-    longest = extent;
-    best = name;
+    if (near && extent >= kNear) return {};
+    if (!alone || buffers.stride(nest.factors[factor], name) == 0) continue;
+    lanes.names.push_back(name);
+    lanes.elements *= extent;
   }
-  return best;
+  const auto by_result = [&](const std::string& a, const std::string& b) {
+    return buffers.stride(nest.to, a) > buffers.stride(nest.to, b);
+  };
+  std::stable_sort(lanes.names.begin(), lanes.names.end(), by_result);
+  int64_t step = 1;
+  bool already = true;
+  for (size_t i = lanes.names.size(); i-- > 0;) {
+    already = already && buffers.stride(nest.factors[factor], lanes.names[i]) == step;
+    step *= nest.factors[factor].axes.at(lanes.names[i]).extent;
+  }
+  if (already || lanes.elements < 16) return {};
+  lanes.fastest = buffers.stride(nest.to, lanes.names.back()) == 1;
+  return lanes;
+}
+
+// What tells a copy from others: which elements of which buffer, and along which loops they lie.
+std::string key_of(const Access& access, const std::vector<std::string>& lanes) {
+  std::string key = std::to_string(access.buffer);
+  for (int64_t offset : access.offset) key += " " + std::to_string(offset);
+  for (const auto& [name, how] : access.axes)
+    key += "; " + name + " " + std::to_string(how.extent) + " " + std::to_string(how.axis) + " " +
+           std::to_string(how.times);
+  for (const std::string& name : lanes) key += ", " + name;
+  return key;
 }
 
 }  // namespace
 
 void add_transposes(Plan& plan) {
+  std::map<std::string, Access> made;  // copies, by what they are of
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     Nest& nest = plan.nests[i];
     if (nest.factors.size() < 2 || nest.once) continue;
     Access* factor = nullptr;
-    std::string lanes;
+    Lanes lanes;
     for (size_t f = 0; f < nest.factors.size(); ++f) {
       Access& own = nest.factors[f];
-      const std::string name = wanted(nest, f, plan.buffers);
+      const Lanes own_lanes = wanted(nest, f, plan.buffers);
       double elements = 1;
       for (const auto& [axis, how] : own.axes) elements *= static_cast<double>(how.extent);
-      const bool pays = product(nest.loops) * product(nest.reduced) >= kUses * elements;
-      if (name.empty() || !pays || plan.buffers[own.buffer].place == Place::kConstant) continue;
-      if (factor && own.axes.at(name).extent <= factor->axes.at(lanes).extent) continue;
+      const bool packs = std::any_of(nest.factors.begin(), nest.factors.end(), [&](const Access& factor) {
+        return plan.buffers[factor.buffer].place == Place::kConstant;
+      });
+      const double uses = product(nest.loops) * product(nest.reduced) / elements;
+      const bool pays = uses >= (packs ? kUsesOfPacked : kUses);
+      if (own_lanes.names.empty() || !pays || plan.buffers[own.buffer].place == Place::kConstant) continue;
+      const auto rank = [](const Lanes& of) { return std::pair{of.fastest, of.elements}; };
+      if (factor && rank(own_lanes) <= rank(lanes)) continue;
       factor = &own;
-      lanes = name;
+      lanes = own_lanes;
     }
     if (!factor) continue;
+    const std::string key = key_of(*factor, lanes.names);
+    if (const auto known = made.find(key); known != made.end()) {
+      *factor = known->second;
+      continue;
+    }
     Nest copy;
     Buffer buffer{Place::kScratch, {}};
     for (const auto& [name, how] : factor->axes) {
       copy.loops.emplace_back(name, how.extent);
-      if (name != lanes) buffer.axes.push_back({name, how.extent});
+      const bool lane = std::find(lanes.names.begin(), lanes.names.end(), name) != lanes.names.end();
+      if (!lane) buffer.axes.push_back({name, how.extent});
     }
-    buffer.axes.push_back({lanes, factor->axes.at(lanes).extent});
+    for (const std::string& name : lanes.names) buffer.axes.push_back({name, factor->axes.at(name).extent});
     copy.to = plan.buffers.all(plan.buffers.add(std::move(buffer)));
     copy.expression = {Expression::kLoad, *factor};
     *factor = copy.to;
+    made[key] = copy.to;
     plan.nests.insert(plan.nests.begin() + static_cast<std::ptrdiff_t>(i++), std::move(copy));
   }
 }

@@ -10,6 +10,7 @@
 #include "canvas/native/blocks.h"
 #include "canvas/native/prelude.h"
 #include "canvas/native/tile_writer.h"
+#include "canvas/native/tiled.h"
 #include "canvas/native/transposes.h"
 
 namespace canvas::native {
@@ -17,6 +18,9 @@ namespace canvas::native {
 namespace {
 
 using std::to_string;
+
+constexpr double kFetch = 0.6;    // cycles for a number of an image, from beyond the second cache
+constexpr double kWeights = 0.2;  // for one of the weights, which lie in the order in which they are read
 
 // Functions of tiles, each once: layers of the same sizes share theirs.
 class Functions {
@@ -36,8 +40,8 @@ class Functions {
 // One nest as text: functions of its tiles, the loops around their calls, and the loops that store constant factors anew.
 class NestWriter {
  public:
-  NestWriter(const Nest& nest, Buffers& buffers, const Target& target, Functions& functions)
-      : buffers_(buffers), functions_(functions), nest_(nest, buffers, target) {}
+  NestWriter(const Nest& nest, Buffers& buffers, const Target& target, Functions& functions, size_t number)
+      : buffers_(buffers), functions_(functions), nest_(nest, buffers, target, number) {}
 
   // After all buffers have their places.
   void write() {
@@ -49,7 +53,21 @@ class NestWriter {
       if (nest_.it.operands[operand].packed) pack(operand);
   }
 
-  std::string statements, packing;
+  double cycles() const { return nest_.cycles(); }
+  int64_t weights() const {
+    int64_t count = 0;
+    for (const Packed& packed : nest_.packed) count += packed.buffer < 0 ? 0 : buffers_[packed.buffer].elements();
+    return count;
+  }
+
+  // Loops around a call, and the call.
+  struct Statement {
+    std::vector<std::string> heads;
+    std::string call;
+    bool shared;  // threads share the steps of a loop
+  };
+  std::vector<Statement> statements;
+  std::string packing;
 
  private:
   // The loop whose steps threads share: the longest.
@@ -85,17 +103,13 @@ class NestWriter {
     const std::string tile = functions_.name_of(nest_, panel, rows);
     std::vector<std::string> arguments;
     for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand) arguments.push_back(pointer(operand));
-    std::string text, indent = "  ";
-    bool shared = false;
+    Statement made{{}, "", false};
     const auto around = [&](const std::string& index, int64_t extent, bool share, const auto& step) {
       const std::string all = to_string(extent);
-      text += indent +
-              (share ? "for (long " + index + " = " + all + " * t / n; " + index + " < " + all + " * (t + 1) / n; " +
-                           index + "++) "
-                     : loop_text(index, extent)) +
-              "{\n";
-      indent += "  ";
-      shared = shared || share;
+      made.heads.push_back(share ? "for (long " + index + " = " + all + " * t / n; " + index + " < " + all +
+                                       " * (t + 1) / n; " + index + "++) "
+                                 : loop_text(index, extent));
+      made.shared = made.shared || share;
       for (size_t operand = 0; operand < arguments.size(); ++operand)
         arguments[operand] += step_text(index, step(operand));
     };
@@ -110,23 +124,24 @@ class NestWriter {
       for (size_t operand = 0; operand < arguments.size(); ++operand)
         if (by(operand) != 0) arguments[operand] += " + " + to_string(by(operand));
     };
+    const auto panels = [&] {
+      forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
+      if (panel.count > 1 && !nest_.strips)
+        around("v", panel.count, false, [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
+    };
     outer(true);
-    forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
-    if (panel.count > 1)
-      around("v", panel.count, false, [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
+    if (!nest_.rows_outside) panels();
     outer(false);
     if (nest_.sums()) {
       forward([&](size_t operand) { return rows.begin * nest_.row_step(operand); });
       if (rows.count > 1)
         around("q", rows.count, split_ == nest_.rows,
-               [&](size_t operand) { return rows.rows * nest_.row_step(operand); });
+               [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
     }
-    text += indent + tile + "(" + join(arguments) + ");\n";
-    while (indent.size() > 2) {
-      indent.resize(indent.size() - 2);
-      text += indent + "}\n";
-    }
-    statements += shared ? text : "  if (t == 0) {\n" + text + "  }\n";
+    if (nest_.rows_outside) panels();
+    made.call = tile + "(" + join(arguments) + ");\n";
+    if (!made.shared) made.heads.insert(made.heads.begin(), "if (t == 0) ");
+    statements.push_back(std::move(made));
   }
 
   // Stores a constant factor anew.
@@ -157,7 +172,7 @@ class NestWriter {
         size *= nest_.at(packed.inner[i]).extent;
       }
       if (packed.lanes) {
-        inside += loop_text("l", wide);
+        inside += loop_text("l", wide - panel.beyond);
         place += " + l";
         origin += source(nest_.lanes, operand, "(" + first + " + l)");
       }
@@ -186,6 +201,27 @@ class NestWriter {
   TiledNest nest_;
   size_t split_ = 0;
 };
+
+// Statements one after the other; those within equal loops share these where they may run in any order.
+std::string text_of(const std::vector<NestWriter::Statement>& statements, bool any_order) {
+  std::string text, closing;
+  const std::vector<std::string>* open = nullptr;
+  for (const NestWriter::Statement& statement : statements) {
+    if (!open || !any_order || *open != statement.heads) {
+      text += closing;
+      closing.clear();
+      std::string indent = "  ";
+      for (const std::string& head : statement.heads) {
+        text += indent + head + "{\n";
+        closing.insert(0, indent + "}\n");
+        indent += "  ";
+      }
+      open = &statement.heads;
+    }
+    text += std::string(2 + 2 * statement.heads.size(), ' ') + statement.call;
+  }
+  return text + closing;
+}
 
 // The first and the last nest that uses each buffer.
 std::vector<std::pair<int, int>> lives_of(const Plan& plan) {
@@ -260,13 +296,15 @@ Source write(Plan plan, const Target& target) {
   Functions functions;
   std::vector<NestWriter> writers;
   add_transposes(plan);
-  make_blocks(plan);
-  const int64_t together = images_together(target.images);
+  make_blocks(plan, target);
+  const int64_t together = target.choice("together", images_together(target.images));
   add_images(plan, together);
   writers.reserve(plan.nests.size());
-  for (const Nest& nest : plan.nests) writers.emplace_back(nest, plan.buffers, target, functions);
+  for (const Nest& nest : plan.nests) writers.emplace_back(nest, plan.buffers, target, functions, writers.size());
+  const bool clocks = target.choice("clocks", 0) == 1;
   std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));
   std::string once, packing, image;
+  std::vector<NestWriter::Statement> statements;
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     writers[i].write();
     for (const Block& block : plan.blocks) {
@@ -274,22 +312,41 @@ Source write(Plan plan, const Target& target) {
         image += "  " + block_text(block, "b" + to_string(block.depth + j), block.extents[j]) + "{\n";
     }
     packing += writers[i].packing;
-    (plan.nests[i].once ? once : image) += writers[i].statements;
+    const int parts = plan.nests[i].parts;
+    const bool ends = std::any_of(plan.blocks.begin(), plan.blocks.end(),
+                                  [&](const Block& block) { return block.last == i || block.first == i + 1; });
+    statements.insert(statements.end(), writers[i].statements.begin(), writers[i].statements.end());
+    if (parts != 0 && !ends && i + 1 < plan.nests.size() && plan.nests[i + 1].parts == parts) continue;
+    (plan.nests[i].once ? once : image) += text_of(statements, parts != 0);
+    statements.clear();
     if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
+    if (clocks && !plan.nests[i].once) image += "  if (t == 0) tick(" + to_string(i) + ");\n";
     for (const Block& block : plan.blocks) {
       for (size_t j = 0; block.last == i && j < block.extents.size(); ++j) image += "  }\n";
     }
   }
   const Entry sizes{plan.buffers[0].elements() / together, plan.buffers[1].elements() / together, together,
                     touches_outside(plan), source.scratch};
-  source.text = prelude(target.width) + functions.text +
+  source.text = prelude(target.width) + (clocks ? clock_text(plan.nests.size()) : "") +
+                transpositions(target.width, functions.text) + functions.text +
                 "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
                 "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
                 "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
                 "static void block(const float* x, const float* z, float* y, const float* c, float* s, long m, long t, "
                 "long n) {\n" +
-                "  (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" + image + "}\n" + entry(sizes);
+                "  (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" +
+                (clocks ? "  if (t == 0) tick(-1);\n" : "") + image + "}\n" + entry(sizes);
   source.scratch = room(sizes);
+  source.cycles = kFetch * static_cast<double>(together * (sizes.input + sizes.output));
+  for (size_t i = 0; i < plan.nests.size(); ++i) {
+    double times = plan.nests[i].once ? 0 : writers[i].cycles();
+    for (const Block& block : plan.blocks)
+      for (int64_t extent : block.extents)
+        times *= block.first <= i && i <= block.last ? static_cast<double>(extent) : 1;
+    source.cycles += times;
+    source.cold += kWeights * static_cast<double>(writers[i].weights());
+  }
+  source.cycles /= static_cast<double>(together);
   return source;
 }
 
