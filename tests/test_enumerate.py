@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import canvas
-from canvas._core import Search
 from sampled import FLAT, LINE, LINEAR, SOLID, TOKENS
 
 STREAMS = int(os.environ.get("CANVAS_SUPPORT", "0"))
@@ -44,12 +43,12 @@ def drawn(layers: tuple[canvas.Layer, ...], wanted: set[str], streams: int, limi
     """What streams of samples give until all that is wanted has come."""
     found: dict[str, canvas.Kernel] = {}
     for seed in range(streams):
-        search = Search(list(layers), seed=seed, strategy="random", lookahead=10**9, **limits)
+        samples = canvas.Samples(list(layers), seed=seed, **limits)
         try:
             while not found.keys() >= wanted:
-                candidate = search.ask()
-                found[candidate.hash] = candidate.kernel
-        except canvas.Infeasible:  # 5000 tries in a row gave nothing new
+                (kernel,) = samples.take(1)
+                found[kernel.hash] = kernel
+        except canvas.Infeasible:  # 2000 tries in a row gave nothing new
             pass
     return found
 

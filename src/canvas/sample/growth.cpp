@@ -23,15 +23,21 @@ constexpr double kSearched = 1.0 / 128;
 
 }  // namespace
 
-Chances::Chances(const Limits& limits) {
-  double sum = 0, around = 0;
+Chances::Chances(const Limits& limits) : idiom_share_(limits.idioms), idioms_(idioms(limits)) {
+  double sum = 0, around = 0, activations = 0;
   for (const Primitive* primitive : primitives()) {
     const double weight = weight_of(*primitive, limits.weights);
     all_.sums.push_back(sum += weight);
     around_.sums.push_back(around += primitive->is(kPads) ? weight : 0);
+    activations_.sums.push_back(activations += primitive->is(kPointwise) && primitive->arity == 1 ? weight : 0);
   }
-  all_.find_first();
-  around_.find_first();
+  for (Sums* sums : {&all_, &around_, &activations_}) sums->find_first();
+  for (const Idiom* idiom : idioms_) idiom_weights_.push_back(idiom->weight);
+}
+
+const Idiom* Chances::idiom(Random& random) const {
+  if (idioms_.empty() || !random.chance(idiom_share_)) return nullptr;
+  return idioms_[random.weighted(idiom_weights_)];
 }
 
 void Chances::Sums::find_first() {
@@ -147,6 +153,11 @@ bool Growth::rewind() {
   return true;
 }
 
+void Growth::retreat(int steps) {
+  for (; steps > 0 && count() > base_; --steps) take_back();
+  rewinds_ = 0;
+}
+
 Kernel Growth::grow(int length, const std::string& name) {
   while (true) {
     const int remaining = length - (count() - 1);
@@ -168,13 +179,14 @@ Kernel Growth::grow(int length, const std::string& name) {
     close_step(remaining);
     if (limits_.concise && superfluous_at_end(builder_.nodes()) && rewind()) continue;
   }
-  auto kernel = std::move(builder_).finish(name);
+  auto kernel = builder_.finish(name);
   require(static_cast<bool>(kernel), "a grown kernel does not verify");
   return std::move(*kernel);
 }
 
 bool Growth::try_action(int remaining) {
   searches_ = random_.chance(kSearched);
+  if (const Idiom* idiom = chances_.idiom(random_)) return try_idiom(*idiom, remaining);
   const bool look_around = missing() && (urgent_ || random_.chance(0.15));
   const Primitive& primitive = look_around ? chances_.window(random_) : chances_.any(random_);
   // One weighted primitive is kept back for the closing contraction.
