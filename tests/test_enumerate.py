@@ -29,6 +29,7 @@ SMALL = {  # layers, primitives beside ALWAYS, limits
 LARGER = {
     "2-d": (FLAT, ("unfold", "relu"), {"max_variables": 1}),
     "1-d": (LINE, ("unfold", "relu", "shift"), {"max_variables": 1}),
+    "3-d": (SOLID, ("unfold", "relu"), {"max_variables": 1}),
     "tokens": (TOKENS, ("relu",), {"max_variables": 1}),
     "linear": (LINEAR, ("relu",), {"max_variables": 1}),
 }

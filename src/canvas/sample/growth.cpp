@@ -162,7 +162,8 @@ Kernel Growth::grow(int length, const std::string& name) {
   while (true) {
     const int remaining = length - (count() - 1);
     const bool done = outline_.complete();
-    const bool lacks = done && (missing() || count() - 1 < limits_.min_primitives || !fits());
+    const bool lacks = done && (missing() || count() - 1 < limits_.min_primitives ||
+                                known_.back().weighted < limits_.min_weighted || !fits());
     if (done && !lacks && (remaining <= 0 || random_.chance(0.3))) break;
     tight_ = !done && remaining <= outline_.bound();
     const int attempts = tight_ && !missing() ? kTightAttempts : kAttempts;

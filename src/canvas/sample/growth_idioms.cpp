@@ -10,6 +10,8 @@ namespace canvas {
 
 namespace {
 
+constexpr int kProposals = 6;  // drawn for a step until one is what is wanted
+
 size_t positions(const Axes& axes) {
   return static_cast<size_t>(
       std::count_if(axes.begin(), axes.end(), [](const Axis& axis) { return axis.role == Role::kSpatial; }));
@@ -42,8 +44,10 @@ bool Growth::put_step(const IdiomStep& step, const Inputs& values) {
     if (attributes.to.empty()) return false;
   } else {
     if (step.other >= 0) operands.push_back(values[static_cast<size_t>(step.other)]);
-    propose(primitive, operands.data(), operands.data() + operands.size());
-    std::erase_if(found_, [&](const Attributes& found) { return !is_wanted(found, step.wanted, operand); });
+    for (int draw = 0; draw == 0 || (found_.empty() && step.wanted != Wanted::kAny && draw < kProposals); ++draw) {
+      propose(primitive, operands.data(), operands.data() + operands.size());
+      std::erase_if(found_, [&](const Attributes& found) { return !is_wanted(found, step.wanted, operand); });
+    }
     if (found_.empty()) return false;
     attributes = taken();
   }
@@ -67,6 +71,7 @@ bool Growth::is_wanted(const Attributes& found, Wanted wanted, int operand) cons
     case Wanted::kPositions:
       return found.items.empty() ? found.mode == 1 && found.from.size() == positions(axes)
                                  : found.items.size() == positions(axes);
+    case Wanted::kOneAxis: return found.items.size() == 1;
     case Wanted::kNarrow:
       return takes_all && found.to.size() == 1 && found.to[0].size.has_dynamic() && !has_axis(axes, found.to[0].name);
     case Wanted::kOwn: return takes_all && found.to.size() == 1 && has_axis(axes, found.to[0].name);

@@ -13,6 +13,7 @@ namespace canvas {
 enum class Wanted {
   kAny,
   kPositions,   // along all positions; of a fold the mean
+  kOneAxis,     // along one of them
   kNarrow,      // all channels and windows into fewer channels, by a free size
   kOwn,         // all channels and windows back into the channels that the operand has
   kPerChannel,  // windows alone, a filter for each channel

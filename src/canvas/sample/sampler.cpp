@@ -64,8 +64,8 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
                         std::to_string(limits_.min_reach));
   }
   limits_.check_plausibility();
-  for (int length = std::max(3, limits_.min_primitives); length <= limits_.max_primitives; ++length)
-    lengths_.push_back(length_weight(length));
+  shortest_ = std::max({3, limits_.min_primitives, std::min(limits_.min_weighted + 2, limits_.max_primitives)});
+  for (int length = shortest_; length <= limits_.max_primitives; ++length) lengths_.push_back(length_weight(length));
   chances_.emplace(limits_);
   workspace_.emplace(workspace());
   for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
@@ -77,7 +77,7 @@ Sampler::Workspace Sampler::workspace() const {
 
 Sampler::Judged Sampler::attempt(Random& random, Workspace& workspace) const {
   workspace.spending.tidy();
-  int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.weighted(lengths_));
+  int length = shortest_ + static_cast<int>(random.weighted(lengths_));
   Growth growth(Builder(signature_), {limits_, *chances_, &workspace.spending}, random);
   return first_good(judge(growth.grow(length, "kernel"), workspace), [&](const Judged& last, int before) {
     length = std::clamp(length - last.excess, std::min(3, limits_.max_primitives), limits_.max_primitives);

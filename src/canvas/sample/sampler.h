@@ -84,7 +84,8 @@ class Sampler {
   Budget budget_;
   Limits limits_;
   Signature signature_;
-  std::vector<double> lengths_;  // weights of the lengths that a try may aim at, from the shortest
+  int shortest_ = 0;             // that a try may aim at
+  std::vector<double> lengths_;  // weights of the lengths from that one on
   std::optional<Chances> chances_;
   std::optional<Workspace> workspace_;
   std::unordered_set<Digest, Hash> seen_;
