@@ -17,7 +17,9 @@ constexpr int kTightAttempts = 4;  // where every step must bring the end nearer
 constexpr int kRewinds = 6;        // times that a dead end is left by taking steps back
 constexpr int kTakenBack = 3;      // steps, each time
 // Rules that a later step can still put right are broken now and then, so that growth reaches all that is plausible.
-constexpr double kBroken = 1.0 / 256;
+constexpr double kBroken = 1.0 / 64;
+// How often a neighbourhood over a part of the channels is taken for one to be judged at the end.
+constexpr double kBelieved = 0.25;
 // How often a way shorter than the bound's is searched for, which is as dear as growing some steps.
 constexpr double kSearched = 1.0 / 128;
 
@@ -94,7 +96,8 @@ bool Growth::can_close() const {
 void Growth::outline(size_t place) {
   const Node& node = builder_.nodes()[place];
   outline_.add(node);
-  seen_.push_back(node.primitive ? looks_around(node, seen_, builder_.signature()) : 0);
+  const bool enough = !node.attributes.per.empty() && random_.chance(kBelieved);
+  seen_.push_back(node.primitive ? looks_around(node, seen_, builder_.signature(), enough) : 0);
 }
 
 void Growth::learn() {
@@ -272,14 +275,14 @@ bool Growth::keep_if_closable(int remaining) {
   const auto keeps = [&] {
     if (static_cast<int>(outline_.loose().size()) > limits_.max_width || outline_.crowded()) return false;
     int room = remaining - 1;
-    if (missing()) room -= outline_.complete() ? 2 : 1;
+    if (missing()) room -= outline_.complete() && !random_.chance(kBroken) ? 2 : 1;
     const int bound = outline_.bound();
     if (bound > room && !(searches_ && Closing(outline_, limits_.weights).first_step(room))) return false;
     if (limits_.trainable && !fit_small_layer(builder_.nodes().back().axes)) return false;
     learn();
     if (known_.back().weighted + outline_.mixes() > limits_.max_weighted && !random_.chance(kBroken)) return false;
     if (bound > room) return true;
-    if (bound == room && blocked()) return false;
+    if (bound == room && !missing() && blocked()) return false;
     return !spending_ || affordable(room - bound) || random_.chance(kBroken);
   };
   if (keeps()) return true;
