@@ -288,7 +288,7 @@ class NormalOrder {
     if (joint == value || !step(joint).is(kScales) || !program_.used_once(joint)) return false;
     Operands along, others;
     for (int operand : step(joint).inputs) (touched_by(value, joint, operand) ? along : others).push(operand);
-    if (along.empty() || others.empty()) return false;
+    if (along.empty() || others.empty() || has_own_weights(value, joint, along, others)) return false;
     int factor = along[0];
     if (along.size() > 1) {
       Step inner = step(joint);
@@ -311,6 +311,20 @@ class NormalOrder {
     for (int at = value; at != joint; at = step(at).inputs[0]) {
       for (int axis : step(operand).axes) {
         if (step(at).mixes(axis)) return true;
+      }
+    }
+    return false;
+  }
+
+  // Whether the chain has weights along an axis that of the joint's operands only the others have: it cannot leave them.
+  bool has_own_weights(int value, int joint, const Operands& along, const Operands& others) {
+    const auto has = [&](const Operands& operands, int axis) {
+      return std::any_of(operands.begin(), operands.end(), [&](int operand) { return step(operand).axes.has(axis); });
+    };
+    for (int axis : step(joint).axes) {
+      if (!has(others, axis) || has(along, axis)) continue;
+      for (int at = value; at != joint; at = step(at).inputs[0]) {
+        if (step(at).touches(axis)) return true;
       }
     }
     return false;

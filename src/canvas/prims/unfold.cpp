@@ -60,8 +60,8 @@ void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& 
     if (axis.role != Role::kSpatial) continue;
     std::string made = axis.name;
     for (char& letter : made) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-    all.push_back({axis.name, has_axis(axes, made) ? proposal.fresh(static_cast<int>(all.size())) : Name(made),
-                   Size()});
+    all.push_back(
+        {axis.name, has_axis(axes, made) ? proposal.fresh(static_cast<int>(all.size())) : Name(made), Size()});
   }
   if (all.empty()) return;
   const bool large = all.size() < 3 && random.chance(0.08);  // in three dimensions 343 values

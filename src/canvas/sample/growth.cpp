@@ -17,7 +17,7 @@ constexpr int kTightAttempts = 4;  // where every step must bring the end nearer
 constexpr int kRewinds = 6;        // times that a dead end is left by taking steps back
 constexpr int kTakenBack = 3;      // steps, each time
 // Rules that a later step can still put right are broken now and then, so that growth reaches all that is plausible.
-constexpr double kBroken = 1.0 / 64;
+constexpr double kBroken = 1.0 / 32;
 // How often a neighbourhood over a part of the channels is taken for one to be judged at the end.
 constexpr double kBelieved = 0.25;
 // How often a way shorter than the bound's is searched for, which is as dear as growing some steps.

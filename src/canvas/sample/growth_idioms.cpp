@@ -75,7 +75,9 @@ bool Growth::is_wanted(const Attributes& found, Wanted wanted, int operand) cons
     case Wanted::kNarrow:
       return takes_all && found.to.size() == 1 && found.to[0].size.has_dynamic() && !has_axis(axes, found.to[0].name);
     case Wanted::kOwn: return takes_all && found.to.size() == 1 && has_axis(axes, found.to[0].name);
-    case Wanted::kPerChannel: return found.to.empty() && !found.per.empty() && found.from.size() + found.per.size() + positions(axes) == axes.size();
+    case Wanted::kPerChannel:
+      return found.to.empty() && !found.per.empty() &&
+             found.from.size() + found.per.size() + positions(axes) == axes.size();
     case Wanted::kPerGroup: return !found.to.empty() && !found.per.empty();
     default: return true;
   }

@@ -18,7 +18,7 @@ enum class Wanted {
   kOwn,         // all channels and windows back into the channels that the operand has
   kPerChannel,  // windows alone, a filter for each channel
   kPerGroup,    // a channel axis and windows, for each index of the others
-  kLike,        // all into what another value has beside positions and the operand lacks; of one with windows into these and some others
+  kLike,  // all into what another value has beside positions and the operand lacks; of one with windows into these and some others
 };
 
 struct IdiomStep {

@@ -150,9 +150,8 @@ std::optional<Kernel> changed(const Kernel& parent, const Growing& under, Random
 }  // namespace
 
 bool promising(const Kernel& kernel, const Growing& under) {
-  const auto weighted = std::count_if(kernel.nodes().begin(), kernel.nodes().end(), [](const Node& node) {
-    return node.primitive && node.primitive->weighted();
-  });
+  const auto weighted = std::count_if(kernel.nodes().begin(), kernel.nodes().end(),
+                                      [](const Node& node) { return node.primitive && node.primitive->weighted(); });
   return weighted <= under.limits.max_weighted &&
          (!under.spending || under.spending->fits(under.spending->steps(kernel))) &&
          !(under.limits.concise && superfluous(kernel));

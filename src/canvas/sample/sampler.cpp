@@ -15,14 +15,15 @@ namespace canvas {
 namespace {
 
 constexpr int kFruitlessTries = 2000;
-constexpr int kOtherEnds = 8;  // of a try
-constexpr int kTakenBack = 2;  // steps, once more each time
+constexpr int kOtherEnds = 8;                              // of a try
+constexpr int kTakenBack = 2;                              // steps, once more each time
+constexpr int64_t kPatience = 200;                         // tries
 constexpr uint64_t kFewestAtOnce = 16, kMostAtOnce = 512;  // tries
 
-// What is not turned down first: one, or what another(last, ends before) gives; or the last of these.
+// What is not turned down first: one, or what another(last, ends before) gives up to `others` times; or the last of these.
 template <class Another>
-Sampler::Judged first_good(Sampler::Judged found, const Another& another) {
-  for (int ends = 1; ends <= kOtherEnds && found.turned_down(); ++ends) {
+Sampler::Judged first_good(Sampler::Judged found, int others, const Another& another) {
+  for (int ends = 1; ends <= others && found.turned_down(); ++ends) {
     Sampler::Judged last = std::move(found);
     last.before.push_back(last.reason.empty() ? last.fate : last.reason);
     found = another(last, ends);
@@ -79,12 +80,15 @@ Sampler::Judged Sampler::attempt(Random& random, Workspace& workspace) const {
   workspace.spending.tidy();
   int length = shortest_ + static_cast<int>(random.weighted(lengths_));
   Growth growth(Builder(signature_), {limits_, *chances_, &workspace.spending}, random);
-  return first_good(judge(growth.grow(length, "kernel"), workspace), [&](const Judged& last, int before) {
+  return first_good(judge(growth.grow(length, "kernel"), workspace), other_ends(), [&](const Judged& last, int before) {
     length = std::clamp(length - last.excess, std::min(3, limits_.max_primitives), limits_.max_primitives);
     growth.retreat(kTakenBack * before);
     return judge(growth.grow(length, "kernel"), workspace);
   });
 }
+
+// None any more where nothing has come of many tries: it is as soon known that nothing will.
+int Sampler::other_ends() const { return counts_.at("kept") == 0 && counts_.at("tried") >= kPatience ? 0 : kOtherEnds; }
 
 Sampler::Judged Sampler::attempt(const Make& make) {
   workspace_->spending.tidy();
@@ -92,7 +96,7 @@ Sampler::Judged Sampler::attempt(const Make& make) {
     const auto made = make({limits_, *chances_, &workspace_->spending});
     return made ? judge(*made, *workspace_) : Judged{"illegal"};
   };
-  return first_good(once(), [&](const Judged&, int) { return once(); });
+  return first_good(once(), other_ends(), [&](const Judged&, int) { return once(); });
 }
 
 Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const {

@@ -40,7 +40,7 @@ class Sampler {
     std::optional<Kernel> kernel = {};  // of one to be kept
     std::string refusal = "";           // of one that the network or the budget turned down
     double missed = HUGE_VAL;
-    int excess = 0;                        // primitives of the canonical form beyond the most, or, negative, below the fewest
+    int excess = 0;  // primitives of the canonical form beyond the most, or, negative, below the fewest
     std::vector<std::string> before = {};  // why earlier ends of the same try were turned down
     // Whether another end may do better: it was turned down for what it is, not for having been there before.
     bool turned_down() const { return !kernel && std::string(fate) != "duplicate"; }
@@ -75,6 +75,7 @@ class Sampler {
   const Signature& signature() const { return signature_; }
 
  private:
+  int other_ends() const;
   Judged judge(const Kernel& kernel, Workspace& workspace) const;
 
   struct Hash {
