@@ -192,7 +192,9 @@ bool Growth::try_action(int remaining) {
   searches_ = random_.chance(kSearched);
   if (const Idiom* idiom = chances_.idiom(random_)) return try_idiom(*idiom, remaining);
   const bool look_around = missing() && (urgent_ || random_.chance(0.15));
-  const Primitive& primitive = look_around ? chances_.window(random_) : chances_.any(random_);
+  const bool light = known_.back().weighted + outline_.mixes() < limits_.min_weighted &&
+                     weight_of(fc_primitive(), limits_.weights) > 0 && random_.chance(0.15);
+  const Primitive& primitive = light ? fc_primitive() : look_around ? chances_.window(random_) : chances_.any(random_);
   // One weighted primitive is kept back for the closing contraction.
   if (primitive.weighted() && known_.back().weighted + 1 >= limits_.max_weighted) return false;
   if (primitive.arity > 1) return try_join(primitive, remaining);

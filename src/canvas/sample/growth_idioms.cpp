@@ -5,6 +5,7 @@
 #include "canvas/prims/registry.h"
 #include "canvas/sample/growth.h"
 #include "canvas/sample/plausible.h"
+#include "canvas/sample/superfluous.h"
 
 namespace canvas {
 
@@ -28,8 +29,10 @@ bool Growth::try_idiom(const Idiom& idiom, int remaining) {
     values.push_back(count() - 1);
   }
   int placed = static_cast<int>(values.size()) - 1;
-  if (placed == steps && keep_if_closable(remaining - (steps - 1))) return true;
-  for (placed -= placed == steps; placed > 0; --placed) take_back();
+  // A step before the last may be superfluous until that one has come.
+  const bool suits = placed == steps && !(limits_.concise && superfluous_at_end(builder_.nodes()));
+  if (suits && keep_if_closable(remaining - (steps - 1))) return true;
+  for (placed -= suits; placed > 0; --placed) take_back();
   return false;
 }
 
@@ -51,8 +54,7 @@ bool Growth::put_step(const IdiomStep& step, const Inputs& values) {
     if (found_.empty()) return false;
     attributes = taken();
   }
-  if (needless({&primitive, operands, attributes, {}, ""}) || !put(primitive, operands, std::move(attributes)))
-    return false;
+  if (!put(primitive, operands, std::move(attributes))) return false;
   const Axes& made = builder_.nodes().back().axes;
   const bool suits = static_cast<int>(outline_.loose().size()) <= limits_.max_width && !outline_.crowded() &&
                      (operands.size() == 1 || made.size() <= 7) && (!limits_.trainable || fit_small_layer(made));

@@ -96,7 +96,7 @@ Sampler::Judged Sampler::attempt(const Make& make) {
     const auto made = make({limits_, *chances_, &workspace_->spending});
     return made ? judge(*made, *workspace_) : Judged{"illegal"};
   };
-  return first_good(once(), other_ends(), [&](const Judged&, int) { return once(); });
+  return first_good(once(), 2 * other_ends(), [&](const Judged&, int) { return once(); });
 }
 
 Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const {

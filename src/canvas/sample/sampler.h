@@ -56,8 +56,8 @@ class Sampler {
   Judged attempt(Random& random, Workspace& workspace) const;
   Judged attempt(Random& random) { return attempt(random, *workspace_); }
   std::optional<Sample> accept(Judged judged);
-  // The first step for kernels made elsewhere, which serve the layers: where one is turned down, or making it failed, another is made, as
-  // often.
+  // The first step for kernels made elsewhere, which serve the layers: where one is turned down, or making it failed, another is made, up to
+  // twice as often.
   using Make = std::function<std::optional<Kernel>(const Growing&)>;
   Judged attempt(const Make& make);
 
