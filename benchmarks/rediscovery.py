@@ -1,6 +1,6 @@
 """How long unaided sampling takes to come to the zoo's kernels of at most 10 primitives. Writes JSON and a table.
 
-    python benchmarks/rediscovery.py --out FILE.json [--seconds 60] [--seeds 5] [--kind conv2d] [--table]
+    python benchmarks/rediscovery.py --out FILE.json [--seconds 60] [--seeds 5] [--threads 1] [--kind conv2d] [--table]
 
 A stream is one seed on the layers of one kind of kernel, so many CPU-seconds long, and is checked against all kernels
 of that kind at once. Each stream's hits are written when it ends: a run that was cut off, or has more --seeds, goes on
@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import canvas
-from canvas._core import Search
-from canvas.rediscovery import LAYERS, Rediscovery, signature_of
+from canvas.rediscovery import LAYERS, Rediscovery, hits, signature_of
 
 LONGEST = 10
 
@@ -32,20 +31,17 @@ def wanted() -> dict[str, dict[str, str]]:
     return found
 
 
-def stream(kind: str, names: dict[str, str], seed: int, seconds: float) -> dict[str, Any]:
+def stream(kind: str, names: dict[str, str], seed: int, seconds: float, threads: int) -> dict[str, Any]:
     """What a seed's samples come to in so many CPU-seconds: by name, tries and CPU-seconds until the first hit."""
-    search = Search(list(LAYERS[kind]), seed=seed, strategy="random", lookahead=10**9, max_primitives=LONGEST)
-    start, hits, drawn = time.process_time(), {}, 0
-    while (spent := time.process_time() - start) < seconds:
-        try:
-            candidate = search.ask()
-        except canvas.Infeasible:  # nothing new is left within the limits
-            break
-        drawn += 1
-        name = names.get(candidate.hash)
-        if name:
-            hits[name] = (search.counts["tried"], round(time.process_time() - start, 3))
-    return {"tried": search.counts["tried"], "kept": drawn, "seconds": round(spent, 2), "hits": hits}
+    samples = canvas.Samples(list(LAYERS[kind]), seed=seed, threads=threads, max_primitives=LONGEST)
+    start = time.process_time()
+    found = {
+        names[digest]: (tries, round(time.process_time() - start, 3))
+        for digest, tries in hits(samples, names, lambda drawn: time.process_time() - start >= seconds)
+    }
+    counts = samples.counts
+    spent = round(time.process_time() - start, 2)
+    return {"tried": counts["tried"], "kept": counts["kept"], "seconds": spent, "hits": found}
 
 
 def outcomes(streams: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -91,6 +87,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="is read first, where it is there")
     parser.add_argument("--seconds", type=float, default=60.0, help="CPU time of each stream")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="of each stream; changes the time alone")
     parser.add_argument("--kind", action="append", choices=sorted(LAYERS), help="may be repeated (default: all)")
     parser.add_argument("--table", action="store_true", help="draw nothing, print the table")
     options = parser.parse_args()
@@ -100,7 +97,7 @@ def main() -> None:
             key = f"{kind} {seed}"
             if key in streams or (options.kind and kind not in options.kind):
                 continue
-            streams[key] = stream(kind, names, seed, options.seconds)
+            streams[key] = stream(kind, names, seed, options.seconds, options.threads)
             options.out.write_text(json.dumps(streams, indent=1) + "\n")
             print(f"{key}: {len(streams[key]['hits'])} of {len(names)}, {streams[key]['tried']} tries", flush=True)
     print(table(streams))

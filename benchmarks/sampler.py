@@ -6,10 +6,12 @@
 Distinct kernels kept per CPU-second (process time, so other load hardly matters), with FLOPs in (0.02, 1.0), parameters
 up to 1.0 of the original and at most 12 primitives, under three settings: "plausible" (the default limits), "plausible
 + numeric" (a forward pass of each kernel too) and "any legal" (no plausibility, whose ratio is what plausibility
-costs); the shares of tries by fate, and of the implausible ones by reason. Each through Python in batches
-(`canvas.Samples.take`) and through the C++ interface (`sampler_rate`, left out where it is not built), on one thread,
-in turns; then, on two threads, the kernels per second of wall time against one thread's. `--million` draws a million
-kernels in one run of the C++ interface and reports its peak memory.
+costs); the shares of tries by fate, of the implausible ones by reason, how many ends a try took back, and which share
+of those that are no duplicates was kept. Each through Python in batches (`canvas.Samples.take`) and through the C++
+interface (`sampler_rate`, left out where it is not built), on one thread, in turns. Through C++ also what becomes of
+children of the first thousand kernels: completed from a cut anywhere, mutated, crossed; and, on two threads, the
+kernels per second of wall time against one thread's. `--million` draws a million kernels in one run of the C++
+interface and reports its peak memory.
 
 The networks: ResNet-18 for 32 x 32 images, the 3x3 convolutions of ResNet-50's bottlenecks for 224 x 224, the linear
 layers of a GPT-2 block with 1024 tokens, mixed or not.
@@ -37,6 +39,7 @@ ANY = {"min_reach": 1, "min_weighted": 0, "concise": False, "full_flow": False, 
 LIMITS: dict[str, dict[str, Any]] = {"plausible": {}, "plausible + numeric": {"numeric": True}, "any legal": ANY}
 BUDGET = canvas.Budget(flops=(0.02, 1.0), params=1.0)
 MOST = {"max_primitives": 12}
+CHILDREN = ("completion of parts", "mutation", "crossover")
 BATCH = 200
 MILLION = 1_000_000
 
@@ -70,6 +73,7 @@ def python_rate(layers: list[canvas.Layer], limits: dict[str, Any], seed: int, s
         "mean_primitives": statistics.mean(lengths),
         "fates": {fate: count / tried for fate, count in counts.items()},
         "reasons": {reason: count / tried for reason, count in samples.reasons.items()},
+        "taken_back": {reason: count / tried for reason, count in samples.taken_back.items()},
     }
 
 
@@ -97,15 +101,25 @@ def core_rate(
     return dict(json.loads(done.stdout))
 
 
+def mean_shares(found: list[dict[str, Any]], key: str) -> dict[str, float]:
+    names = sorted({name for run in found for name in run[key]})
+    return {name: round(statistics.mean(run[key].get(name, 0.0) for run in found), 5) for name in names}
+
+
 def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians over the runs, the rate's lowest and highest."""
+    """Medians over the runs, the rate's lowest and highest, shares of tries; the same of children, where there are."""
     rates = sorted(run["kept_per_cpu_second"] for run in found)
     result: dict[str, Any] = {"lowest": round(rates[0], 1), "highest": round(rates[-1], 1)}
-    for key in ("kept_per_cpu_second", "mean_primitives"):
-        result[key] = round(statistics.median(run[key] for run in found), 2)
-    for key in ("fates", "reasons"):
-        names = sorted({name for run in found for name in run[key]})
-        result[key] = {name: round(statistics.mean(run[key].get(name, 0.0) for run in found), 5) for name in names}
+    result["kept_per_cpu_second"] = round(statistics.median(rates), 1)
+    if "mean_primitives" in found[0]:
+        result["mean_primitives"] = round(statistics.median(run["mean_primitives"] for run in found), 2)
+    for key in ("fates", "reasons", "taken_back"):
+        result[key] = mean_shares(found, key)
+    fates = result["fates"]
+    result["good_of_not_duplicate"] = round(fates["kept"] / (1 - fates["duplicate"]), 5)
+    for child in CHILDREN:
+        if child in found[0]:
+            result[child] = summary([run[child] for run in found])
     return result
 
 

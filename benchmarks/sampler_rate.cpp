@@ -3,9 +3,9 @@
 //   sampler_rate SECONDS COUNT SEED THREADS [LIMIT=VALUE ...] < layers
 //
 // Samples for so many CPU-seconds, or until COUNT kernels where that is not 0. A line of the input is a layer: c_in c_out stride window
-// groups count tokens extents.... Writes one JSON object. Its last part: how many times a CPU-second it is decided whether a partial kernel
-// can be completed within N primitives, for each prefix of the first thousand kernels and each N up to 4; a step is added and taken back
-// for each question.
+// groups count tokens extents.... Writes one JSON object. Then children of the first thousand kernels, for a tenth of the seconds each way:
+// completed from a cut anywhere, mutated, crossed. Its last part: how many times a CPU-second it is decided whether a partial kernel can be
+// completed within N primitives, for each prefix of those and each N up to 4; a step is added and taken back for each question.
 #include <sys/resource.h>
 
 #include <chrono>
@@ -16,6 +16,7 @@
 #include <string>
 
 #include "canvas/sample/closing.h"
+#include "canvas/sample/mutation.h"
 #include "canvas/sample/sampler.h"
 
 namespace {
@@ -94,6 +95,45 @@ void print(const char* name, const std::map<std::string, int64_t>& numbers, doub
   std::cout << "}";
 }
 
+void print_fates(const Sampler& sampler) {
+  const auto tried = static_cast<double>(sampler.counts().at("tried"));
+  print("fates", sampler.counts(), tried);
+  print("reasons", sampler.reasons(), tried);
+  print("taken_back", sampler.taken_back(), tried);
+}
+
+// make(growing, random) gives a child, or nothing.
+template <class Make>
+void print_offspring(const char* name, Sampler sampler, double seconds, const Make& make) {
+  Random random(0);
+  double kept = 0;
+  const double start = cpu_seconds();
+  while (cpu_seconds() - start < seconds) {
+    const auto once = [&](const Growing& under) { return make(under, random); };
+    kept += sampler.accept(sampler.attempt(once)).has_value();
+  }
+  std::cout << ", \"" << name << "\": {\"kept_per_cpu_second\": " << kept / (cpu_seconds() - start);
+  print_fates(sampler);
+  std::cout << "}";
+}
+
+void print_children(const std::vector<Sample>& parents, const Sampler& sampler, const Limits& limits, double seconds) {
+  const auto one = [&](Random& random) -> const Kernel& { return random.pick(parents).kernel; };
+  print_offspring("completion of parts", sampler, seconds, [&](const Growing& under, Random& random) {
+    const Kernel& parent = one(random);
+    const int kept = static_cast<int>(random.below(static_cast<size_t>(parent.length())));
+    const int more = static_cast<int>(random.below(static_cast<size_t>(limits.max_primitives - kept)));
+    return completed(parent, kept, kept + 1 + more, under, random);
+  });
+  print_offspring("mutation", sampler, seconds, [&](const Growing& under, Random& random) {
+    return mutated(one(random), under, random);
+  });
+  print_offspring("crossover", sampler, seconds, [&](const Growing& under, Random& random) {
+    const Kernel& first = one(random);
+    return crossed(first, one(random), under, random);
+  });
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -105,8 +145,9 @@ int main(int count, char** words) {
   Budget budget;
   budget.flops = Range{0.02, 1.0};
   budget.params = Range{0, 1.0};
-  Samples samples(read_layers(std::cin), budget, read_limits(count - 5, words + 5), std::stoull(words[3]),
-                  std::stoi(words[4]));
+  const std::vector<Layer> layers = read_layers(std::cin);
+  const Limits limits = read_limits(count - 5, words + 5);
+  Samples samples(layers, budget, limits, std::stoull(words[3]), std::stoi(words[4]));
   const double start = cpu_seconds(), start_wall = wall_seconds();
   double kept = 0, length = 0;
   std::vector<Sample> first;
@@ -122,9 +163,8 @@ int main(int count, char** words) {
   std::cout << "{\"kept\": " << kept << ", \"kept_per_cpu_second\": " << kept / spent
             << ", \"kept_per_second\": " << kept / wall << ", \"mean_primitives\": " << length / kept
             << ", \"peak_megabytes\": " << static_cast<double>(usage.ru_maxrss) / 1024;
-  const auto tried = static_cast<double>(samples.sampler().counts().at("tried"));
-  print("fates", samples.sampler().counts(), tried);
-  print("reasons", samples.sampler().reasons(), tried);
+  print_fates(samples.sampler());
+  if (most == 0) print_children(first, Sampler(layers, budget, limits), limits, seconds / 10);
   print_completion(first);
   std::cout << "}\n";
 }

@@ -54,10 +54,12 @@ Limits limits(const nb::kwargs& given) {
       limits.rules.multiple_of = limit<int64_t>(name, value, "a whole number");
     } else if (name == "weights") {
       limits.weights = limit<std::map<std::string, double>>(name, value, "a dict from primitives to numbers");
+    } else if (name == "idioms") {
+      limits.idioms = limit<double>(name, value, "a number");
     } else if (name == "temperature") {
       temperature = limit<double>(name, value, "a number");
     } else {
-      std::string known = "weights, temperature, share, multiple_of";
+      std::string known = "weights, temperature, idioms, share, multiple_of";
       for (const auto& [other, unused] : counts) known += ", " + other;
       for (const auto& [other, unused] : switches) known += ", " + other;
       throw ArgumentError("no limit is called '" + name + "'; there are " + known);
@@ -140,6 +142,7 @@ void bind_search(nb::module_& module) {
       "        full_flow, live, trainable, numeric (docs/sampling.md explains each),\n"
       "        mix_tokens (False: kernels that take every token by itself, as causal models need),\n"
       "        weights (a number per primitive; 0 forbids it), temperature (above 1: weights nearer to each other),\n"
+      "        idioms (the share of draws that take several steps together),\n"
       "        share and multiple_of (how free sizes are chosen) as for Kernel.bind.\n\n"
       "Returns:\n    list[Kernel]: in canonical form, distinct by hash.\n\n"
       "Raises:\n    Infeasible: nothing fits the budget.\n    ValueError: a limit is unknown or out of range.\n");
@@ -162,13 +165,16 @@ void bind_search(nb::module_& module) {
       .def("take", &taken, "count"_a,
            "The next kernels.\n\nArgs:\n    count: how many.\n\nReturns:\n    list[Kernel]: in canonical form, "
            "distinct by hash from each other and from all before.\n\nRaises:\n    Infeasible: 2000 tries in a row gave "
-           "no new one.\n")
+           "no new one; those that came before are there for a smaller count.\n")
       .def_prop_ro(
           "counts", [](const Samples& samples) { return samples.sampler().counts(); },
           "How many tries ended how, as Search.counts.")
       .def_prop_ro(
           "reasons", [](const Samples& samples) { return samples.sampler().reasons(); },
-          "How many tries were implausible for which reason.");
+          "How many tries were implausible for which reason.")
+      .def_prop_ro(
+          "taken_back", [](const Samples& samples) { return samples.sampler().taken_back(); },
+          "How often the end of a try was taken back for another one, by the reason or fate that it had.");
   module.def(
       "enumerate_kernels",
       [](const std::vector<Layer>& layers, std::optional<Budget> budget, const nb::kwargs& given) {

@@ -53,6 +53,12 @@ SAME = {
         " return fc(p, [C, h, w] -> [K])",
         "u = unfold(sub(x, relu(x)), H: 3, W: 3); p = subsample(u, H: s, W: s); return fc(p, [C, h, w] -> [K])",
     ),
+    "weights along an axis that only the other factor has": (
+        "a = relu(x); b = split(x, [C] -> [c1 = 2, c2 = C/2]); d = fc(mul(a, b), [c1] -> [], per: [C, c2]);"
+        " return subsample(fc(gelu(d), [C, c2] -> [K]), H: s, W: s)",
+        "a = split(x, [C] -> [c1 = 2, c2 = C/2]); b = relu(x); d = fc(mul(a, b), [c1] -> [], per: [C, c2]);"
+        " return fc(gelu(subsample(d, H: s, W: s)), [C, c2] -> [K])",
+    ),
     "groups that only one factor has, before or after the product": (
         "g = sigmoid(fold(x, mean: [C])); y = mul(split(x, [C] -> [a = 2, b = C/2]), g);"
         " z = fc(y, [b] -> [k = K/2], per: [a]); return subsample(merge(z, [k, a] -> [K]), H: s, W: s)",

@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
-from canvas._core import Infeasible, Kernel, Layer, Search
+from canvas._core import Infeasible, Kernel, Layer, Samples
 from canvas.errors import UserError
 from canvas.executor import usable_cores
 
 CONFIDENCE = 0.95
+LARGEST_BATCH = 1000
 # What a kernel is looked for on, by its signature. Extents that many numbers divide, so that tiles fit.
 LAYERS: dict[str, tuple[Layer, ...]] = {
     "conv2d": (Layer(64, 64, (32, 32)), Layer(64, 128, (32, 32), stride=2)),
@@ -161,7 +162,7 @@ def rediscover(
         kind: [kernels[name].hash for name in kinds if kinds[name] == kind] for kind in dict.fromkeys(kinds.values())
     }
     for kind in wanted:
-        Search(list(LAYERS[kind]), strategy="random", **limits)  # its faults come before the processes
+        Samples(list(LAYERS[kind]), **limits)  # its faults come before the processes
     found: dict[tuple[str, int], dict[str, tuple[int, float, bool]]] = {}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers or usable_cores(), mp_context=context) as pool:
@@ -182,22 +183,50 @@ def rediscover(
     return results
 
 
+def hits(samples: Samples, hashes: Collection[str], end: Callable[[int], bool]) -> Iterator[tuple[str, int]]:
+    """The kernels of a stream that are looked for, as they come.
+
+    Args:
+        samples: the stream, from its beginning.
+        hashes: of the kernels that are looked for.
+        end: told how many kernels were drawn, says whether to stop.
+
+    Yields:
+        A hash, and the stream's tries until it came, to 1 % or less. Stops where all have come or nothing new is left.
+
+    Example:
+        >>> stream = canvas.Samples(list(LAYERS["linear"]), seed=1)
+        >>> low_rank = canvas.zoo()["low_rank_linear"].hash
+        >>> [hash == low_rank for hash, _ in hits(stream, [low_rank], lambda drawn: drawn >= 5_000)]
+        [True]
+    """
+    left = {f"k{digest[:8]}": digest for digest in hashes}  # a sample's name begins with its hash
+    drawn, most = 0, LARGEST_BATCH
+    while left and not end(drawn):
+        try:
+            kernels = samples.take(max(1, min(drawn // 100, most)))
+        except Infeasible:
+            if most == 1:
+                return
+            most = 1  # what came before nothing new was left is taken one by one
+            continue
+        drawn += len(kernels)
+        for kernel in kernels:
+            digest = left.get(kernel.name)
+            if digest and kernel.hash == digest:
+                del left[kernel.name]
+                yield digest, samples.counts["tried"]
+
+
 def _stream(
-    kind: str, hashes: list[str], samples: int, seed: int, limits: dict[str, Any]
+    kind: str, hashes: list[str], count: int, seed: int, limits: dict[str, Any]
 ) -> dict[str, tuple[int, float, bool]]:
     """By hash: the tries and CPU seconds until it came, or all of them; and whether it came."""
-    search = Search(list(LAYERS[kind]), seed=seed, strategy="random", lookahead=samples + 1, **limits)
-    found: dict[str, tuple[int, float, bool]] = {}
-    left, start = set(hashes), time.process_time()
-    for _ in range(samples):
-        try:
-            candidate = search.ask()
-        except Infeasible:  # nothing new is left within the limits
-            break
-        if candidate and candidate.hash in left:
-            left.remove(candidate.hash)
-            found[candidate.hash] = (search.counts["tried"], time.process_time() - start, True)
-            if not left:
-                break
-    end = (search.counts["tried"], time.process_time() - start, False)
-    return {**dict.fromkeys(left, end), **found}
+    samples = Samples(list(LAYERS[kind]), seed=seed, **limits)
+    start = time.process_time()
+    found = {
+        digest: (tries, time.process_time() - start, True)
+        for digest, tries in hits(samples, hashes, lambda drawn: drawn >= count)
+    }
+    end = (samples.counts["tried"], time.process_time() - start, False)
+    return {**dict.fromkeys(hashes, end), **found}

@@ -288,7 +288,7 @@ class NormalOrder {
     if (joint == value || !step(joint).is(kScales) || !program_.used_once(joint)) return false;
     Operands along, others;
     for (int operand : step(joint).inputs) (touched_by(value, joint, operand) ? along : others).push(operand);
-    if (along.empty() || others.empty() || !weighed_by(value, joint, along, others)) return false;
+    if (along.empty() || others.empty() || has_own_weights(value, joint, along, others)) return false;
     int factor = along[0];
     if (along.size() > 1) {
       Step inner = step(joint);
@@ -316,17 +316,18 @@ class NormalOrder {
     return false;
   }
 
-  // Whether weights that differ along an axis (fc's per) still find it where the others are left out.
-  bool weighed_by(int value, int joint, const Operands& along, const Operands& others) {
+  // Whether the chain has weights along an axis that of the joint's operands only the others have: it cannot leave them.
+  bool has_own_weights(int value, int joint, const Operands& along, const Operands& others) {
     const auto has = [&](const Operands& operands, int axis) {
-      return std::any_of(operands.begin(), operands.end(), [&](int one) { return step(one).axes.has(axis); });
+      return std::any_of(operands.begin(), operands.end(), [&](int operand) { return step(operand).axes.has(axis); });
     };
-    for (int at = value; at != joint; at = step(at).inputs[0]) {
-      for (int axis : step(at).per) {
-        if (has(others, axis) && !has(along, axis)) return false;
+    for (int axis : step(joint).axes) {
+      if (!has(others, axis) || has(along, axis)) continue;
+      for (int at = value; at != joint; at = step(at).inputs[0]) {
+        if (step(at).touches(axis)) return true;
       }
     }
-    return true;
+    return false;
   }
 
   // f(drop(a), drop(b)) = drop(f(a, b)): the pushing undone where it came no further than to the operands.

@@ -97,7 +97,11 @@ void propose_subsample(const Proposal& proposal, Random& random, std::vector<Att
     if (excess.exponent(kStride) > 0) stride.items.push_back({axis, "", Size::variable(kStride)});
     if (excess.denominator() == 1) half.items.push_back({axis, "", Size::constant(2)});
   }
-  if (!stride.items.empty()) found.push_back(std::move(stride));
+  if (!stride.items.empty()) found.push_back(stride);
+  if (stride.items.size() > 1 && random.chance(0.1)) {  // where windows are along one axis after the other
+    stride.items = {random.pick(stride.items)};
+    found.push_back(std::move(stride));
+  }
   if (!half.items.empty() && random.chance(0.1)) found.push_back(std::move(half));
 }
 

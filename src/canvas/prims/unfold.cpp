@@ -55,20 +55,23 @@ Tensor evaluate(const Evaluation& e) {
 void propose(const Proposal& proposal, Random& random, std::vector<Attributes>& found) {
   AxisItems all;
   const Axes& axes = proposal.operand();
-  const int64_t window = random.chance(0.8) ? 3 : 5;
   for (const Axis& axis : axes) {
     if (axis.role == Role::kWindow) return;  // windows of windows are larger windows, at many times the cost
     if (axis.role != Role::kSpatial) continue;
     std::string made = axis.name;
     for (char& letter : made) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-    all.push_back({axis.name, has_axis(axes, made) ? proposal.fresh(static_cast<int>(all.size())) : Name(made),
-                   Size::constant(window)});
+    all.push_back(
+        {axis.name, has_axis(axes, made) ? proposal.fresh(static_cast<int>(all.size())) : Name(made), Size()});
   }
   if (all.empty()) return;
+  const bool large = all.size() < 3 && random.chance(0.08);  // in three dimensions 343 values
+  const int64_t window = large ? 7 : random.chance(0.8) ? 3 : 5;
+  const int dilated = window == 3 ? 2 : 3;
+  for (AxisItem& item : all) item.amount = Size::constant(window);
   const auto offer = [&](AxisItems items) {
     Attributes attributes;
     attributes.items = std::move(items);
-    attributes.dilation = window == 3 && random.chance(0.15) ? 2 : 1;
+    attributes.dilation = window != 5 && random.chance(0.15) ? dilated : 1;
     found.push_back(std::move(attributes));
   };
   offer(all);

@@ -206,14 +206,14 @@ class Search {
     return found;
   }
 
-  // Three or more values of the same axes at once; two are as soon added.
+  // Values of the same axes at once; two as well, since the axis that a stack makes can be mixed where a sum has none.
   bool stack(const Opened& open, int left) {
     for (size_t i = 0; stack_ && i < open.size(); ++i) {
       Places used;
       for (size_t k = i; k < open.size() && used.size() < 8; ++k) {
         if (open[k].mask == open[i].mask) used.push_back(k);
       }
-      if (used.size() > 2 && !(open[i].mask & kStacked) &&
+      if (used.size() > 1 && !(open[i].mask & kStacked) &&
           step(open, used, open[i].mask | kStacked, left, ClosingStep::kStack, {}))
         return true;
     }

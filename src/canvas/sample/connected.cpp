@@ -48,12 +48,12 @@ bool mixes_all(const Node& node, const Axes& operand) {
 
 }  // namespace
 
-unsigned looks_around(const Node& node, const std::vector<unsigned>& seen, const Signature& signature) {
+unsigned looks_around(const Node& node, const std::vector<unsigned>& seen, const Signature& signature, bool enough) {
   unsigned bits = 0, kept = 0;
   for (int input : node.inputs) bits |= seen[static_cast<size_t>(input)];
   for (const AxisItem& item : node.attributes.items) {
     const int axis = find_axis(signature.from, item.axis);
-    const bool around = !item.made.empty() || spreads_far(node);
+    const bool around = !item.made.empty() || (enough ? !node.attributes.per.empty() : spreads_far(node));
     if (axis >= 0 && around && node.primitive->is(kPads)) bits |= 1u << axis;
   }
   for (size_t i = 0; i < signature.from.size(); ++i) kept |= unsigned{has_axis(node.axes, signature.from[i].name)} << i;
@@ -70,7 +70,7 @@ bool surely_connected(const Kernel& kernel, unsigned wanted) {
     const Node& node = kernel.nodes()[i];
     if (sets_apart(node)) return false;
     moved += shift_of(node);
-    seen.push_back(looks_around(node, seen, kernel.signature()));
+    seen.push_back(looks_around(node, seen, kernel.signature(), false));
     mixed = mixed || mixes_all(node, kernel.node(node.inputs[0]).axes);
   }
   return mixed && moved <= kMostMoved && !(wanted & ~seen.back());

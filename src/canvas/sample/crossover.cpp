@@ -50,7 +50,7 @@ class Crossing {
     }
   }
 
-  // The first that simple free sizes bring within the budget; if there is none, the last.
+  // The first that is promising; if there is none, the last.
   std::optional<Kernel> draw(const Growing& under, Random& random) const {
     std::optional<Kernel> found;
     for (int attempt = 0; attempt < kAttempts && !pairs_.empty(); ++attempt) {
@@ -59,7 +59,7 @@ class Crossing {
           child->variables().count() - kFirstDynamic > under.limits.max_variables)
         continue;
       found = std::move(child);
-      if (!under.spending || under.spending->fits(under.spending->steps(*found))) break;
+      if (promising(*found, under)) break;
     }
     return found;
   }

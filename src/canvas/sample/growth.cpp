@@ -17,21 +17,29 @@ constexpr int kTightAttempts = 4;  // where every step must bring the end nearer
 constexpr int kRewinds = 6;        // times that a dead end is left by taking steps back
 constexpr int kTakenBack = 3;      // steps, each time
 // Rules that a later step can still put right are broken now and then, so that growth reaches all that is plausible.
-constexpr double kBroken = 1.0 / 256;
+constexpr double kBroken = 1.0 / 32;
+// How often a neighbourhood over a part of the channels is taken for one to be judged at the end.
+constexpr double kBelieved = 0.25;
 // How often a way shorter than the bound's is searched for, which is as dear as growing some steps.
 constexpr double kSearched = 1.0 / 128;
 
 }  // namespace
 
-Chances::Chances(const Limits& limits) {
-  double sum = 0, around = 0;
+Chances::Chances(const Limits& limits) : idiom_share_(limits.idioms), idioms_(idioms(limits)) {
+  double sum = 0, around = 0, activations = 0;
   for (const Primitive* primitive : primitives()) {
     const double weight = weight_of(*primitive, limits.weights);
     all_.sums.push_back(sum += weight);
     around_.sums.push_back(around += primitive->is(kPads) ? weight : 0);
+    activations_.sums.push_back(activations += primitive->is(kPointwise) && primitive->arity == 1 ? weight : 0);
   }
-  all_.find_first();
-  around_.find_first();
+  for (Sums* sums : {&all_, &around_, &activations_}) sums->find_first();
+  for (const Idiom* idiom : idioms_) idiom_weights_.push_back(idiom->weight);
+}
+
+const Idiom* Chances::idiom(Random& random) const {
+  if (idioms_.empty() || !random.chance(idiom_share_)) return nullptr;
+  return idioms_[random.weighted(idiom_weights_)];
 }
 
 void Chances::Sums::find_first() {
@@ -88,7 +96,8 @@ bool Growth::can_close() const {
 void Growth::outline(size_t place) {
   const Node& node = builder_.nodes()[place];
   outline_.add(node);
-  seen_.push_back(node.primitive ? looks_around(node, seen_, builder_.signature()) : 0);
+  const bool enough = !node.attributes.per.empty() && random_.chance(kBelieved);
+  seen_.push_back(node.primitive ? looks_around(node, seen_, builder_.signature(), enough) : 0);
 }
 
 void Growth::learn() {
@@ -147,11 +156,17 @@ bool Growth::rewind() {
   return true;
 }
 
+void Growth::retreat(int steps) {
+  for (; steps > 0 && count() > base_; --steps) take_back();
+  rewinds_ = 0;
+}
+
 Kernel Growth::grow(int length, const std::string& name) {
   while (true) {
     const int remaining = length - (count() - 1);
     const bool done = outline_.complete();
-    const bool lacks = done && (missing() || count() - 1 < limits_.min_primitives || !fits());
+    const bool lacks = done && (missing() || count() - 1 < limits_.min_primitives ||
+                                known_.back().weighted < limits_.min_weighted || !fits());
     if (done && !lacks && (remaining <= 0 || random_.chance(0.3))) break;
     tight_ = !done && remaining <= outline_.bound();
     const int attempts = tight_ && !missing() ? kTightAttempts : kAttempts;
@@ -168,15 +183,18 @@ Kernel Growth::grow(int length, const std::string& name) {
     close_step(remaining);
     if (limits_.concise && superfluous_at_end(builder_.nodes()) && rewind()) continue;
   }
-  auto kernel = std::move(builder_).finish(name);
+  auto kernel = builder_.finish(name);
   require(static_cast<bool>(kernel), "a grown kernel does not verify");
   return std::move(*kernel);
 }
 
 bool Growth::try_action(int remaining) {
   searches_ = random_.chance(kSearched);
+  if (const Idiom* idiom = chances_.idiom(random_)) return try_idiom(*idiom, remaining);
   const bool look_around = missing() && (urgent_ || random_.chance(0.15));
-  const Primitive& primitive = look_around ? chances_.window(random_) : chances_.any(random_);
+  const bool light = known_.back().weighted + outline_.mixes() < limits_.min_weighted &&
+                     weight_of(fc_primitive(), limits_.weights) > 0 && random_.chance(0.15);
+  const Primitive& primitive = light ? fc_primitive() : look_around ? chances_.window(random_) : chances_.any(random_);
   // One weighted primitive is kept back for the closing contraction.
   if (primitive.weighted() && known_.back().weighted + 1 >= limits_.max_weighted) return false;
   if (primitive.arity > 1) return try_join(primitive, remaining);
@@ -259,14 +277,14 @@ bool Growth::keep_if_closable(int remaining) {
   const auto keeps = [&] {
     if (static_cast<int>(outline_.loose().size()) > limits_.max_width || outline_.crowded()) return false;
     int room = remaining - 1;
-    if (missing()) room -= outline_.complete() ? 2 : 1;
+    if (missing()) room -= outline_.complete() && !random_.chance(kBroken) ? 2 : 1;
     const int bound = outline_.bound();
     if (bound > room && !(searches_ && Closing(outline_, limits_.weights).first_step(room))) return false;
     if (limits_.trainable && !fit_small_layer(builder_.nodes().back().axes)) return false;
     learn();
     if (known_.back().weighted + outline_.mixes() > limits_.max_weighted && !random_.chance(kBroken)) return false;
     if (bound > room) return true;
-    if (bound == room && blocked()) return false;
+    if (bound == room && !missing() && blocked()) return false;
     return !spending_ || affordable(room - bound) || random_.chance(kBroken);
   };
   if (keeps()) return true;

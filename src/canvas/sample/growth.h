@@ -9,6 +9,7 @@
 #include "canvas/base/random.h"
 #include "canvas/ir/builder.h"
 #include "canvas/sample/closing.h"
+#include "canvas/sample/idioms.h"
 #include "canvas/sample/limits.h"
 #include "canvas/sample/spending.h"
 
@@ -22,6 +23,9 @@ class Chances {
   // One that looks around; where there is none, any.
   const Primitive& window(Random& random) const { return drawn(windows() ? around_ : all_, random); }
   bool windows() const { return around_.sums.back() > 0; }
+  const Primitive& activation(Random& random) const { return drawn(activations_, random); }
+  // An idiom in a share of draws, else null.
+  const Idiom* idiom(Random& random) const;
 
  private:
   // Sums of the weights up to each primitive, and the first one that a draw in each part of their range may give.
@@ -32,7 +36,10 @@ class Chances {
     void find_first();
   };
   static const Primitive& drawn(const Sums& weights, Random& random);
-  Sums all_, around_;
+  Sums all_, around_, activations_;
+  double idiom_share_;
+  std::vector<const Idiom*> idioms_;
+  std::vector<double> idiom_weights_;
 };
 
 // What kernels are grown under.
@@ -52,6 +59,9 @@ class Growth {
 
   // Adds primitives until the kernel is complete with about `length` of them; requires can_close(). Nearly always it is plausible.
   Kernel grow(int length, const std::string& name);
+
+  // Takes the last `steps` back, as far as they were grown here, so that grow() may end the kernel in another way.
+  void retreat(int steps);
 
  private:
   // What it costs to make the result's channels of a value.
@@ -80,6 +90,11 @@ class Growth {
   bool try_action(int remaining);
   bool try_unary(const Primitive& primitive, int remaining);
   bool try_join(const Primitive& primitive, int remaining);
+  // Several steps at once, or none.
+  bool try_idiom(const Idiom& idiom, int remaining);
+  bool put_step(const IdiomStep& step, const Inputs& values);
+  bool is_wanted(const Attributes& attributes, Wanted wanted, int operand) const;
+  Attributes like(int value, int operand);
   // One of those found, which it takes out.
   Attributes taken() { return std::move(found_[random_.below(found_.size())]); }
   // Whether a step that is still to be made would be superfluous, or what is before it.

@@ -21,6 +21,8 @@ void Limits::check() const {
   if (max_variables < 0 || max_variables > kMaxVariables - kFirstDynamic) {
     throw ArgumentError("max_variables must be from 0 to 8, got " + std::to_string(max_variables));
   }
+  if (!(idioms >= 0 && idioms < 1))
+    throw ArgumentError("idioms must be a share from 0 to below 1, got " + std::to_string(idioms));
   for (const auto& [name, weight] : weights) {
     if (!find_primitive(name)) throw ArgumentError("no primitive is called '" + name + "'; see docs/language.md");
     if (!(weight >= 0) || !std::isfinite(weight)) throw ArgumentError("the weight of " + name + " must be 0 or more");

@@ -28,6 +28,7 @@ struct Limits {
       true;  // by the moments at initialisation no value is constant, no function saturates, the result's scale is sane
   bool numeric =
       false;  // by a forward pass on a small layer too, the result is finite, not constant, and of a sane scale
+  double idioms = 0.04;  // the share of draws that take several steps together (idioms.h)
   // Relative weight of each primitive by name; those not named keep their default, 0 forbids one.
   std::map<std::string, double> weights = {};
   Rules rules = {};  // how free sizes are chosen for the network

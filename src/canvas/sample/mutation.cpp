@@ -5,6 +5,7 @@
 
 #include "canvas/ir/builder.h"
 #include "canvas/prims/registry.h"
+#include "canvas/sample/superfluous.h"
 
 namespace canvas {
 
@@ -148,13 +149,21 @@ std::optional<Kernel> changed(const Kernel& parent, const Growing& under, Random
 
 }  // namespace
 
+bool promising(const Kernel& kernel, const Growing& under) {
+  const auto weighted = std::count_if(kernel.nodes().begin(), kernel.nodes().end(),
+                                      [](const Node& node) { return node.primitive && node.primitive->weighted(); });
+  return weighted <= under.limits.max_weighted &&
+         (!under.spending || under.spending->fits(under.spending->steps(kernel))) &&
+         !(under.limits.concise && superfluous(kernel));
+}
+
 std::optional<Kernel> mutated(const Kernel& parent, const Growing& under, Random& random) {
   std::optional<Kernel> found;
   for (int draw = 0; draw < kDraws; ++draw) {
     auto child = changed(parent, under, random);
     if (!child || child->length() > under.limits.max_primitives) continue;
     found = std::move(child);
-    if (!under.spending || under.spending->fits(under.spending->steps(*found))) break;
+    if (promising(*found, under)) break;
   }
   return found;
 }

@@ -10,8 +10,11 @@
 
 namespace canvas {
 
-// A changed kernel, or nothing where a few draws led to none that is legal. One that no simple free sizes bring within the budget is drawn anew
-// as often.
+// Whether a kernel has few enough weights, no superfluous step where that is asked for, and simple free sizes that keep the budget; if not, it
+// may still do.
+bool promising(const Kernel& kernel, const Growing& under);
+
+// A changed kernel, or nothing where a few draws led to none that is legal. One that is not promising is drawn anew as often.
 std::optional<Kernel> mutated(const Kernel& parent, const Growing& under, Random& random);
 
 // The first `kept` primitives of a kernel and others grown on them, about `length` in all; nothing where the limits leave no room.

@@ -24,7 +24,7 @@ std::vector<Sample> offspring(const std::vector<const Kernel*>& parents, const R
   int fruitless = 0;
   for (uint64_t attempt = 0; static_cast<int64_t>(found.size()) < request.count; ++attempt) {
     Random random = Random(request.seed).split(attempt);
-    if (auto kept = sampler.consider(make(sampler.growing(), random))) {
+    if (auto kept = sampler.accept(sampler.attempt([&](const Growing& under) { return make(under, random); }))) {
       found.push_back(std::move(*kept));
       fruitless = 0;
     } else if (++fruitless == kFruitlessTries) {

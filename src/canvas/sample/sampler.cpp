@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <iterator>
 #include <mutex>
 #include <thread>
 
@@ -14,7 +15,26 @@ namespace canvas {
 namespace {
 
 constexpr int kFruitlessTries = 2000;
+constexpr int kOtherEnds = 8;                              // of a try
+constexpr int kTakenBack = 2;                              // steps, once more each time
+constexpr int64_t kPatience = 200;                         // tries
 constexpr uint64_t kFewestAtOnce = 16, kMostAtOnce = 512;  // tries
+
+// What is not turned down first: one, or what another(last, ends before) gives up to `others` times; or the last of these.
+template <class Another>
+Sampler::Judged first_good(Sampler::Judged found, int others, const Another& another) {
+  for (int ends = 1; ends <= others && found.turned_down(); ++ends) {
+    Sampler::Judged last = std::move(found);
+    last.before.push_back(last.reason.empty() ? last.fate : last.reason);
+    found = another(last, ends);
+    found.before = std::move(last.before);
+    if (found.refusal.empty() || last.missed < found.missed) {
+      found.refusal = std::move(last.refusal);
+      found.missed = last.missed;
+    }
+  }
+  return found;
+}
 
 // How often a length is drawn: there are few short kernels, and most would come again and again.
 double length_weight(int length) {
@@ -45,20 +65,11 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
                         std::to_string(limits_.min_reach));
   }
   limits_.check_plausibility();
-  for (int length = std::max(3, limits_.min_primitives); length <= limits_.max_primitives; ++length)
-    lengths_.push_back(length_weight(length));
+  shortest_ = std::max({3, limits_.min_primitives, std::min(limits_.min_weighted + 2, limits_.max_primitives)});
+  for (int length = shortest_; length <= limits_.max_primitives; ++length) lengths_.push_back(length_weight(length));
   chances_.emplace(limits_);
   workspace_.emplace(workspace());
   for (const char* fate : {"tried", "illegal", "implausible", "over_budget", "duplicate", "kept"}) counts_[fate] = 0;
-}
-
-Sampler::Judged Sampler::judged(const std::optional<Kernel>& child) {
-  return child ? judge(*child, *workspace_) : Judged{"illegal"};
-}
-
-Growing Sampler::growing() {
-  workspace_->spending.tidy();
-  return {limits_, *chances_, &workspace_->spending};
 }
 
 Sampler::Workspace Sampler::workspace() const {
@@ -67,9 +78,25 @@ Sampler::Workspace Sampler::workspace() const {
 
 Sampler::Judged Sampler::attempt(Random& random, Workspace& workspace) const {
   workspace.spending.tidy();
-  const int length = std::max(3, limits_.min_primitives) + static_cast<int>(random.weighted(lengths_));
-  return judge(Growth(Builder(signature_), {limits_, *chances_, &workspace.spending}, random).grow(length, "kernel"),
-               workspace);
+  int length = shortest_ + static_cast<int>(random.weighted(lengths_));
+  Growth growth(Builder(signature_), {limits_, *chances_, &workspace.spending}, random);
+  return first_good(judge(growth.grow(length, "kernel"), workspace), other_ends(), [&](const Judged& last, int before) {
+    length = std::clamp(length - last.excess, std::min(3, limits_.max_primitives), limits_.max_primitives);
+    growth.retreat(kTakenBack * before);
+    return judge(growth.grow(length, "kernel"), workspace);
+  });
+}
+
+// None any more where nothing has come of many tries: it is as soon known that nothing will.
+int Sampler::other_ends() const { return counts_.at("kept") == 0 && counts_.at("tried") >= kPatience ? 0 : kOtherEnds; }
+
+Sampler::Judged Sampler::attempt(const Make& make) {
+  workspace_->spending.tidy();
+  const auto once = [&] {
+    const auto made = make({limits_, *chances_, &workspace_->spending});
+    return made ? judge(*made, *workspace_) : Judged{"illegal"};
+  };
+  return first_good(once(), 2 * other_ends(), [&](const Judged&, int) { return once(); });
 }
 
 Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const {
@@ -82,8 +109,12 @@ Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const 
   const CanonicalForm form(grown);
   Judged judged{"kept", "", form.digest()};
   if (seen_.count(judged.identity)) return {"duplicate"};
-  if (form.length() < limits_.min_primitives) return {"implausible", "its canonical form is too short"};
-  if (form.length() > limits_.max_primitives) return {"implausible", "its canonical form is too long"};
+  judged.excess = form.length() - std::clamp(form.length(), limits_.min_primitives, limits_.max_primitives);
+  if (judged.excess != 0) {
+    judged.fate = "implausible";
+    judged.reason = judged.excess < 0 ? "its canonical form is too short" : "its canonical form is too long";
+    return judged;
+  }
   Kernel kernel = form.kernel().kernel;
   if (const auto reason = plausibility.untrainable(kernel)) return {"implausible", reason->what};
   if (!spending.fits(kernel)) {
@@ -101,6 +132,7 @@ Sampler::Judged Sampler::judge(const Kernel& grown, Workspace& workspace) const 
 
 std::optional<Sample> Sampler::accept(Judged judged) {
   ++counts_["tried"];
+  for (const std::string& reason : judged.before) ++taken_back_[reason];
   if (judged.kernel && !seen_.insert(judged.identity).second) judged = {"duplicate"};
   ++counts_[judged.fate];
   if (!judged.reason.empty()) ++reasons_[judged.reason];
@@ -132,18 +164,20 @@ Samples::Samples(std::vector<Layer> layers, Budget budget, Limits limits, uint64
 
 std::vector<Sample> Samples::take(int64_t count) {
   if (count < 0) throw ArgumentError("the number of samples must not be negative, got " + std::to_string(count));
-  std::vector<Sample> samples;
-  while (static_cast<int64_t>(samples.size()) < count) {
+  while (static_cast<int64_t>(found_.size()) < count) {
     if (waiting_.empty()) judge_more();
     auto found = sampler_.accept(std::move(waiting_.front()));
     waiting_.pop_front();
     fruitless_ = found ? 0 : fruitless_ + 1;
-    if (found) samples.push_back(std::move(*found));
+    if (found) found_.push_back(std::move(*found));
     if (fruitless_ == kFruitlessTries) {
       fruitless_ = 0;
       sampler_.give_up(kFruitlessTries);
     }
   }
+  const auto end = found_.begin() + count;
+  std::vector<Sample> samples(std::move_iterator(found_.begin()), std::move_iterator(end));
+  found_.erase(found_.begin(), end);
   return samples;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -39,6 +40,10 @@ class Sampler {
     std::optional<Kernel> kernel = {};  // of one to be kept
     std::string refusal = "";           // of one that the network or the budget turned down
     double missed = HUGE_VAL;
+    int excess = 0;  // primitives of the canonical form beyond the most, or, negative, below the fewest
+    std::vector<std::string> before = {};  // why earlier ends of the same try were turned down
+    // Whether another end may do better: it was turned down for what it is, not for having been there before.
+    bool turned_down() const { return !kernel && std::string(fate) != "duplicate"; }
   };
   // What judging keeps from kernel to kernel.
   struct Workspace {
@@ -46,21 +51,22 @@ class Sampler {
     Plausibility plausibility;
   };
   Workspace workspace() const;
-  // What a kernel made elsewhere is best grown under; until the next call.
-  Growing growing();
   // One try from nothing, in two steps. The first may run on several threads at once, each with a workspace of its own; the second goes by
-  // the order of the tries.
+  // the order of the tries. A kernel that is turned down is taken back some steps and ended in another way, up to kOtherEnds times.
   Judged attempt(Random& random, Workspace& workspace) const;
   Judged attempt(Random& random) { return attempt(random, *workspace_); }
   std::optional<Sample> accept(Judged judged);
-  // The same with a kernel made elsewhere, or with none where making it failed. The kernel serves the layers.
-  Judged judged(const std::optional<Kernel>& child);
-  std::optional<Sample> consider(const std::optional<Kernel>& child) { return accept(judged(child)); }
+  // The first step for kernels made elsewhere, which serve the layers: where one is turned down, or making it failed, another is made, up to
+  // twice as often.
+  using Make = std::function<std::optional<Kernel>(const Growing&)>;
+  Judged attempt(const Make& make);
 
   // How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.
   const std::map<std::string, int64_t>& counts() const { return counts_; }
   // Of the implausible ones, how many for which reason.
   const std::map<std::string, int64_t>& reasons() const { return reasons_; }
+  // How many ends of tries were taken back, by the reason or fate that they had.
+  const std::map<std::string, int64_t>& taken_back() const { return taken_back_; }
   // Throws Infeasible: `tries` in a row gave no new kernel. Says which budget the nearest kernel so far missed, and by how much.
   [[noreturn]] void give_up(int tries) const;
   // The binding of a kernel to be kept.
@@ -69,6 +75,7 @@ class Sampler {
   const Signature& signature() const { return signature_; }
 
  private:
+  int other_ends() const;
   Judged judge(const Kernel& kernel, Workspace& workspace) const;
 
   struct Hash {
@@ -78,11 +85,12 @@ class Sampler {
   Budget budget_;
   Limits limits_;
   Signature signature_;
-  std::vector<double> lengths_;  // weights of the lengths that a try may aim at, from the shortest
+  int shortest_ = 0;             // that a try may aim at
+  std::vector<double> lengths_;  // weights of the lengths from that one on
   std::optional<Chances> chances_;
   std::optional<Workspace> workspace_;
   std::unordered_set<Digest, Hash> seen_;
-  std::map<std::string, int64_t> counts_, reasons_;
+  std::map<std::string, int64_t> counts_, reasons_, taken_back_;
   std::string refusal_;           // why the network or the budget turned down the kernel that came nearest, or ""
   double least_miss_ = HUGE_VAL;  // by which factor that missed the budget
 };
@@ -93,7 +101,8 @@ class Samples {
   // Throws what Sampler throws, and ArgumentError for less than one thread.
   Samples(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, int threads);
 
-  // The next `count` kernels. Throws Infeasible when 2000 tries in a row give none, with the reason of the nearest refusal.
+  // The next `count` kernels. Throws Infeasible when 2000 tries in a row give none, with the reason of the nearest refusal; those that came
+  // before are there for a smaller count.
   std::vector<Sample> take(int64_t count);
   const Sampler& sampler() const { return sampler_; }
 
@@ -106,6 +115,7 @@ class Samples {
   int fruitless_ = 0;
   std::vector<Sampler::Workspace> workspaces_;  // one a thread
   std::deque<Sampler::Judged> waiting_;
+  std::deque<Sample> found_;  // and not yet taken
 };
 
 // The first `count` kernels of that list.

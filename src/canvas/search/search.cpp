@@ -115,10 +115,12 @@ Search::Proposal Search::propose(Random& random) {
   const Kernel& kernel = *records_[static_cast<size_t>(parent)].kernel;
   const int64_t other = random.chance(kCrossoverShare) ? choose_parent(random) : parent;
   if (other == parent) {
-    return {sampler_.judged(mutated(kernel, sampler_.growing(), random)), "mutation", parent};
+    const auto change = [&](const Growing& under) { return mutated(kernel, under, random); };
+    return {sampler_.attempt(change), "mutation", parent};
   }
-  return {sampler_.judged(crossed(kernel, *records_[static_cast<size_t>(other)].kernel, sampler_.growing(), random)),
-          "crossover", parent};
+  const Kernel& second = *records_[static_cast<size_t>(other)].kernel;
+  const auto cross = [&](const Growing& under) { return crossed(kernel, second, under, random); };
+  return {sampler_.attempt(cross), "crossover", parent};
 }
 
 int64_t Search::choose_parent(Random& random) const {
