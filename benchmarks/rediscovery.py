@@ -1,6 +1,7 @@
 """How long unaided sampling takes to come to the zoo's kernels of at most 10 primitives. Writes JSON and a table.
 
-    python benchmarks/rediscovery.py --out FILE.json [--seconds 60] [--seeds 5] [--threads 1] [--kind conv2d] [--table]
+    python benchmarks/rediscovery.py --out FILE.json [--seconds 60] [--seeds 5] [--threads 1] [--kind conv2d]
+                                     [--idioms 0] [--table]
 
 A stream is one seed on the layers of one kind of kernel, so many CPU-seconds long, and is checked against all kernels
 of that kind at once. Each stream's hits are written when it ends: a run that was cut off, or has more --seeds, goes on
@@ -31,9 +32,11 @@ def wanted() -> dict[str, dict[str, str]]:
     return found
 
 
-def stream(kind: str, names: dict[str, str], seed: int, seconds: float, threads: int) -> dict[str, Any]:
+def stream(
+    kind: str, names: dict[str, str], seed: int, seconds: float, threads: int, **limits: float
+) -> dict[str, Any]:
     """What a seed's samples come to in so many CPU-seconds: by name, tries and CPU-seconds until the first hit."""
-    samples = canvas.Samples(list(LAYERS[kind]), seed=seed, threads=threads, max_primitives=LONGEST)
+    samples = canvas.Samples(list(LAYERS[kind]), seed=seed, threads=threads, max_primitives=LONGEST, **limits)
     start = time.process_time()
     found = {
         names[digest]: (tries, round(time.process_time() - start, 3))
@@ -89,15 +92,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of each stream; changes the time alone")
     parser.add_argument("--kind", action="append", choices=sorted(LAYERS), help="may be repeated (default: all)")
+    parser.add_argument("--idioms", type=float, help="0: every step is drawn by itself; a file of its own then")
     parser.add_argument("--table", action="store_true", help="draw nothing, print the table")
     options = parser.parse_args()
     streams: dict[str, dict[str, Any]] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    limits = {} if options.idioms is None else {"idioms": options.idioms}
     for seed in range(0 if options.table else options.seeds):
         for kind, names in wanted().items():
             key = f"{kind} {seed}"
             if key in streams or (options.kind and kind not in options.kind):
                 continue
-            streams[key] = stream(kind, names, seed, options.seconds, options.threads)
+            streams[key] = stream(kind, names, seed, options.seconds, options.threads, **limits)
             options.out.write_text(json.dumps(streams, indent=1) + "\n")
             print(f"{key}: {len(streams[key]['hits'])} of {len(names)}, {streams[key]['tried']} tries", flush=True)
     print(table(streams))
