@@ -374,7 +374,8 @@ def _window(
     gc.disable()
     try:
         for index in range(rounds):
-            inputs = fresh(example, generator)
+            with fixed_threads(1):  # PyTorch's other threads would still spin while another backend's want the cores
+                inputs = fresh(example, generator)
             for which in (0, 1) if index % 2 == 0 else (1, 0):
                 times[which].append(seconds_of(runs[which], inputs, device))
     finally:
