@@ -121,6 +121,8 @@ struct Proposal {
   const std::vector<Size>& group_sizes;    // sizes that a split may cut off
   const Axes& partners;                    // axes of other values that could be joined if this one had them too
   Name fresh_prefix;                       // starts no axis name in use
+  // Strides divide all extents, so that costs, which are of H * W / s, are the same whichever of the axes is strided.
+  bool whole_strides = false;
 
   const Axes& operand(size_t index = 0) const { return *operands[index]; }
   Name fresh(int number = 0) const {

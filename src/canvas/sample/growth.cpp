@@ -67,7 +67,7 @@ Growth::Growth(Builder builder, const Growing& under, Random& random)
       chances_(under.chances),
       random_(random),
       spending_(under.spending),
-      proposal_{{}, builder_.signature(), channel_sizes_, group_sizes_, partners_, ""} {
+      proposal_{{}, builder_.signature(), channel_sizes_, group_sizes_, partners_, "", under.limits.whole_strides} {
   known_.reserve(kUsual);
   seen_.reserve(kUsual);
   spent_.reserve(kUsual);
