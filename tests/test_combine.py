@@ -130,7 +130,7 @@ def optimum(study, budget, by, original=True, kernels=None):
 @pytest.mark.parametrize("by", ["stage", "layer"])
 def test_where_parts_add_up_the_best_mixture_is_found(study, tmp_path, by):
     mine = copied(study, tmp_path)
-    found = combine(mine, evaluations.additive, BUDGET, by, trainings=32, workers=2)
+    found = combine(mine, evaluations.additive, BUDGET, by, trainings=48, workers=2)
     assert found.metrics["latency_ratio"] <= 0.55
     assert found.metrics["accuracy"] == pytest.approx(optimum(study, BUDGET, by), abs=1e-9)
     assert list(found.names) == list(stages(FOUND, by))

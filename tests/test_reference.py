@@ -48,13 +48,14 @@ def test_the_guide_quotes_the_files_that_it_names(file, block):
 
 def test_adding_a_primitive_touches_one_file_and_one_line():
     """No file outside prims/ names one, but for the sampler's closing steps, the search for shorter ones, mutation's
-    cheap insertions, the contraction that a crossover puts between its parents, what weights absorb, and products that
-    lowering takes out of sums.
+    cheap insertions, the contraction that a crossover puts between its parents, idioms, what weights absorb, and
+    products that lowering takes out of sums.
     """
     names = {primitive["name"] for primitive in _core.primitives()}
     shorter = {"contract", "fold", "stack"}
     closing = {"add", "mul", "fc", "merge", "subsample", "upsample"} | shorter
     allowed = {"growth.cpp": {"fc"}, "growth_end.cpp": closing, "closing.cpp": shorter, "mutation.cpp": None}
+    allowed["idioms.cpp"] = None
     allowed |= {"enumerate.cpp": closing, "crossover.cpp": {"fc"}, "rules_sum.cpp": {"mul"}}
     allowed["absorbed.cpp"] = {"fc", "scale", "neg", "add", "sub", "mul", "contract", "unfold"}
     for path in sorted((ROOT / "src" / "canvas").rglob("*.cpp")):

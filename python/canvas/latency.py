@@ -116,8 +116,8 @@ def compare(
     generator = torch.Generator().manual_seed(seed)
     device = device_of(candidate, example)
     with fixed_threads(threads):
-        models = (candidate, baseline)
-        names = [quickest(model, example, threads) if backend == backends.AUTO else backend for model in models]
+        auto = backend == backends.AUTO
+        names = [quickest(model, example, threads) if auto else backend for model in (candidate, baseline)]
         for name in set(names):
             backends.find(name).reset()
         inputs = fresh(example, generator)
@@ -167,8 +167,7 @@ def _prepared(
     which: str,
     reference: Callable[..., Any] | None = None,
 ) -> _Ready:
-    """A network on a backend, checked. What was prepared before serves again where it gives the right outputs; a
-    baseline is kept for the next call, a candidate is not: it hardly comes again."""
+    """A network on a backend, checked; what is kept serves again. Baselines are kept, candidates hardly come again."""
     key, right = (name, *_key(model, example, threads)), reference or _eager(model)
     ready = _PREPARED.get(key)
     if ready:

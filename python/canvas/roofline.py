@@ -105,11 +105,14 @@ def _flops_seen(threads: int, device: torch.device, dtype: torch.dtype) -> float
     size = 8192 if device.type == "cuda" else 1024
     if device.type == "cuda":
         dtype = torch.bfloat16  # tensor cores may serve float32 as well
-    a, b = torch.rand(2, size, size, generator=torch.Generator(device), device=device).to(dtype)
+    generator = torch.Generator(device)
+    a, b = torch.rand(2, size, size, generator=generator, device=device).to(dtype)
     runs: list[tuple[float, Callable[[Any], Any]]] = [(2 * size**3, lambda _: a @ b)]
     if device.type == "cpu":
-        images, weights = torch.rand(8, 256, 16, 16).to(dtype), torch.rand(256, 256, 3, 3).to(dtype)
-        images, weights = (value.to(memory_format=torch.channels_last) for value in (images, weights))
+        images, weights = (
+            torch.rand(shape, generator=generator).to(dtype, memory_format=torch.channels_last)
+            for shape in ((8, 256, 16, 16), (256, 256, 3, 3))
+        )
         runs.append((2 * 9 * 256**2 * 8 * 14**2, lambda _: torch.conv2d(images, weights)))
         if dtype == torch.float32:
             with contextlib.suppress(UserError, OSError):
