@@ -27,15 +27,17 @@ from rich.table import Table
 
 import canvas
 import canvas.study
-from canvas import latency, roofline
+from canvas import latency, native, roofline
 from canvas.data import Data, load_data
 from canvas.models import resnet8
 from canvas.objectives import hypervolume
 from canvas.report import write_report
 from canvas.train import accuracy
 
-BUDGET = canvas.Budget(flops=0.25, params=1.0, memory=2.5, latency=0.5)
-MOST_PRIMITIVES = 5  # each is an operation, and on layers as small as these an operation's overhead counts
+BACKEND = "native" if native.compiler() else "eager"  # what networks are timed with
+BUDGET = canvas.Budget(flops=0.25, params=1.0, latency={"native": 0.25, "eager": 0.45}[BACKEND])
+# In PyTorch each primitive is an operation, whose overhead counts on layers as small as these.
+MOST_PRIMITIVES = {"native": 7, "eager": 5}[BACKEND]
 RUNG = 1_500  # images that a candidate is trained on first; the best third goes on
 MARGIN = 0.04  # of the accuracy there: whoever is so much behind the best is too poor, however fast
 RIVAL = "depthwise_separable"  # what the kernel found is compared with ...
@@ -75,7 +77,9 @@ def search(console: Console, options: argparse.Namespace) -> canvas.Study:
     if left > 0 and "references" not in study.settings:
         console.print(f"[bold]1. Search[/bold]: {len(targets)} convolutions, {options.minutes:g} minutes")
         recipe = canvas.Recipe(images=options.images, batch=64, lr=0.12)
-        evaluate = canvas.TrainAndTime("resnet8", "fashion-mnist", recipe, rungs=[RUNG], limit=BUDGET.latency[1])
+        evaluate = canvas.TrainAndTime(
+            "resnet8", "fashion-mnist", recipe, rungs=[RUNG], limit=BUDGET.latency[1], backend=BACKEND
+        )
         study.run(evaluate, minutes=left, time_limit=60)
     return study
 
@@ -113,7 +117,7 @@ def train_longer(
         folder = options.folder.resolve() / f"turn{turn}"
         folder.mkdir(exist_ok=True)
         recipe = canvas.Recipe(images=options.final_images, batch=64, lr=0.12)
-        evaluate = canvas.TrainAndTime("resnet8", "fashion-mnist", recipe, keep=str(folder))
+        evaluate = canvas.TrainAndTime("resnet8", "fashion-mnist", recipe, keep=str(folder), backend=BACKEND)
         with console.status("training"):
             study.compare(
                 evaluate,
@@ -138,7 +142,7 @@ def timed(folder: Path, kernel: canvas.Kernel | None, data: Data, original: torc
     """Latency beside the original on a machine that now does nothing else, and what else needs no data."""
     network = networks(folder, kernel)[0]
     example = torch.randn(32, *data.shape)
-    timing = latency.compare(network, original, example, seconds=1.5)
+    timing = latency.compare(network, original, example, BACKEND, seconds=1.5)
     return {
         "latency_ms": timing.median_ms,
         "latency_ratio": timing.ratio,
@@ -169,7 +173,7 @@ def volume(names: Sequence[str], rows: dict[str, Metrics]) -> float:
 
 def table(rows: dict[str, Metrics], best: str) -> Table:
     title = "Fashion-MNIST test split, mean of two trainings ± half their difference"
-    result = Table(title=title, caption="latency of 32 images, PyTorch eager, one thread", box=box.SIMPLE)
+    result = Table(title=title, caption=f"latency of 32 images, {BACKEND}, one thread", box=box.SIMPLE)
     for heading in ("network", "accuracy", "ms", "ratio", "MFLOPs", "k params"):
         result.add_column(heading, justify="left" if heading == "network" else "right")
     for name, row in sorted(rows.items(), key=lambda item: item[1]["latency_ratio"]):

@@ -287,3 +287,16 @@ def test_layers_of_one_and_three_dimensions():
     layer = Layer(4, 6, (3, 5, 4), stride=2, count=3)
     assert solid.bind([layer]).flops == 3 * layer.flops
     assert solid.bind([layer])[0].params == layer.params
+
+
+def test_windows_that_only_a_contraction_reads_take_no_memory():
+    layer = canvas.Layer(16, 16, (8, 8), stride=2)
+
+    def memory(body: str) -> int:
+        text = f"kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n  u = unfold(x, H: 3, W: 3)\n  {body}\n"
+        return canvas.parse(text).bind([layer]).memory
+
+    contracted = memory("return fc(subsample(u, H: s, W: s), [C, h, w] -> [K])")
+    assert contracted == 4 * (16 * 8 * 8 + 16 * 4 * 4)  # the input and the result
+    summed = memory("return fc(fold(subsample(u, H: s, W: s), sum: [h, w]), [C] -> [K])")
+    assert summed == 4 * (9 * 16 * 8 * 8 + 9 * 16 * 4 * 4)  # all windows, and those that are kept

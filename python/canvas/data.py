@@ -51,6 +51,7 @@ class Data:
     load_test: Callable[[], Images] = field(repr=False)
     mean: Tensor = field(init=False)
     std: Tensor = field(init=False)
+    _splits: dict[tuple[float, int], tuple[Images, Images]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         sample = self.train.images[:: max(1, len(self.train) // 5000)].double() / 255
@@ -91,16 +92,17 @@ class Data:
             >>> len(training), len(validation)
             (54000, 6000)
         """
+        if (fraction, seed) in self._splits:
+            return self._splits[fraction, seed]
         size = len(self.train)
         held = round(size * fraction)
         if not 0 < held < size:
             raise UserError(f"validation fraction {fraction}: leaves {held} of {size} images for validation; use 0.1")
         order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
         images, labels = self.train
-        return (
-            Images(images[order[held:]], labels[order[held:]]),
-            Images(images[order[:held]], labels[order[:held]]),
-        )
+        parts = Images(images[order[held:]], labels[order[held:]]), Images(images[order[:held]], labels[order[:held]])
+        self._splits = {(fraction, seed): parts}  # asked for again and again; another one is hardly ever
+        return parts
 
 
 def load_data(spec: str) -> Data | Loaders:

@@ -31,7 +31,7 @@ from canvas.mixture import Mixture
 from canvas.models import load_model, save_network
 
 HOPELESS = 1.5  # times the original's latency: where no limit is told, no budget is that wide
-TIMED = 0.2  # seconds that a window of rounds lasts while a candidate is timed; there are more where they differ
+TIMED = 0.1  # seconds that a window of rounds lasts while a candidate is timed; there are more where they differ
 BEYOND = 1.2  # times the limit on latency: nothing finer need be known of what is slower
 
 Report = Callable[[float, "dict[str, float]"], None]  # called with the fraction done and the metrics so far; may raise
@@ -85,7 +85,11 @@ class Recipe:
 
 
 def train(
-    model: nn.Module, data: Data | Loaders, recipe: Recipe | None = None, report: Report | None = None
+    model: nn.Module,
+    data: Data | Loaders,
+    recipe: Recipe | None = None,
+    report: Report | None = None,
+    judged_on: int | None = None,
 ) -> dict[str, float]:
     """Trains a model in place; the global random stream is left as it was.
 
@@ -95,6 +99,7 @@ def train(
             `canvas.loaders.Loaders`.
         recipe: by default `Recipe()`.
         report: called about fifty times with the fraction done and {"loss"}; what it raises ends the training.
+        judged_on: validation images, the first so many; by default all.
 
     Returns:
         {"accuracy": on the validation data, "loss": mean of the last tenth of the steps, "seconds"}.
@@ -119,6 +124,7 @@ def train(
         else:
             steps, batches, held = data.parts(recipe.images)
         loss = _fit(model, itertools.islice(batches, steps), steps, data.normalise, recipe, report)
+        held = _first(held, judged_on) if judged_on else held
         found = _accuracy(model, ((data.normalise(images.to(device)), labels) for images, labels in held))
     return {"loss": loss, "accuracy": found, "seconds": time.perf_counter() - start}
 
@@ -136,6 +142,15 @@ def _shuffled(training: Images, recipe: Recipe, steps: int) -> Iterator[tuple[Te
 def _in_turn(images: Tensor, labels: Tensor, batch: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
     for begin in range(0, len(labels), batch):
         yield images[begin : begin + batch], labels[begin : begin + batch]
+
+
+def _first(batches: Iterable[tuple[Tensor, Tensor]], count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of these batches as many as hold `count` images."""
+    for images, labels in batches:
+        yield images[:count], labels[:count]
+        count -= len(labels)
+        if count <= 0:
+            return
 
 
 def _fit(
@@ -250,7 +265,7 @@ class TrainAndTime:
             ends a candidate whose least is over its latency budget before anything is compiled or timed.
         targets: what the candidate replaces, as `canvas.targets` gives it; by default all that it serves.
         rungs: before the recipe, train a copy by the same recipe on so many images only, for each, and report its
-            validation accuracy as "accuracy_IMAGES": what `Study(rungs=...)` ends a candidate by.
+            accuracy on as many validation images as "accuracy_IMAGES": what `Study(rungs=...)` ends a candidate by.
         limit: the budget's on latency, as a fraction of the original's: what is far beyond it is not timed precisely.
 
     Example:
@@ -310,7 +325,7 @@ class TrainAndTime:
                 report(0.0, dict(metrics))
             recipe = dataclasses.replace(self.recipe, seed=seed)
             for images in self.rungs:
-                short = train(copy.deepcopy(network), data, dataclasses.replace(recipe, images=images))
+                short = train(copy.deepcopy(network), data, dataclasses.replace(recipe, images=images), None, images)
                 metrics[f"accuracy_{images}"] = short["accuracy"]
                 metrics[f"seconds_accuracy_{images}"] = short["seconds"]
                 if report is not None:

@@ -11,24 +11,22 @@ namespace {
 
 constexpr double kBytes = 4;  // fp32
 
-// The value whose storage each value uses: itself, or that of a view's operand. Windows that only weighted contractions read are
-// read in place.
+// The value whose storage each value uses: itself, or that of a view's operand. A view that copies is read in place where weighted
+// contractions alone read it, be it through other views.
 std::vector<size_t> storage(const Kernel& kernel) {
   const auto& nodes = kernel.nodes();
+  std::vector<bool> only_contracted(nodes.size(), true);
+  only_contracted.back() = false;
+  for (size_t i = nodes.size(); i-- > 1;) {
+    const Primitive& reader = *nodes[i].primitive;
+    if ((reader.weighted() && reader.is(kLinear)) || (reader.is(kView) && only_contracted[i])) continue;
+    for (int input : nodes[i].inputs) only_contracted[static_cast<size_t>(input)] = false;
+  }
   std::vector<size_t> owner(nodes.size());
   for (size_t i = 0; i < nodes.size(); ++i) {
-    owner[i] = i;
-    if (!nodes[i].primitive || !nodes[i].primitive->is(kView)) continue;
-    bool read_in_place = nodes[i].primitive->is(kBijective);
-    if (!read_in_place) {
-      bool only_contracted = i + 1 < nodes.size();
-      for (const Node& user : nodes) {
-        const bool uses = std::count(user.inputs.begin(), user.inputs.end(), static_cast<int>(i)) > 0;
-        if (uses) only_contracted = only_contracted && user.primitive->weighted() && user.primitive->is(kLinear);
-      }
-      read_in_place = only_contracted;
-    }
-    if (read_in_place) owner[i] = owner[static_cast<size_t>(nodes[i].inputs[0])];
+    const auto& view = nodes[i].primitive;
+    const bool shares = view && view->is(kView) && (view->is(kBijective) || only_contracted[i]);
+    owner[i] = shares ? owner[static_cast<size_t>(nodes[i].inputs[0])] : i;
   }
   return owner;
 }

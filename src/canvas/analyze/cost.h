@@ -24,8 +24,8 @@ class CostModel {
 
   // For who evaluates the monomials in a way of their own (the solver, for thousands of values): the distinct ones, and which of them
   // are summed. Memory, in numbers of 4 bytes: for the steps of the printed order, the values that are alive while one runs; the largest
-  // sum counts (steps that others cover are left out). A view shares its operand's bytes unless it copies (unfold); an unfold read by fc
-  // alone is never materialised, since it becomes a convolution.
+  // sum counts (steps that others cover are left out). A view shares its operand's bytes unless it copies (unfold); one that fc alone
+  // reads, be it through other views, is never materialised, since it becomes a convolution.
   using Sum = std::vector<size_t>;  // of monomials, by index
   const std::vector<Size>& monomials() const { return monomials_; }
   const Sum& flops() const { return flops_; }
