@@ -27,14 +27,14 @@ from rich.table import Table
 
 import canvas
 import canvas.study
-from canvas import latency, native, roofline
+from canvas import backends, latency, roofline
 from canvas.data import Data, load_data
 from canvas.models import resnet8
 from canvas.objectives import hypervolume
 from canvas.report import write_report
 from canvas.train import accuracy
 
-BACKEND = "native" if native.compiler() else "eager"  # what networks are timed with
+BACKEND = backends.usual()  # what networks are timed with
 BUDGET = canvas.Budget(flops=0.25, params=1.0, latency={"native": 0.25, "eager": 0.45}[BACKEND])
 # In PyTorch each primitive is an operation, whose overhead counts on layers as small as these.
 MOST_PRIMITIVES = {"native": 7, "eager": 5}[BACKEND]
@@ -55,7 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=2.5, help="of searching; the finals take another two")
     parser.add_argument("--images", type=int, default=6_000, help="that each candidate is trained on")
     parser.add_argument("--final-images", type=int, default=24_000, help="that the best are trained on")
-    parser.add_argument("--finalists", type=int, default=5)
+    parser.add_argument("--finalists", type=int, default=8)
     parser.add_argument("--folder", type=Path, default=Path("demo"))
     return parser.parse_args()
 
@@ -77,9 +77,7 @@ def search(console: Console, options: argparse.Namespace) -> canvas.Study:
     if left > 0 and "references" not in study.settings:
         console.print(f"[bold]1. Search[/bold]: {len(targets)} convolutions, {options.minutes:g} minutes")
         recipe = canvas.Recipe(images=options.images, batch=64, lr=0.12)
-        evaluate = canvas.TrainAndTime(
-            "resnet8", "fashion-mnist", recipe, rungs=[RUNG], limit=BUDGET.latency[1], backend=BACKEND
-        )
+        evaluate = canvas.TrainAndTime("resnet8", "fashion-mnist", recipe, rungs=[RUNG], limit=BUDGET.latency[1])
         study.run(evaluate, minutes=left, time_limit=60)
     return study
 
@@ -117,7 +115,7 @@ def train_longer(
         folder = options.folder.resolve() / f"turn{turn}"
         folder.mkdir(exist_ok=True)
         recipe = canvas.Recipe(images=options.final_images, batch=64, lr=0.12)
-        evaluate = canvas.TrainAndTime("resnet8", "fashion-mnist", recipe, keep=str(folder), backend=BACKEND)
+        evaluate = canvas.TrainAndTime("resnet8", "fashion-mnist", recipe, keep=str(folder))
         with console.status("training"):
             study.compare(
                 evaluate,

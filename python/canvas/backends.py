@@ -219,6 +219,22 @@ def _openvino_model(model: nn.Module, arguments: tuple[Any, ...]) -> Any:
         return openvino.convert_model(torch.export.export(copy.deepcopy(model).eval(), arguments))
 
 
+def usual(device: str = "cpu") -> str:
+    """What latencies are measured with unless somebody says otherwise: native code, where it can be compiled.
+
+    Args:
+        device: the type of the network's.
+
+    Returns:
+        A name in `BACKENDS`.
+
+    Example:
+        >>> usual("cuda")
+        'eager'
+    """
+    return "native" if device == "cpu" and native.compiler() else "eager"
+
+
 def need(what: str, *packages: str) -> None:
     """Demands packages that not everybody has.
 

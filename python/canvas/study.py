@@ -270,11 +270,12 @@ class Study:
             executor_of(judge, executor, most, workers, time_limit, memory_limit, cpus, gpus) as pool,
             console_progress(progress) as show,
         ):
-            keep = getattr(evaluate, "keep", None)
-            if keep is not None:
-                keep = Path(keep).resolve()
-                store.note("networks", str(keep))
-                self.settings["networks"] = str(keep)
+            keep, timed = getattr(evaluate, "keep", None), getattr(evaluate, "timed", None)
+            keep = None if keep is None else Path(keep).resolve()
+            for name, value in (("networks", keep), ("timed", timed)):
+                if value is not None:
+                    store.note(name, str(value))
+                    self.settings[name] = str(value)
             Session(store, pool, show, candidates, minutes, keep).go()
 
     def compare(

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from canvas import latency, layers, roofline
+from canvas import backends, latency, layers, roofline
 from canvas.cost_model import CostModel, default_path
 from canvas.data import Data, Images, load_data
 from canvas.errors import Diverged, UserError
@@ -255,7 +255,8 @@ class TrainAndTime:
         data: a spec as for `load_data` (read once in each process), the data themselves, a pair of DataLoaders
             (training, validation), or a function that makes such a pair, called once in each process.
         recipe: of the training; its seed is replaced by the candidate's.
-        backend: what the latency is measured with: a name in `backends.BACKENDS`, or "auto", see `latency.compare`.
+        backend: what the latency is measured with: a name in `backends.BACKENDS`, or "auto", see `latency.compare`; by
+            default `backends.usual()`, which is native code where there is a compiler.
         batch: images in a timed forward pass.
         threads: of PyTorch's, for training and timing both.
         keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's (the mixture's) hash and
@@ -281,7 +282,7 @@ class TrainAndTime:
         model: nn.Module | str,
         data: Any,
         recipe: Recipe | None = None,
-        backend: str = "eager",
+        backend: str | None = None,
         batch: int = 32,
         threads: int = 1,
         keep: str | None = None,
@@ -291,10 +292,12 @@ class TrainAndTime:
         limit: float | None = None,
     ) -> None:
         self.model, self.data, self.recipe = model, data, recipe or Recipe()
-        self.backend, self.batch, self.threads, self.keep = backend, batch, threads, keep
+        device = next(model.parameters()).device.type if isinstance(model, nn.Module) else "cpu"
+        self.backend = backend or backends.usual(device)
+        self.batch, self.threads, self.keep = batch, threads, keep
         self.rungs, self.targets = tuple(rungs), targets
         self.hopeless = HOPELESS if limit is None else min(HOPELESS, BEYOND * limit)
-        self.model_of_cost = CostModel.load(default_path(backend, threads)) if predict else None
+        self.model_of_cost = CostModel.load(default_path(self.backend, threads)) if predict else None
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
         """Judges one candidate.
@@ -336,6 +339,11 @@ class TrainAndTime:
                 kernel = getattr(candidate, "kernel", candidate)
                 save_network(network, Path(self.keep) / f"{'original' if kernel is None else kernel.hash}.pt")
         return {**metrics, "seconds": time.perf_counter() - start}
+
+    @property
+    def timed(self) -> str:
+        """What the latency is of, in words."""
+        return f"{self.batch} images, backend {self.backend}, {self.threads} thread{'s' * (self.threads > 1)}"
 
     def original(self, data: Data | Loaders) -> nn.Module:
         """The network before any replacement, in a copy of its own."""

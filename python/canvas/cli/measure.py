@@ -86,7 +86,12 @@ def bench(
 
 
 def calibrate(
-    backend: Annotated[str, typer.Option("--backend", help="eager, inductor, onnxruntime or openvino.")] = "eager",
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            "--backend", help="eager, native, inductor, onnxruntime or openvino (default: native, else eager)."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
     kernels: Annotated[int, typer.Option("--kernels", min=10, help="How many sampled kernels to time.")] = 150,
     seed: options.Seed = 0,
@@ -104,8 +109,9 @@ def calibrate(
     canvas calibrate
     canvas calibrate --backend onnxruntime --threads 2 --json
     """
-    from canvas import cost_model
+    from canvas import backends, cost_model
 
+    backend = backend or backends.usual()
     path = output or cost_model.default_path(backend, threads)
     model = cost_model.calibrate(
         backend, threads, kernels, seed=seed, progress=lambda line: print(line, file=sys.stderr)

@@ -171,5 +171,7 @@ def summary(study: Any) -> None:
     for i, one in enumerate(mixtures, 1):
         names = ", ".join(f"{stage}: {name}" for stage, name in one["names"].items())
         out.print(f"mixture {i}, by {one['by']}: {names}", markup=False)
+    if "timed" in study.settings:
+        out.print(f"latency: of {study.settings['timed']}", markup=False)
     if "networks" in study.settings:
         out.print(f"trained networks by hash: {study.settings['networks']}", soft_wrap=True, markup=False)

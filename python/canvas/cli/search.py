@@ -85,7 +85,10 @@ def search(
             "--margin", min=0, metavar="ACCURACY", help="Whoever is so far below the best on a rung ends there."
         ),
     ] = None,
-    backend: Annotated[str, typer.Option("--backend", help="What the latency is measured with, or auto.")] = "eager",
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", help="What the latency is measured with, or auto (default: native, else eager)."),
+    ] = None,
     predict: Annotated[
         bool, typer.Option("--predict", help="Drop what `canvas calibrate` predicts to be too slow, unmeasured.")
     ] = False,
@@ -114,6 +117,7 @@ def search(
     canvas search --model nets.py:vit --data cifar10 --study s.db --minutes 60 --kind linear
     canvas search --model resnet20 --data cifar10 --study s.db --minutes 60 --executor ray --gpus 0.5 --lookahead 32
     """
+    from canvas.backends import usual
     from canvas.executor import check_executor
     from canvas.objectives import metric
     from canvas.study import Study
@@ -133,7 +137,7 @@ def search(
         "kinds": kind or ["conv"],
         "recipe": options.pairs("--recipe", recipe or []),
         "rung": sorted(rung or []),
-        "backend": backend,
+        "backend": backend or usual(),
         "predict": predict,
         "keep": keep,
         "folder": networks and str(networks.resolve()),

@@ -46,7 +46,9 @@ def targets(
             "each.flops … for every layer by itself; " + LIMIT_HELP,
         ),
     ] = None,
-    backend: Annotated[str, typer.Option("--backend", help="For latency=: calibrated for this.")] = "eager",
+    backend: Annotated[
+        str | None, typer.Option("--backend", help="For latency=: calibrated for this (default: native, else eager).")
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="For latency=: of the backend.")] = 1,
     share: Annotated[
         str, typer.Option("--share", help="Who takes the same sizes: layer, shape (as in a search) or network.")
@@ -75,9 +77,10 @@ def targets(
             layers = [target.layer for target in served]
             prices = None
             if limits.latency is not None:
-                from canvas import cost_model
+                from canvas import backends, cost_model
 
-                model_of_cost = cost_model.CostModel.load(cost_model.default_path(backend, threads))
+                path = cost_model.default_path(backend or backends.usual(), threads)
+                model_of_cost = cost_model.CostModel.load(path)
                 prices = cost_model.prices(chosen, layers, model_of_cost, multiple_of=multiple_of)
             binding = chosen.bind(layers, limits, share=share, multiple_of=multiple_of, prices=prices)
         except _core.Infeasible:
