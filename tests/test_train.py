@@ -184,11 +184,11 @@ def test_train_and_time_starts_from_the_weights_that_it_is_given():
 def test_train_and_time_predicts_first_where_it_is_asked_to(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match="make one with: canvas calibrate"):
-        TrainAndTime("resnet8", stripes(100), predict=True)
+        TrainAndTime("resnet8", stripes(100), backend="eager", predict=True)
     costs = np.zeros((len(KINDS), len(FIGURES)))
     costs[:, FIGURES.index("flops")] = 1e-9
     CostModel("eager", 1, costs, 1.5, 0.9, 20).save(default_path("eager", 1))
-    evaluate = TrainAndTime("resnet8", stripes(100), Recipe(images=16, batch=16), batch=4, predict=True)
+    evaluate = TrainAndTime("resnet8", stripes(100), Recipe(images=16, batch=16), "eager", 4, predict=True)
     reports = []
     metrics = evaluate(SEPARABLE, seed=3, report=lambda done, metrics: reports.append(metrics))
     assert reports[0].keys() == {"latency_predicted", "latency_predicted_low", "seconds_latency_predicted"}

@@ -37,6 +37,8 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "seeds": len(runs),
         "front_larger": sum(ratio > 1 for ratio in ratios),
         "hypervolume_ratio_median": statistics.median(ratios),
+        "front_larger_log": sum(run["hypervolume_ratio_log"] > 1 for run in runs),
+        "hypervolume_ratio_log_median": statistics.median(run["hypervolume_ratio_log"] for run in runs),
         "faster_at_its_accuracy": sum(beats(run["found"].values(), run[RIVAL]) for run in runs),
         "seconds_median": statistics.median(run["seconds"] for run in runs),
     }
@@ -52,7 +54,7 @@ def row(run: dict[str, Any]) -> str:
     for name in ("best", RIVAL):
         lost = 100 * (run["original"]["accuracy"] - run[name]["accuracy"])
         cells += [f"{lost:.2f}", f"{1 / run[name]['latency_ratio']:.2f}"]
-    cells += [f"{run['hypervolume_ratio']:.2f}", run["candidates"]]
+    cells += [f"{run[ratio]:.2f}" for ratio in ("hypervolume_ratio", "hypervolume_ratio_log")] + [run["candidates"]]
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
