@@ -61,7 +61,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def search(console: Console, options: argparse.Namespace) -> canvas.Study:
+def search(console: Console, options: argparse.Namespace, strategy: str = "guided") -> canvas.Study:
     """Runs the search; the study holds all candidates."""
     targets = canvas.targets(resnet8(), torch.zeros(1, 1, 28, 28))
     study = canvas.Study(
@@ -69,6 +69,7 @@ def search(console: Console, options: argparse.Namespace) -> canvas.Study:
         targets,
         budget=BUDGET,
         seed=options.seed,
+        strategy=strategy,
         lookahead=4,
         rungs=[f"accuracy_{RUNG}"],
         margin=MARGIN,
