@@ -3,6 +3,7 @@
     python benchmarks/latency.py network [--size 32] [--batch 1 32] [--backend NAME ...] [--kernel NAME ...]
     python benchmarks/latency.py model [--backend NAME ...] [--kernels 300] [--out FILE]
     python benchmarks/latency.py table FILE ...
+    python benchmarks/latency.py predict FILE ... [--backend NAME ...] [--threads 1]
 
 "network": ResNet-18 with each hand-designed kernel of the zoo that can stand in for all of its 3x3 convolutions, its
 free sizes as large as the original's FLOPs allow; every figure is taken beside the original network on the same
@@ -12,7 +13,10 @@ front that a search must beat.
 "table": what "network" wrote, in one or more files, as Markdown: ratios by kernel, batch and backend.
 
 "model": the rank correlation of predicted and measured latency over sampled kernels in single layers, by
-cross-validation, for each backend.
+cross-validation, for each backend: over kernels left out (also among those of each layer), and over layers left out.
+
+"predict": how well the models that `canvas calibrate` made rank what "network" wrote, by ratios to the original, and
+what a prediction takes.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -33,6 +38,7 @@ import canvas
 from canvas import backends, cost_model
 from canvas.bench import Row, bench, fields
 from canvas.models import resnet18
+from canvas.objectives import rank_correlation
 
 BUDGET = canvas.Budget(flops=1.0)
 HOPELESS = 3.0  # times the original's latency: timed in three rounds alone
@@ -127,10 +133,54 @@ def ranking(asked: argparse.Namespace) -> dict[str, Any]:
     rows = []
     for backend in asked.backend:
         start = time.perf_counter()
-        model = cost_model.calibrate(backend, asked.threads, asked.kernels, seconds=asked.seconds, progress=print)
-        figures = {"correlation": model.correlation, "spread": model.spread, "modules": model.modules}
-        rows.append({"backend": backend, **figures, "seconds": time.perf_counter() - start})
+        found = cost_model.timed(backend, asked.threads, asked.kernels, seconds=asked.seconds, progress=print)
+        rows.append({"backend": backend, **judged(found), "seconds": time.perf_counter() - start})
     return {"part": "model", "threads": asked.threads, "backends": rows}
+
+
+def judged(found: cost_model.Timed) -> dict[str, Any]:
+    """How well kernels are ranked that the model was not fitted to, and what was measured."""
+    work, times, layers = found.work, found.times, found.layers
+    seen = cost_model.left_out(work, times, cost_model.parts(len(times)))
+    unseen = cost_model.left_out(work, times, layers)
+    return {
+        "correlation": rank_correlation(seen, times),
+        "spread": cost_model.spread(seen, times),
+        "by_layer": [rank_correlation(seen[layers == one], times[layers == one]) for one in np.unique(layers)],
+        "unseen_layers": {
+            "correlation": rank_correlation(unseen, times),
+            "spread": cost_model.spread(unseen, times),
+        },
+        "modules": len(times),
+        "ms": (1e3 * times).round(3).tolist(),
+    }
+
+
+def predicted(files: list[Path], names: list[str], threads: int) -> dict[str, Any]:
+    """A row for each backend and batch."""
+    measured: dict[tuple[str, int], dict[str, float]] = {}
+    for file in files:
+        for part in json.loads(file.read_text(encoding="utf-8"))["batches"]:
+            for row in part.get("rows", []):
+                if "ratio" in row and row["backend"] in names:
+                    measured.setdefault((row["backend"], part["batch"]), {})[row["kernel"]] = row["ratio"]
+    found = canvas.targets(resnet18(), torch.randn(1, 3, 32, 32))
+    kernels = sorted({kernel for ratios in measured.values() for kernel in ratios})
+    networks = {name: canvas.replace(resnet18(), canvas.zoo()[name], found, BUDGET) for name in kernels}
+    rows = []
+    for (name, batch), ratios in measured.items():
+        model = cost_model.CostModel.load(cost_model.default_path(name, threads))
+        example = torch.zeros(batch, 3, 32, 32)
+        original, seconds, guessed = model.predict(resnet18(), example), [], []
+        for kernel in ratios:
+            start = time.process_time()
+            guessed.append(model.predict(networks[kernel], example) / original)
+            seconds.append(time.process_time() - start)
+        pair = np.array(guessed), np.array(list(ratios.values()))
+        figures = {"correlation": rank_correlation(*pair), "spread": cost_model.spread(*pair)}
+        row = {"backend": name, "batch": batch, "networks": len(ratios), **figures}
+        rows.append({**row, "prediction_ms": 1e3 * statistics.median(seconds)})
+    return {"part": "predict", "rows": rows}
 
 
 def write(figures: dict[str, Any], file: Path) -> None:
@@ -140,8 +190,8 @@ def write(figures: dict[str, Any], file: Path) -> None:
 def main() -> None:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("part", choices=["network", "model", "table"])
-    options.add_argument("files", type=Path, nargs="*", help="of the table")
+    options.add_argument("part", choices=["network", "model", "table", "predict"])
+    options.add_argument("files", type=Path, nargs="*", help="of table and predict")
     options.add_argument("--size", type=int, default=32, help="of the images")
     options.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     options.add_argument("--backend", nargs="+", default=list(backends.BACKENDS), choices=list(backends.BACKENDS))
@@ -154,7 +204,10 @@ def main() -> None:
     if asked.part == "table":
         print(table(asked.files))
         return
-    figures = network(asked) if asked.part == "network" else ranking(asked)
+    if asked.part == "predict":
+        figures = predicted(asked.files, asked.backend, asked.threads)
+    else:
+        figures = network(asked) if asked.part == "network" else ranking(asked)
     if asked.out:
         write(figures, asked.out)
     else:

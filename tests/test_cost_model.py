@@ -1,4 +1,4 @@
-"""What modules do, as the cost model sees it, and what it learns of that; times are made here, not measured."""
+"""What the cost model learns of what networks do; times are made here, not measured."""
 
 import json
 
@@ -9,100 +9,43 @@ from torch import nn
 
 import canvas
 from canvas import Amount, Budget, Layer, cost_model
-from canvas.cost_model import FIGURES, KINDS, CostModel, trace
+from canvas.cost_model import CostModel
 from canvas.errors import UserError
 from canvas.kernel import module_from_source
 from canvas.models import resnet8
 from canvas.objectives import rank_correlation
+from canvas.workload import ENDS, NATIVE, OPERATIONS
 
 LAYER = Layer(8, 12, (6, 4))
-SHAPE = (len(KINDS), len(FIGURES))
-
-
-def figure(work, kind, name):
-    return work[KINDS.index(kind), FIGURES.index(name)]
+COUNT = len(OPERATIONS.figures)
 
 
 def made(count=60, seed=0):
     """Work of so many modules and what it takes at costs that are known."""
     rng = np.random.default_rng(seed)
-    work, costs = rng.lognormal(size=(count, *SHAPE)), rng.random(SHAPE) * (rng.random(SHAPE) < 0.5)
+    work, costs = rng.lognormal(size=(count, COUNT)), rng.random(COUNT) * (rng.random(COUNT) < 0.5)
     return work, costs
-
-
-def test_a_convolution_is_its_products_and_its_traffic():
-    work = trace(nn.Conv2d(8, 12, 3, padding=1, bias=False), torch.zeros(2, 8, 6, 4))
-    assert figure(work, "dense", "calls") == 1
-    assert figure(work, "dense", "flops") == 2 * 2 * 12 * 24 * 8 * 9
-    assert figure(work, "dense", "near") == 4 * (2 * 8 * 24 + 2 * 12 * 24 + 8 * 12 * 9)
-    assert work.sum() == work[KINDS.index("dense")].sum()
-
-
-@pytest.mark.parametrize(("groups", "kind"), [(1, "dense"), (2, "grouped"), (8, "depthwise")])
-def test_convolutions_are_told_apart(groups, kind):
-    assert figure(trace(nn.Conv2d(8, 8, 3, groups=groups), torch.zeros(1, 8, 5, 5)), kind, "calls") == 1
-
-
-def test_what_does_not_fit_the_cache_counts_apart():
-    work = trace(nn.ReLU(), torch.zeros(2**20))
-    assert (figure(work, "map", "near"), figure(work, "map", "far")) == (0, 2 * 4 * 2**20)
-
-
-def test_products_of_matrices_and_softmax():
-    def attend(x):
-        return torch.softmax(x @ x.transpose(1, 2), -1) @ x
-
-    class Attention(nn.Module):
-        def forward(self, x):
-            return attend(x)
-
-    work = trace(Attention(), torch.zeros(3, 5, 7))
-    assert figure(work, "matmul", "flops") == 2 * 3 * 5 * 5 * 7 * 2
-    assert figure(work, "softmax", "calls") == 1
-
-
-def test_batch_norms_after_convolutions_are_folded():
-    model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
-    assert figure(trace(model, torch.zeros(1, 4, 3, 3)), "reduce", "calls") == 0
-    assert model[0].weight.device.type == "cpu", "the model is left as it is"
-
-
-@pytest.mark.parametrize("name", ["dense", "depthwise_separable", "grouped_shuffle", "low_rank"])
-def test_linear_kernels_are_traced_at_their_own_operations(name):
-    kernel = canvas.zoo()[name]
-    flops = kernel.bind([LAYER])[0].flops
-    assert trace(kernel.module(LAYER), torch.zeros(1, 8, 6, 4))[:, FIGURES.index("flops")].sum() == flops
-
-
-def test_what_cannot_run_without_data_is_named():
-    class Peeks(nn.Module):
-        def forward(self, x):
-            return x * float(x.sum())
-
-    with pytest.raises(UserError, match=r"the module cannot be traced without data: RuntimeError: .*meta"):
-        trace(Peeks(), torch.zeros(3))
 
 
 def test_costs_are_found_again():
     work, costs = made()
-    times = (work * costs).sum((1, 2))
+    times = work @ costs
     model = CostModel.fit(work, times, "eager", 1)
     unseen, _ = made(seed=1)
-    predicted = (unseen * model.seconds).sum((1, 2))
-    np.testing.assert_allclose(predicted, (unseen * costs).sum((1, 2)), rtol=0.05)
+    np.testing.assert_allclose(unseen @ model.seconds, unseen @ costs, rtol=0.05)
     assert model.correlation > 0.99 and model.spread < 1.05 and (model.seconds >= 0).all()
 
 
 def test_noise_shows_in_spread_and_correlation():
     work, costs = made(200)
     noise = np.random.default_rng(2).lognormal(sigma=1.0, size=200)
-    model = CostModel.fit(work, (work * costs).sum((1, 2)) * noise, "eager", 1)
+    model = CostModel.fit(work, work @ costs * noise, "eager", 1)
     assert model.spread > 2 and model.correlation < 0.95
 
 
 def test_few_modules_are_refused():
     with pytest.raises(UserError, match="at least 10 timed modules, got 4"):
-        CostModel.fit(np.ones((4, *SHAPE)), np.ones(4), "eager", 1)
+        CostModel.fit(np.ones((4, COUNT)), np.ones(4), "eager", 1)
 
 
 def test_ranks_are_compared():
@@ -113,7 +56,7 @@ def test_ranks_are_compared():
 
 def test_a_model_is_kept(tmp_path):
     work, costs = made()
-    model = CostModel.fit(work, (work * costs).sum((1, 2)), "eager", 2)
+    model = CostModel.fit(work, work @ costs, "eager", 2)
     path = tmp_path / "new" / "eager-2.json"
     model.save(path)
     again = CostModel.load(path)
@@ -123,7 +66,10 @@ def test_a_model_is_kept(tmp_path):
     assert again.predict(network, torch.zeros(2, 1, 28, 28)) > 0
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", json.dumps({"format": 1, "kinds": [], "figures": []})])
+OLDER = json.dumps({"format": 1, "backend": "eager", "kinds": ["dense"], "figures": ["calls"], "seconds": [[1.0]]})
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", json.dumps({"format": 2, "backend": "eager", "figures": []}), OLDER])
 def test_another_file_is_no_model(tmp_path, text):
     (tmp_path / "m.json").write_text(text)
     with pytest.raises(UserError, match="no cost model of this version; make one anew with: canvas calibrate"):
@@ -140,7 +86,7 @@ def test_calibration_times_sampled_kernels(monkeypatch):
 
     def instant(candidate, baseline, example, backend, **options):
         seen.append((candidate, backend, options["threads"]))
-        return type("Timing", (), {"median_ms": 1e3 * trace(candidate, example)[:, 1].sum()})()
+        return type("Timing", (), {"median_ms": 1e3 * NATIVE.trace(candidate, example, 1)[0]})()
 
     monkeypatch.setattr(cost_model.latency, "compare", instant)
     model = cost_model.calibrate("eager", threads=2, kernels=12, batch=2)
@@ -149,10 +95,20 @@ def test_calibration_times_sampled_kernels(monkeypatch):
 
 
 def by_flops(per_flop=1e-9, per_call=0.0):
-    costs = np.zeros(SHAPE)
-    costs[:, FIGURES.index("flops")] = per_flop
-    costs[:, FIGURES.index("calls")] = per_call
+    each = {"flops": per_flop, "calls": per_call} | dict.fromkeys(ENDS, 1e-3)
+    costs = np.array([each.get(name.split()[-1], 0.0) for name in OPERATIONS.figures])
     return CostModel("eager", 1, costs, 1.5, 0.9, 20)
+
+
+def by_cycles():
+    return CostModel("native", 1, np.array([1e-9, *[1e-3] * len(ENDS)]), 1.5, 0.9, 20)
+
+
+def test_within_a_network_nothing_is_stored_anew():
+    module, example = nn.Conv2d(4, 8, 1), torch.zeros(2, 4, 3, 3)
+    for model in (by_flops(), by_cycles()):
+        stored = model.predict(module, example) - model.predict(module, example, alone=False)
+        assert stored == pytest.approx(1e-3 * 4 * 2 * 9 * (4 + 8))
 
 
 @pytest.mark.parametrize(
@@ -165,16 +121,19 @@ def by_flops(per_flop=1e-9, per_call=0.0):
         ("low_rank_linear", [Layer(16, 24, tokens=5), Layer(16, 8, ())]),
     ],
 )
-def test_prices_of_options_are_what_the_model_predicts_of_their_modules(name, layers):
-    kernel, model, batch = canvas.zoo()[name], by_flops(1e-9, 1e-6), 4
+@pytest.mark.parametrize(
+    ("model", "most"), [(by_flops(1e-9, 1e-6), 0.8), (by_cycles(), 0.95)], ids=["operations", "native"]
+)
+def test_prices_of_options_are_what_the_model_predicts_of_their_modules(name, layers, model, most):
+    kernel, batch = canvas.zoo()[name], 4
     priced = cost_model.prices(kernel, layers, model, batch)
-    bound = kernel.bind(layers, Budget(latency=0.8), prices=priced)
-    assert 0 < bound.latency <= 0.8 * priced.original
+    bound = kernel.bind(layers, Budget(latency=most), prices=priced)
+    assert 0 < bound.latency <= most * priced.original
     for one in (bound[i] for i in range(len(layers))):
         layer = one.layer
         shape = layer.spatial or ((layer.tokens,) if layer.tokens else ())
         example = torch.zeros(batch, layer.c_in, *shape) if layer.spatial else torch.zeros(batch, *shape, layer.c_in)
-        assert one.latency == pytest.approx(model.predict(module_from_source(one.source()), example))
+        assert one.latency == pytest.approx(model.predict(module_from_source(one.source()), example, alone=False))
     assert bound.latency == pytest.approx(sum(bound[i].latency * layers[i].count for i in range(len(layers))))
 
 
@@ -197,3 +156,22 @@ def test_of_many_sizes_some_are_priced_and_only_these_are_chosen():
     bound = kernel.bind([layer], Budget(latency=Amount(1e-9 * 33 * 600)), prices=priced)
     assert bound[0].sizes["m"] == 512 and not bound.complete
     assert [one.sizes["m"] for one in kernel.options(layer, 5)] == [1, 256, 512, 768, 1024]
+
+
+def test_what_a_part_costs_is_learned_of_the_others():
+    work, costs = made(80)
+    times, parts = work @ costs, np.arange(80) % 4
+    predicted = cost_model.left_out(work, times, parts)
+    times[parts == 2] *= 100
+    np.testing.assert_array_equal(cost_model.left_out(work, times, parts)[parts == 2], predicted[parts == 2])
+    assert (predicted >= 0).all() and cost_model.spread(predicted, work @ costs) < 1.05
+
+
+def test_no_layer_is_left_out_whole():
+    """Kernels take turns on the layers: were the parts taken in turn too, each would be a layer."""
+    work, costs = made(100)
+    layer = np.arange(100) % len(cost_model.LAYERS)
+    times = work @ costs + 10.0 * work.sum(1) * (layer == 0)
+    seen = np.column_stack([work, work.sum(1) * (layer == 0)])
+    assert CostModel.fit(seen, times, "eager", 1).spread < 1.05
+    assert cost_model.spread(cost_model.left_out(seen, times, layer), times) > 2

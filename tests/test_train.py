@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from canvas import latency, zoo
-from canvas.cost_model import FIGURES, KINDS, CostModel, default_path
+from canvas.cost_model import CostModel, default_path
 from canvas.data import Data, Images
 from canvas.errors import Diverged, UserError
 from canvas.layers import merged, targets
@@ -19,6 +19,7 @@ from canvas.loaders import loaders
 from canvas.mixture import Mixture
 from canvas.models import resnet8
 from canvas.train import Recipe, TrainAndTime, _augment, accuracy, train
+from canvas.workload import NATIVE, OPERATIONS
 
 SEPARABLE = zoo()["depthwise_separable"]
 
@@ -181,18 +182,20 @@ def test_train_and_time_starts_from_the_weights_that_it_is_given():
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_train_and_time_predicts_first_where_it_is_asked_to(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("backend", "workload", "counted"), [("eager", OPERATIONS, "flops"), ("native", NATIVE, "cycles")]
+)
+def test_train_and_time_predicts_first_where_it_is_asked_to(tmp_path, monkeypatch, backend, workload, counted):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match="make one with: canvas calibrate"):
-        TrainAndTime("resnet8", stripes(100), backend="eager", predict=True)
-    costs = np.zeros((len(KINDS), len(FIGURES)))
-    costs[:, FIGURES.index("flops")] = 1e-9
-    CostModel("eager", 1, costs, 1.5, 0.9, 20).save(default_path("eager", 1))
-    evaluate = TrainAndTime("resnet8", stripes(100), Recipe(images=16, batch=16), "eager", 4, predict=True)
+        TrainAndTime("resnet8", stripes(100), backend=backend, predict=True)
+    costs = np.array([1e-9 * name.endswith(counted) for name in workload.figures])
+    CostModel(backend, 1, costs, 1.5, 0.9, 20).save(default_path(backend, 1))
+    evaluate = TrainAndTime("resnet8", stripes(100), Recipe(images=16, batch=16), backend, batch=4, predict=True)
     reports = []
     metrics = evaluate(SEPARABLE, seed=3, report=lambda done, metrics: reports.append(metrics))
     assert reports[0].keys() == {"latency_predicted", "latency_predicted_low", "seconds_latency_predicted"}
-    assert 0 < metrics["latency_predicted"] < 1, "fewer FLOPs, and nothing else costs"
+    assert 0 < metrics["latency_predicted"] < 1, "less work, and nothing else costs"
     assert metrics["latency_predicted_low"] == metrics["latency_predicted"] / 1.5
     assert "latency_predicted" not in evaluate(None, seed=3)
 

@@ -21,6 +21,7 @@ from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
 from canvas.native_network import NativeNetwork
 from canvas.onnx_graph import Unsupported, onnx_bytes, write_onnx
+from canvas.workload import NATIVE, OPERATIONS, Workload
 
 Callee = Callable[[Example], Any]
 AUTO = "auto"  # whichever is quickest for a network
@@ -31,6 +32,7 @@ class Backend(Protocol):
 
     name: str
     packages: tuple[str, ...]  # that it imports and not everybody has
+    workload: Workload  # what its cost model counts
 
     def reset(self) -> None:
         """Forgets what earlier comparisons left behind."""
@@ -53,6 +55,7 @@ class Eager:
 
     name = "eager"
     packages: tuple[str, ...] = ()
+    workload = OPERATIONS
 
     def reset(self) -> None:
         pass
@@ -77,6 +80,7 @@ class Inductor:
 
     name = "inductor"
     packages: tuple[str, ...] = ()
+    workload = OPERATIONS
 
     def reset(self) -> None:
         torch._dynamo.reset()  # else recompilation limits are reached and the code runs uncompiled
@@ -101,6 +105,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     packages: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
+    workload = OPERATIONS
 
     def reset(self) -> None:
         pass
@@ -134,6 +139,7 @@ class OpenVino:
 
     name = "openvino"
     packages: tuple[str, ...] = ("openvino",)
+    workload = OPERATIONS
 
     def reset(self) -> None:
         pass
@@ -170,6 +176,7 @@ class Native:
     """
 
     packages: tuple[str, ...] = ()
+    workload = NATIVE
 
     def __init__(self, name: str, tune: bool) -> None:
         self.name, self.tune = name, tune

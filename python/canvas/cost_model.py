@@ -1,14 +1,13 @@
-"""Predicts latency without running: what each operation does, times what such operations cost on this machine.
+"""Predicts latency without running: what a network makes a backend do, times what that costs on this machine.
 
-`trace` runs a module on tensors without data and notes the operations that PyTorch would call: their number, arithmetic
-and traffic, by kind. `CostModel.fit` learns what each of them costs on one backend from modules that were timed;
-`canvas calibrate` does so for sampled kernels and keeps the result, `predicted` uses it.
+A backend's workload (`workload`) tells of a module, as figures, what it does. `CostModel.fit` learns what each of them
+costs on one backend from modules that were timed; `canvas calibrate` does so for sampled kernels and keeps the result.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -18,23 +17,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 
 from canvas import _core, backends, latency
 from canvas._core import Budget, Kernel, Layer, Prices
 from canvas.errors import EvaluationError, UserError
-from canvas.example import Example, call, channels_last, store_channels_last
-from canvas.folding import fold
+from canvas.example import Example
 from canvas.kernel import module_from_source
 from canvas.native import cache_folder
 from canvas.objectives import rank_correlation
+from canvas.workload import ENDS
 
-KINDS = ("dense", "point", "grouped", "depthwise", "matmul", "map", "function", "reduce", "softmax", "move", "view")
-FIGURES = ("calls", "flops", "near", "far")  # near: bytes of operations that fit the caches, far: of those that do not
-CACHE = 2**21  # bytes: about what a core's own cache holds
-FORMAT = 1
+FORMAT = 2
 # What `calibrate` times kernels in: from many positions with few channels to few with many, and a stride.
 LAYERS = (
     Layer(32, 32, (28, 28)),
@@ -44,92 +38,16 @@ LAYERS = (
     Layer(256, 256, (8, 8)),
 )
 HOPELESS = 1  # times the dense convolution: a kernel that is slower is timed by its warm-up alone, to save time
-MATMULS = {"mm", "addmm", "bmm", "baddbmm", "_scaled_dot_product_flash_attention_for_cpu"}
-FUNCTIONS = {"exp", "tanh", "sigmoid", "gelu", "silu", "sin", "sqrt", "rsqrt", "erf", "pow"}
-REDUCTIONS = {"sum", "mean", "amax", "max", "var_mean", "linalg_vector_norm", "avg_pool2d", "max_pool2d_with_indices"}
-REDUCTIONS |= {"native_layer_norm", "native_batch_norm", "_adaptive_avg_pool2d", "cumsum"}
-MOVES = {"clone", "copy_", "cat", "constant_pad_nd", "repeat", "im2col", "index", "gather", "roll", "_to_copy", "stack"}
-MOVES |= {"upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "index_select", "expand_copy", "empty_like"}
-
-
-def trace(module: nn.Module, example: Example) -> np.ndarray:
-    """What a module does in one forward pass in eval mode, on channels-last inputs, without computing it.
-
-    Args:
-        module: any module that PyTorch can run on the meta device; it is left as it is.
-        example: its inputs; only shapes and types are used.
-
-    Returns:
-        [len(KINDS), len(FIGURES)]: for each kind of operation the calls, their FLOPs (2 x multiply-adds), and the bytes
-        that they read and write, apart for those of at most and of more than `CACHE` bytes.
-
-    Raises:
-        UserError: the module cannot run without data.
-
-    Example:
-        >>> trace(nn.Conv2d(8, 16, 1), torch.zeros(1, 8, 4, 4))[KINDS.index("point"), FIGURES.index("flops")]
-        4096.0
-    """
-    recorder = _Recorder()
-    try:
-        ready = store_channels_last(fold(copy.deepcopy(module).eval()).to("meta"))
-        inputs = pytree.tree_map(lambda v: v.to("meta") if isinstance(v, Tensor) else v, channels_last(example))
-        with torch.no_grad(), recorder:
-            call(ready, inputs)
-    except Exception as error:  # whatever the module's own forward raises
-        raise UserError(f"the module cannot be traced without data: {type(error).__name__}: {error}") from error
-    return recorder.work
-
-
-class _Recorder(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.work = np.zeros((len(KINDS), len(FIGURES)))
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        inputs = [v for v in pytree.tree_leaves((args, kwargs)) if isinstance(v, Tensor)]
-        outputs = [v for v in pytree.tree_leaves(result) if isinstance(v, Tensor)]
-        if outputs:
-            kind, flops = _judged(func.overloadpacket.__name__, inputs, outputs[0])
-            moved = sum(v.numel() * v.element_size() for v in (*inputs, *outputs)) if kind != "view" else 0
-            where = "near" if moved <= CACHE else "far"
-            row = self.work[KINDS.index(kind)]
-            for figure, amount in (("calls", 1.0), ("flops", flops), (where, moved)):
-                row[FIGURES.index(figure)] += amount
-        return result
-
-
-def _judged(name: str, inputs: Sequence[Tensor], output: Tensor) -> tuple[str, float]:
-    """An operation's kind and FLOPs."""
-    if name == "convolution":
-        weight = inputs[1]
-        groups = inputs[0].shape[1] // weight.shape[1]
-        kind = "point" if weight[0, 0].numel() == 1 else "dense"
-        if groups > 1:
-            kind = "depthwise" if weight.shape[1] == 1 else "grouped"
-        return kind, 2.0 * output.numel() * weight[0].numel()
-    if name in MATMULS:
-        return "matmul", 2.0 * output.numel() * inputs[-1 if name in ("mm", "bmm") else 1].shape[-2]
-    if name in ("_softmax", "_log_softmax"):
-        return "softmax", 5.0 * output.numel()
-    if name in REDUCTIONS:
-        return "reduce", float(inputs[0].numel())
-    if name in MOVES:
-        return "move", 0.0
-    if any(output.untyped_storage()._cdata == source.untyped_storage()._cdata for source in inputs):
-        return ("map", float(output.numel())) if name.endswith("_") else ("view", 0.0)
-    return "function" if name in FUNCTIONS else "map", float(output.numel())
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """What operations cost on one machine, in one backend: a latency is the sum over kinds and figures of the figure
-    times its cost.
+    """What work costs on one machine, in one backend: a latency is the sum over the workload's figures of each times
+    its cost.
 
     Attributes:
         backend, threads: what it was calibrated with.
-        seconds: [len(KINDS), len(FIGURES)]: per call, FLOP, byte; none negative.
+        seconds: [figures of the backend's workload]: per call, FLOP, byte, cycle; none negative.
         spread: of the modules left out of the fit, 95 % are slower than predicted by at most this factor, and at most
             so many times faster.
         correlation: Spearman's rank correlation of prediction and measurement over the modules left out.
@@ -148,11 +66,11 @@ class CostModel:
         """Learns costs by least squares of the relative errors, none negative; judged by cross-validation.
 
         Args:
-            work: [modules, len(KINDS), len(FIGURES)], of `trace`.
+            work: [modules, figures], of the backend's workload.
             times: [modules], their measured latencies in seconds.
             backend: what they were measured with.
             threads: of the backend.
-            folds: parts of the modules, each predicted by a fit to the others.
+            folds: `parts` of the modules, each predicted by a fit to the others.
 
         Returns:
             The model fitted to all of them.
@@ -161,34 +79,34 @@ class CostModel:
             UserError: fewer than ten modules.
 
         Example:
-            >>> work = np.random.default_rng(0).random((40, len(KINDS), len(FIGURES)))
-            >>> model = CostModel.fit(work, work.sum((1, 2)), "eager", 1)
-            >>> model.correlation > 0.99
+            >>> work = np.random.default_rng(0).random((40, 5))
+            >>> CostModel.fit(work, work.sum(1), "native", 1).correlation > 0.99
             True
         """
         if len(times) < 10:
             raise UserError(f"a cost model needs at least 10 timed modules, got {len(times)}")
-        flat = work.reshape(len(work), -1)
-        predicted = np.empty(len(times))
-        for part in range(min(folds, len(times))):
-            left_out = np.arange(len(times)) % folds == part
-            predicted[left_out] = flat[left_out] @ _costs(flat[~left_out], times[~left_out])
-        errors = np.abs(np.log(np.maximum(predicted, 1e-12) / times))
-        spread = float(np.exp(np.quantile(errors, 0.95)))
-        costs = _costs(flat, times).reshape(work.shape[1:])
-        return cls(backend, threads, costs, spread, rank_correlation(predicted, times), len(times))
+        predicted = left_out(work, times, parts(len(times), folds))
+        fitted = _costs(work, times)
+        return cls(backend, threads, fitted, spread(predicted, times), rank_correlation(predicted, times), len(times))
 
-    def predict(self, module: nn.Module, example: Example) -> float:
+    def predict(self, module: nn.Module, example: Example, alone: bool = True) -> float:
         """A module's latency in seconds.
 
+        Args:
+            module, example: as for the backend's workload.
+            alone: it is given and gives what is stored as PyTorch does; else it is within a network, where that is not
+                stored anew.
+
         Raises:
-            UserError: the module cannot be traced.
+            UserError: the backend's workload cannot say what the module does.
 
         Example:
             >>> model.predict(nn.Conv2d(8, 16, 1), torch.zeros(1, 8, 4, 4)) > 0
             True
         """
-        return float((trace(module, example) * self.seconds).sum())
+        work = backends.find(self.backend).workload.trace(module, example, self.threads)
+        counted = len(work) - (0 if alone else len(ENDS))
+        return float(work[:counted] @ self.seconds[:counted])
 
     def save(self, path: Path) -> None:
         """Writes the model as JSON; an older file is replaced at once or not at all.
@@ -199,7 +117,8 @@ class CostModel:
         Example:
             >>> model.save(default_path("eager", 1))
         """
-        fields = dataclasses.asdict(self) | {"format": FORMAT, "kinds": KINDS, "figures": FIGURES}
+        figures = backends.find(self.backend).workload.figures
+        fields = dataclasses.asdict(self) | {"format": FORMAT, "figures": figures}
         fields["seconds"] = self.seconds.tolist()
         part = path.with_name(f"{path.name}.{os.getpid()}")
         try:
@@ -223,17 +142,73 @@ class CostModel:
         """
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-            known = (fields.pop("format"), fields.pop("kinds"), fields.pop("figures"))
-            if known != (FORMAT, list(KINDS), list(FIGURES)):
+            figures = list(backends.find(fields["backend"]).workload.figures)
+            if (fields.pop("format"), fields.pop("figures")) != (FORMAT, figures):
                 raise ValueError("another version")
-            return cls(**{**fields, "seconds": np.array(fields["seconds"], dtype=float).reshape(len(KINDS), -1)})
+            return cls(**{**fields, "seconds": np.array(fields["seconds"], dtype=float).reshape(len(figures))})
         except FileNotFoundError as error:
             raise UserError(f"no cost model at {path}; make one with: canvas calibrate") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is no cost model of this version; make one anew with: canvas calibrate") from error
 
 
-def calibrate(
+def parts(count: int, folds: int = 5) -> np.ndarray:
+    """Shares modules out by chance, always the same: in turn, each part would be one of the layers.
+
+    Example:
+        >>> np.bincount(parts(10, 5))
+        array([2, 2, 2, 2, 2])
+    """
+    return np.random.default_rng(0).permutation(count) % folds
+
+
+def left_out(work: np.ndarray, times: np.ndarray, part_of: np.ndarray) -> np.ndarray:
+    """What fits say of modules that they have not seen.
+
+    Args:
+        work, times: as for `CostModel.fit`.
+        part_of: [modules], the part that each of them belongs to.
+
+    Returns:
+        [modules], the seconds that a fit to the other parts predicts.
+
+    Example:
+        >>> left_out(np.ones((4, 1)), np.full(4, 2.0), np.arange(4)).round(2)
+        array([2., 2., 2., 2.])
+    """
+    predicted = np.empty(len(times))
+    for part in np.unique(part_of):
+        out = part_of == part
+        predicted[out] = work[out] @ _costs(work[~out], times[~out])
+    return predicted
+
+
+def spread(predicted: np.ndarray, times: np.ndarray) -> float:
+    """The factor within which 95 % of the times are of what was predicted.
+
+    Example:
+        >>> spread(np.array([1.0, 1.0]), np.array([2.0, 0.5])).round(2)
+        np.float64(2.0)
+    """
+    return float(np.exp(np.quantile(np.abs(np.log(np.maximum(predicted, 1e-12) / times)), 0.95)))
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Kernels that were timed.
+
+    Attributes:
+        work: [kernels, figures of the backend's workload].
+        times: [kernels], seconds.
+        layers: [kernels], which of `LAYERS` each was timed in.
+    """
+
+    work: np.ndarray
+    times: np.ndarray
+    layers: np.ndarray
+
+
+def timed(
     backend: str = "eager",
     threads: int = 1,
     kernels: int = 150,
@@ -241,8 +216,8 @@ def calibrate(
     seed: int = 0,
     seconds: float = 0.1,
     progress: Callable[[str], None] = lambda line: None,
-) -> CostModel:
-    """Times sampled kernels in single layers, each beside the dense convolution, and fits a cost model to them.
+) -> Timed:
+    """Times sampled kernels in single layers, each beside the dense convolution.
 
     Args:
         backend: a name in `backends.BACKENDS`.
@@ -254,17 +229,17 @@ def calibrate(
         progress: called with a line for each kernel.
 
     Returns:
-        The model; `save` keeps it.
+        Those that could be timed, for `CostModel.fit`.
 
     Raises:
-        UserError: the backend is unknown or not installed, or fewer than ten kernels could be timed.
+        UserError: the backend is unknown or not installed.
 
     Example:
-        >>> calibrate("eager", kernels=40).correlation > 0.8
-        True
+        >>> timed("eager", kernels=5).layers
+        array([0, 1, 2, 3, 4])
     """
-    backends.find(backend)
-    work, times = [], []
+    workload = backends.find(backend).workload
+    rows = []
     sampled = _core.sample(list(LAYERS), kernels, seed, Budget(flops=(0.01, 1.5)))
     for index, kernel in enumerate(sampled):
         layer = LAYERS[index % len(LAYERS)]
@@ -275,13 +250,33 @@ def calibrate(
             timing = latency.compare(
                 module, dense, example, backend, threads=threads, seconds=seconds, hopeless=HOPELESS
             )
-            work.append(trace(module, example))
         except EvaluationError as error:
             progress(f"{index + 1} of {kernels}: left out: {error}")
             continue
-        times.append(timing.median_ms / 1e3)
+        rows.append((workload.trace(module, example, threads), timing.median_ms / 1e3, index % len(LAYERS)))
         progress(f"{index + 1} of {kernels}: {timing.median_ms:.2f} ms")
-    return CostModel.fit(np.array(work), np.array(times), backend, threads)
+    work, times, layers = zip(*rows, strict=True) if rows else ([], [], [])
+    return Timed(np.array(work), np.array(times), np.array(layers))
+
+
+def calibrate(backend: str = "eager", threads: int = 1, kernels: int = 150, **options: Any) -> CostModel:
+    """A cost model of this machine: `timed` kernels, and what was learned of them.
+
+    Args:
+        backend, threads, kernels: and the other options as for `timed`.
+
+    Returns:
+        The model; `save` keeps it.
+
+    Raises:
+        UserError: the backend is unknown or not installed, or fewer than ten kernels could be timed.
+
+    Example:
+        >>> calibrate("eager", kernels=40).correlation > 0.8
+        True
+    """
+    found = timed(backend, threads, kernels, **options)
+    return CostModel.fit(found.work, found.times, backend, threads)
 
 
 def prices(
@@ -310,24 +305,27 @@ def prices(
         True
     """
 
-    def seconds(module: nn.Module, layer: Layer) -> float:
+    def seconds(make: Callable[[], nn.Module], layer: Layer) -> float:
         lead = (layer.tokens,) if layer.tokens else ()
         shape = (batch, layer.c_in, *layer.spatial) if layer.spatial else (batch, *lead, layer.c_in)
-        return max(model.predict(module, torch.empty(shape, device="meta")), 1e-9)
+        with torch.device("meta"):
+            module, example = make(), torch.empty(shape)
+        return max(model.predict(module, example, alone=False), 1e-9)
 
     original = 0.0
     originals: dict[Any, float] = {}
     options: dict[Any, list[Any]] = {}
-    with torch.device("meta"):
-        for layer in layers:
-            shape = (layer.c_in, layer.c_out, layer.spatial, layer.stride, layer.tokens)
-            if shape not in options:
-                listed = kernel.options(layer, most, multiple_of)
-                options[shape] = [(one, seconds(module_from_source(one.source()), layer)) for one in listed]
-            key = (*shape, layer.window, layer.groups)
-            if key not in originals:
-                originals[key] = seconds(_original(layer), layer)
-            original += layer.count * originals[key]
+    for layer in layers:
+        shape = (layer.c_in, layer.c_out, layer.spatial, layer.stride, layer.tokens)
+        if shape not in options:
+            listed = kernel.options(layer, most, multiple_of)
+            options[shape] = [
+                (one, seconds(functools.partial(module_from_source, one.source()), layer)) for one in listed
+            ]
+        key = (*shape, layer.window, layer.groups)
+        if key not in originals:
+            originals[key] = seconds(functools.partial(_original, layer), layer)
+        original += layer.count * originals[key]
     return Prices(
         original, [options[layer.c_in, layer.c_out, layer.spatial, layer.stride, layer.tokens] for layer in layers]
     )
