@@ -202,6 +202,28 @@ def test_what_is_added_along_positions_is_no_bias():
     assert not any(map(kernel.by_channel, (torch.zeros(8), torch.zeros(1, 1, 8), torch.zeros(8, 8, 8))))
 
 
+IN_BLOCKS = """kernel k(x[C, H, W]) -> [K, H/s, W/s]:
+  v = silu(bias(subsample(unfold(x, W: 5, H: 5), H: s, W: s), [C, w, h]))
+  u = fc(v, [C, w, h] -> [c = K/4])
+  return fc(u, [c] -> [K])
+"""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "channels", "extent"), [(IN_BLOCKS, 256, 8), (None, 512, 4)], ids=["window", "axial_deeplab"]
+)
+def test_blocks_leave_enough_positions_to_share_weights(kernel, channels, extent):
+    """Counted in cycles a block costs little: what it saves, the way to memory, is not counted."""
+    layer = Layer(channels, channels, (extent, extent))
+    bound = (parse(kernel) if kernel else canvas.zoo()["axial_deeplab"]).bind([layer])[0]
+    kernel, sizes = native.kernel_of(canvas.kernel.module_from_source(bound.source()))
+    cycles = [
+        _core.native_source(kernel, sizes, 16, 32, choices={"cache": elements})[-1][0]
+        for elements in (24 * 1024, 10**9)
+    ]
+    assert cycles[0] <= 1.5 * cycles[1]
+
+
 def small() -> tuple[nn.Module, torch.Tensor]:
     return canvas.zoo()["depthwise_separable"].module(Layer(8, 8, (6, 6))), torch.randn(2, 8, 6, 6)
 

@@ -34,8 +34,8 @@ from canvas import _core, native_op
 from canvas.errors import UserError, one_line
 
 SECONDS = 120  # that a compiler may take for a kernel
-# The vectors are written out. -fexpensive-optimizations makes multiply-adds one instruction (6 %); what -O2 does beyond this takes a third as
-# long again and gains 1 % (measured).
+# The vectors are written out. -fexpensive-optimizations makes multiply-adds one instruction (6 %); what -O2 does beyond
+# this takes a third as long again and gains 1 % (measured).
 FLAGS = ("-O1", "-fexpensive-optimizations", "-fschedule-insns2", "-fno-exceptions", "-fno-asynchronous-unwind-tables")
 OPTIONS = (*FLAGS, "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-w")
 LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14
