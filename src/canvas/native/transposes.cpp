@@ -102,8 +102,9 @@ class Copies {
 // Of a nest without sums: what lies apart along the result's neighbours and is read several times.
 void add_loads(Plan& plan, size_t& i, Copies& copies) {
   const Nest nest = plan.nests[i];
-  for (const auto& [lane, extent] : nest.loops) {
-    if (plan.buffers.stride(nest.to, lane) != 1 || extent < kNear) continue;
+  for (const auto& loop : nest.loops) {
+    const std::string& lane = loop.first;
+    if (plan.buffers.stride(nest.to, lane) != 1 || loop.second < kNear) continue;
     size_t number = 0;  // of the access
     for_each_access(nest, [&](const Access& access) {
       double elements = 1;
