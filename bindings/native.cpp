@@ -68,6 +68,14 @@ nb::tuple native_source(const Kernel& kernel, const Sizes& sizes, int width, int
   return as_tuple(emit_native(kernel, values, target_of(width, registers, choices), {scale, addend, relu}));
 }
 
+// Addresses as numbers: what Python holds are tensors and a library of its own.
+void run_native(uintptr_t function, uintptr_t x, uintptr_t addend, uintptr_t y, uintptr_t constants, uintptr_t scratch,
+                long images, int threads) {
+  using Run = void (*)(uintptr_t, uintptr_t, uintptr_t, uintptr_t, uintptr_t, long, int);
+  const nb::gil_scoped_release released;
+  reinterpret_cast<Run>(function)(x, addend, y, constants, scratch, images, threads);
+}
+
 void bind_whole_network(nb::module_& module) {
   nb::class_<Network>(module, "NativeNetwork",
                       "A whole network as C++ source, put together layer by layer from core forms and kernels.\n\n"
@@ -152,6 +160,9 @@ void bind_native(nb::module_& module) {
       "scratch for each thread, about how many cycles (an image takes, a "
       "run takes besides)).\n\n"
       "Raises:\n    ValueError: a size is missing or unknown.\n");
+  module.def("run_native", &run_native, "function"_a, "x"_a, "addend"_a, "y"_a, "constants"_a, "scratch"_a, "images"_a,
+             "threads"_a,
+             "Calls `run` of compiled native code. All but the last two are addresses; 0 stands for no addend.\n");
 }
 
 }  // namespace canvas::python

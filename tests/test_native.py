@@ -126,6 +126,40 @@ def test_functions_are_exact_over_their_range(name):
 
 
 @needs_compiler
+@pytest.mark.parametrize(("name", "largest"), [("sin", 8000), ("sin", 1e6), ("sqrt", 1e30)])
+def test_functions_are_exact_for_large_numbers(name, largest):
+    """Reduced to their range, or by their bits."""
+    kernel = parse(f"kernel k(x[T, C]) -> [T, K]:\n  return {name}(fc(x, [C] -> [K]))")
+    module = kernel.module(Layer(1, 1, tokens=4000)).eval()
+    x = torch.linspace(0, 1, 4000).reshape(1, 4000, 1) ** 2 * largest
+    x[:, ::2] *= -1 if name == "sin" else 1e-30
+    with torch.no_grad():
+        next(module.parameters()).fill_(1)
+        got = NativeKernel(module)(x).double()
+        wanted = module.double()(x.double())
+    assert ((got - wanted).abs() / wanted.abs().clamp(min=1 if name == "sin" else 0)).max() <= 2e-7
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["replk", "slak"])
+@pytest.mark.parametrize("extents", [(4, 3), (9, 20), (1, 1)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_windows_beyond_the_image_cost_what_they_meet(name, extents, stride):
+    """Of a window of 31 or 51 an image of 4 meets 7 at most: the rest is neither stored nor computed."""
+    layer = Layer(16, 16, extents, stride=stride)
+    module = canvas.zoo()[name].module(layer).eval()
+    x = torch.randn(2, 16, *extents)
+    with torch.no_grad():
+        assert off(NativeKernel(module)(x).numpy(), module(x).numpy()) <= 1e-5
+    kernel, sizes = native.kernel_of(module)
+    cycles = [
+        _core.native_source(kernel, sizes | {"H": height, "W": width}, 16, 32)[-1][0] / (height * width)
+        for height, width in (extents, (64, 64))
+    ]
+    assert extents != (4, 3) or cycles[0] < cycles[1] / 2
+
+
+@needs_compiler
 @pytest.mark.parametrize("name", ["depthwise_separable", "grouped", "involution"])
 def test_a_network_computes_the_same_and_leaves_no_norm_and_no_relu_behind_kernels(name):
     torch.manual_seed(0)
@@ -166,6 +200,28 @@ def test_what_is_added_along_positions_is_no_bias():
     kernel = NativeKernel(canvas.zoo()["dense"].module(Layer(8, 8, (8, 8))))
     assert kernel.by_channel(torch.zeros(8, 1, 1)) and kernel.by_channel(torch.zeros(1, 8, 1, 1))
     assert not any(map(kernel.by_channel, (torch.zeros(8), torch.zeros(1, 1, 8), torch.zeros(8, 8, 8))))
+
+
+IN_BLOCKS = """kernel k(x[C, H, W]) -> [K, H/s, W/s]:
+  v = silu(bias(subsample(unfold(x, W: 5, H: 5), H: s, W: s), [C, w, h]))
+  u = fc(v, [C, w, h] -> [c = K/4])
+  return fc(u, [c] -> [K])
+"""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "channels", "extent"), [(IN_BLOCKS, 256, 8), (None, 512, 4)], ids=["window", "axial_deeplab"]
+)
+def test_blocks_leave_enough_positions_to_share_weights(kernel, channels, extent):
+    """Counted in cycles a block costs little: what it saves, the way to memory, is not counted."""
+    layer = Layer(channels, channels, (extent, extent))
+    bound = (parse(kernel) if kernel else canvas.zoo()["axial_deeplab"]).bind([layer])[0]
+    kernel, sizes = native.kernel_of(canvas.kernel.module_from_source(bound.source()))
+    cycles = [
+        _core.native_source(kernel, sizes, 16, 32, choices={"cache": elements})[-1][0]
+        for elements in (24 * 1024, 10**9)
+    ]
+    assert cycles[0] <= 1.5 * cycles[1]
 
 
 def small() -> tuple[nn.Module, torch.Tensor]:

@@ -3,7 +3,7 @@
     python benchmarks/search/real.py OUT.json [--strategy guided evolution random] [--seeds 5] [--minutes 2.5]
 
 Every search is the first half of `examples/demo.py`: a small ResNet on Fashion-MNIST, latency, short trainings, two
-cores that do nothing else; the strategies take turns, seed by seed, and it goes on where it was stopped. Told after each
+cores that do nothing else; the strategies take turns, seed by seed; it goes on where it was stopped. Told after each
 tenth of its candidates: the hypervolume of those trained by then (validation accuracy up; latency down, halvings
 counting the same) beyond the corner of the original's latency and 70 % accuracy; the mean over seeds, and the 95 %
 interval of the difference to the last strategy named, seed by seed (bootstrap).

@@ -7,6 +7,7 @@ The backend "native" uses it where it applies, and `canvas.export` writes it as 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -251,15 +252,18 @@ class NativeNetwork:
         made = self.written
         self.compiled = Compiled(made.source, made.parameters, made.constants, made.scratch)
         self.planes = made.last == (True, True) and len(made.inputs) == len(made.outputs) == 3
+        if self.planes:
+            channels, _, width = made.outputs
+            self.strides = (math.prod(made.outputs), 1, channels * width, channels)
 
     def __call__(self, x: Tensor) -> Tensor:
         made = self.written
-        if tuple(x.shape[1:]) != made.inputs:
+        if x.shape[1:] != made.inputs:
             raise UserError(f"native code: was made for inputs of shape {['N', *made.inputs]}, got {list(x.shape)}")
-        if x.dtype != torch.float32 or x.device.type != "cpu":
+        if x.dtype != torch.float32 or not x.is_cpu:
             raise UserError(f"native code: takes float32 on the CPU, got {x.dtype} on {x.device}")
         if self.planes and x.is_contiguous(memory_format=torch.channels_last):  # quicker to say
-            y = torch.empty((x.shape[0], *made.outputs), memory_format=torch.channels_last)
+            y = torch.empty_strided((x.shape[0], *made.outputs), self.strides)
             self.compiled.run(x, None, y, x.shape[0])
             return y
         given = (x.movedim(1, -1) if made.last[0] else x).contiguous()

@@ -14,6 +14,8 @@ constexpr int64_t kCache =
     24 *
     1024;  // elements of scratch that may stay as they are: what two first caches hold (measured: 1.5 % better than four times that)
 constexpr size_t kMostLoops = 3;
+constexpr int64_t kRows = 8;  // positions that share weights in a tile, for which a block is not cut smaller
+constexpr int64_t kManyWeights = 2048;
 
 using LoopOf = std::pair<size_t, std::string>;  // a nest's loop
 
@@ -145,6 +147,7 @@ class Blocker {
         if (block.first != choice.first || block.last != choice.last || block.extents.size() >= kMostLoops) continue;
       }
       if (choice.first == choice.last || footprint(choice) <= cache_) continue;
+      if (steps_together(choice, extent_of(choice)) == extent_of(choice)) continue;
       for (const auto& [id, axis] : dropped(choice)) {
         const int64_t all = buffer(id).elements();
         choice.saved += all - all / buffer(id).axes[static_cast<size_t>(axis)].extent;
@@ -209,22 +212,47 @@ class Blocker {
     return found == axes.end() || found + 1 == axes.end() ? -1 : static_cast<int>(found - axes.begin());
   }
 
-  // So many steps of the loop in one step of its block: several share what a tile loads, as long as the cache holds what they pass on.
+  int64_t extent_of(const Choice& choice) const {
+    for (const auto& [name, size] : nests_[choice.first].loops)
+      if (name == choice.loops.at(choice.first)) return size;
+    return 1;
+  }
+
+  // How many steps of a loop a nest needs to share its weights among enough positions.
+  int64_t steps_for_weights(const Nest& nest, const std::string& own) const {
+    int64_t rows = 1, weights = 0;
+    for (const Access& factor : nest.factors) {
+      const Buffer& of = plan_.buffers[factor.buffer];
+      weights += of.place == Place::kConstant ? of.elements() : 0;
+    }
+    if (weights < kManyWeights) return 1;
+    for (const auto& [name, size] : nest.loops) {
+      const bool outside = name == own || std::find(nest.around.begin(), nest.around.end(), name) != nest.around.end();
+      const bool weighs = std::any_of(nest.factors.begin(), nest.factors.end(), [&, loop = name](const Access& factor) {
+        return plan_.buffers[factor.buffer].place == Place::kConstant && factor.axes.count(loop) > 0;
+      });
+      if (!outside && !weighs) rows *= size;
+    }
+    return (kRows + rows - 1) / rows;
+  }
+
+  // So many steps of the loop in one step of its block: several share what a tile loads, as long as the cache holds what they pass on. All of
+  // them where weights would be shared by too few.
   int64_t steps_together(const Choice& choice, int64_t extent) {
-    int64_t kept = footprint(choice), each = 1;
+    int64_t kept = footprint(choice), each = 1, least = 1;
     for (const auto& [id, axis] : dropped(choice)) {
       kept -= buffer(id).elements();
       each += buffer(id).elements() / extent;
     }
+    for (const auto& [number, name] : choice.loops) least = std::max(least, steps_for_weights(nests_[number], name));
     int64_t steps = std::clamp<int64_t>((cache_ - kept) / each, 1, extent / 2);
     while (extent % steps != 0) --steps;
+    while (steps < extent && (steps < least || extent % steps != 0)) ++steps;
     return steps;
   }
 
   void take(const Choice& choice) {
-    int64_t extent = 0;
-    for (const auto& [name, size] : nests_[choice.first].loops)
-      if (name == choice.loops.at(choice.first)) extent = size;
+    const int64_t extent = extent_of(choice);
     const int64_t steps = steps_together(choice, extent);
     if (!choice.block) plan_.blocks.push_back({choice.first, choice.last, {}});
     plan_.blocks[choice.block.value_or(plan_.blocks.size() - 1)].extents.push_back(extent / steps);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "canvas/base/error.h"
+#include "canvas/native/outside.h"
 #include "canvas/native/pairs.h"
 #include "canvas/native/plain_forms.h"
 #include "canvas/native/repeats.h"
@@ -39,7 +40,7 @@ class Planner {
       if (ops_[id].kind == CoreKind::kInput) constant_[id] = false;
       for (int in : ops_[id].inputs) constant_[id] = constant_[id] && constant_[static_cast<size_t>(in)];
     }
-    pairs_ = orders_of_pairs(ops_, constant_);
+    pairs_ = orders_of_pairs(ops_, constant_, values_);
     input_ = outside(Place::kInput, from);
     output_ = outside(Place::kOutput, to);
     addend_ = outside(Place::kAddend, to);
@@ -47,6 +48,7 @@ class Planner {
 
   Plan run() {
     store(static_cast<int>(ops_.size()) - 1, plan_.buffers.all(output_));
+    leave_out_zeros(plan_);
     return std::move(plan_);
   }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <string>
 
 namespace canvas::native {
@@ -11,17 +10,11 @@ namespace {
 
 constexpr int kMostRows = 14;
 constexpr int kMostVectors = 6;
-constexpr double kLatency = 9;  // sums in flight that keep two multiply-add units busy, and one to spare
-constexpr double kLoad = 0.25;  // what a load costs beside the arithmetic, in multiply-adds
-constexpr double kFar = 0.5;    // the same for a vector of weights from the second cache
-constexpr double kNearBytes = 24 * 1024;
 constexpr int kMapVectors = 4;
 constexpr int64_t kStraight = 200;
-constexpr double kApart = 8;   // how much longer a vector takes of which each element lies by itself
-constexpr double kGather = 2;  // instructions for an element that is loaded or stored by itself
-constexpr double kCall = 16;   // instructions around a tile
-constexpr double kBytes = 24;  // that the second cache moves in a cycle
-constexpr double kSumUp = 8;   // adding up a vector's elements, in multiply-adds
+constexpr double kApart = 8;                 // how much longer a vector takes of which each element lies by itself
+constexpr int64_t kFarElements = 16 * 1024;  // of a packed factor, that caches may have lost until they are read again
+constexpr double kAsItLies = 0.8;  // what sums along vectors are worth where constants could be packed for others
 
 // `extent` elements in panels of `vectors` vectors, then of single ones, then of narrower ones. Where elements may be computed twice, the
 // last panel overlaps the one before instead.
@@ -103,24 +96,39 @@ void TiledNest::choose_lanes() {
   it.loops.push_back({1, false, steps, {{1, steps}}});
 }
 
-// A loop that is summed and along which all factors are neighbours, where that is better than `least`.
+// Whether the loops of a constant factor say how it lies: as it is packed, what is joined need not run on from each other.
+bool TiledNest::lies_plain(size_t operand) const {
+  return std::all_of(it.loops.begin(), it.loops.end(), [&](const Loop& loop) {
+    for (size_t i = 0; i + 1 < loop.parts.size(); ++i) {
+      const auto& [extent, steps] = loop.parts[i + 1];
+      if (loop.parts[i].second[operand] != steps[operand] * extent) return false;
+    }
+    return true;
+  });
+}
+
+// A loop that is summed and along which all factors are neighbours, where that is better than `least`. Constant factors are read as they lie.
 void TiledNest::choose_summed_lanes(double least) {
   for (size_t i = 0; sums() && i < it.loops.size(); ++i) {
     if (!it.loops[i].reduced || it.loops[i].extent < target_.width) continue;
-    bool near = true;
+    bool near = true, packs = false;
     double count = 1;
-    for (size_t operand = 1; operand <= it.factors; ++operand)
-      near = near && !it.operands[operand].packed && (step(i, operand) == 0 || step(i, operand) == 1);
+    for (size_t operand = 1; operand <= it.factors; ++operand) {
+      packs = packs || it.operands[operand].packed;
+      near = near && (step(i, operand) == 0 || step(i, operand) == 1) &&
+             (!it.operands[operand].packed || lies_plain(operand));
+    }
     for (const Loop& loop : it.loops) count *= loop.reduced ? static_cast<double>(loop.extent) : 1;
     const double vectors = std::ceil(static_cast<double>(it.loops[i].extent) / target_.width);
     const double products = count / static_cast<double>(it.loops[i].extent) * vectors;
     const double used = static_cast<double>(it.loops[i].extent) / (vectors * target_.width);
-    const double value = used * products / (products + kSumUp);
+    const double value = used * products / (products + kSumUp) * (packs ? kAsItLies : 1);
     if (!near || value <= least) continue;
     least = value;
     lanes = i;
     across = true;
   }
+  for (Operand& operand : it.operands) operand.packed = operand.packed && !across;
 }
 
 // The loop of which several steps share what is loaded of the factors; without factors one of near steps, which then runs within a tile.
@@ -198,44 +206,6 @@ void TiledNest::order() {
   std::stable_partition(outer.begin(), outer.end(), [&](size_t loop) { return weighs(loop); });
 }
 
-// Vectors and numbers that one step of the innermost loop loads for so many rows and vectors.
-double TiledNest::loads(int64_t steps, int64_t vectors) const {
-  double count = 0;
-  for (size_t operand = 1; operand <= it.factors; ++operand) {
-    const int64_t by_step = has_rows() && step(rows, operand) != 0 ? steps : 1;
-    const int64_t by_unit = has_unit() && step(unit, operand) != 0 ? unit_extent() : 1;
-    count += static_cast<double>(by_step * by_unit * (step(lanes, operand) != 0 ? vectors : 1));
-  }
-  return count;
-}
-
-// Multiply-adds in the time of which one step of the innermost loop is done for so many rows and vectors.
-double TiledNest::step_cost(int64_t steps, int64_t vectors) const {
-  const double loaded = loads(steps, vectors), arithmetic = static_cast<double>(steps * unit_extent() * vectors);
-  double far = 0;  // vectors of weights that the first cache does not hold
-  for (size_t operand = 1; operand <= it.factors; ++operand) {
-    double bytes = 4.0 * static_cast<double>(vectors * target_.width);
-    for (size_t loop : reduced) bytes *= step(loop, operand) == 0 ? 1 : static_cast<double>(at(loop).extent);
-    if (it.operands[operand].packed && step(lanes, operand) != 0 && bytes > kNearBytes)
-      far += static_cast<double>(vectors);
-  }
-  return std::max({arithmetic, loaded, kLatency}) + kLoad * loaded + kFar * far + 1;
-}
-
-// The same for all rows and vectors in tiles of at most so many.
-double TiledNest::cost(int64_t row_extent, int steps, int64_t wide, int vectors) const {
-  const int64_t tiles = (row_extent + steps - 1) / steps, most = (row_extent + tiles - 1) / tiles;
-  const int64_t of_most = row_extent - tiles * (most - 1);
-  double sum = 0;
-  for (const auto& [r, r_count] : {std::pair{most, of_most}, std::pair{most - 1, tiles - of_most}}) {
-    for (const auto& [v, v_count] : {std::pair<int64_t, int64_t>{vectors, wide / vectors}, {wide % vectors, 1}}) {
-      if (r == 0 || v == 0) continue;
-      sum += static_cast<double>(r_count * v_count) * step_cost(r, v);
-    }
-  }
-  return sum;
-}
-
 // Whether sums may be computed for elements behind the last: what is read there is memory of our own, and of no use.
 bool TiledNest::may_go_beyond(const Buffers& buffers) const {
   if (!sums() || across || target_.width > 16) return false;  // a buffer is followed by 16 elements at least
@@ -287,54 +257,6 @@ void TiledNest::tile(const Buffers& buffers) {
   if (of_most < tiles) row_tiles.push_back({of_most * most, tiles - of_most, static_cast<int>(most - 1)});
 }
 
-// Instructions for one vector of an expression, and of what it reads.
-double TiledNest::vector_cost(const Expression& expression) const {
-  static const std::map<std::string, double> dear = {
-      {"gelu", 40},      {"silu", 24},      {"sigmoid", 24}, {"tanh", 32},     {"exp", 16},
-      {"sin", 400},      {"sqrt", 20},      {"div", 16},     {"quotient", 12}, {"exp of difference", 16},
-      {"plain exp", 16}, {"plain sqrt", 20}};
-  double cost = 1;
-  if (expression.kind == Expression::kLoad) cost = access_cost(static_cast<size_t>(std::stoi(expression.function)));
-  if (const auto found = dear.find(expression.function); expression.kind == Expression::kApply && found != dear.end())
-    cost = found->second;
-  for (const Expression& child : expression.of) cost += vector_cost(child);
-  return cost;
-}
-
-double TiledNest::access_cost(size_t operand) const {
-  const int64_t lane = lane_step(operand);
-  if (transposes) return 2;
-  return lane == 0 || lane == 1 ? 1 : kGather * target_.width;
-}
-
-double TiledNest::cycles() const {
-  double around = 1, steps = 1, moved = 0;
-  for (size_t loop : outer) around *= static_cast<double>(at(loop).extent);
-  for (size_t loop : reduced) steps *= static_cast<double>(at(loop).extent);
-  if (across) steps *= std::ceil(static_cast<double>(at(lanes).extent) / target_.width);
-  const double each = vector_cost(it.expression) + access_cost(0);
-  double sum = 0;
-  for (const Panel& panel : panels) {
-    for (const Rows& of : sums() ? row_tiles : std::vector<Rows>{{0, has_rows() ? at(rows).extent : 1, 1}}) {
-      const int of_rows = rows_of(of);
-      const double tile = static_cast<double>(of_rows * panel.vectors);
-      double gathered = 0;  // of factors whose elements lie apart
-      for (size_t operand = 1; operand <= it.factors; ++operand)
-        gathered += tile * (access_cost(operand) - 1) / static_cast<double>(row_step(operand) == 0 ? of_rows : 1);
-      const double products = sums() ? steps * (step_cost(of.steps, panel.vectors) + gathered) + kCall : 0;
-      const double ends = tile * (each + (across ? kSumUp : 0));
-      sum += static_cast<double>(panel.count * of.count) * (products + ends);
-    }
-  }
-  for (size_t operand = 0; operand < it.operands.size(); ++operand) {
-    double bytes = 4;
-    for (size_t loop = 0; loop < it.loops.size(); ++loop)
-      if (step(loop, operand) != 0) bytes *= static_cast<double>(at(loop).extent);
-    moved += bytes;
-  }
-  return around * (sum / 2 + (sums() ? 0 : kCall)) + moved / kBytes;
-}
-
 void TiledNest::pack(Buffers& buffers) {
   packed.resize(it.operands.size());
   for (size_t operand = 1; operand <= it.factors; ++operand) {
@@ -355,8 +277,13 @@ void TiledNest::pack(Buffers& buffers) {
       made.outer[around[i]] = size;
       size *= at(around[i]).extent;
     }
+    made.far = made.lanes && size > kFarElements;
     made.buffer = buffers.add({Place::kConstant, {{"packed", size}}});
   }
+}
+
+bool TiledNest::reads_far() const {
+  return std::any_of(packed.begin(), packed.end(), [](const Packed& one) { return one.far; });
 }
 
 int64_t TiledNest::lane_step(size_t operand) const {

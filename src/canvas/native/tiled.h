@@ -10,6 +10,8 @@
 
 namespace canvas::native {
 
+inline constexpr double kSumUp = 8;  // adding up a vector's elements, in multiply-adds
+
 // Some neighbouring elements along the vectors' loop: `vectors` vectors of `width`, `count` times.
 struct Panel {
   int64_t begin;
@@ -37,6 +39,7 @@ struct Packed {
   int buffer = -1;
   int64_t depth = 1;  // elements for each element of a panel
   bool lanes = false;
+  bool far = false;                 // its elements are asked for before they are read
   std::map<size_t, int64_t> outer;  // loops around and their steps
   std::vector<size_t> inner;
 };
@@ -73,6 +76,8 @@ class TiledNest {
   const Loop& at(size_t loop) const { return it.loops[loop]; }
   // A factor that is packed and has the loop.
   bool weighs(size_t loop) const;
+  // A factor that is asked for, the first time that a panel is run through.
+  bool reads_far() const;
   // Steps of an operand in elements, as it is stored in the end.
   int64_t lane_step(size_t operand) const;
   int64_t panel_step(size_t operand) const;  // for one element along the panels
@@ -88,6 +93,7 @@ class TiledNest {
   int64_t step(size_t loop, size_t operand) const { return at(loop).step[operand]; }
   void choose_lanes();
   void choose_summed_lanes(double least);
+  bool lies_plain(size_t operand) const;
   void choose_rows();
   void order();
   void tile(const Buffers& buffers);

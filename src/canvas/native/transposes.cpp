@@ -66,13 +66,72 @@ std::string key_of(const Access& access, const std::vector<std::string>& lanes) 
   return key;
 }
 
+// Puts copies before the nests that read them.
+class Copies {
+ public:
+  explicit Copies(Plan& plan) : plan_(plan) {}
+
+  // Makes an access of nest `i` one to a copy in which these loops lie last; `i` is the nest's number afterwards.
+  void make(size_t& i, Access& access, const std::vector<std::string>& lanes) {
+    const std::string key = key_of(access, lanes);
+    if (const auto known = made_.find(key); known != made_.end()) {
+      access = known->second;
+      return;
+    }
+    Nest copy;
+    const bool once = plan_.buffers[access.buffer].place == Place::kConstant;
+    Buffer buffer{once ? Place::kConstant : Place::kScratch, {}};
+    for (const auto& [name, how] : access.axes) {
+      copy.loops.emplace_back(name, how.extent);
+      const bool lane = std::find(lanes.begin(), lanes.end(), name) != lanes.end();
+      if (!lane) buffer.axes.push_back({name, how.extent});
+    }
+    for (const std::string& name : lanes) buffer.axes.push_back({name, access.axes.at(name).extent});
+    copy.to = plan_.buffers.all(plan_.buffers.add(std::move(buffer)));
+    copy.expression = {Expression::kLoad, access};
+    copy.once = once;
+    made_[key] = access = copy.to;
+    plan_.nests.insert(plan_.nests.begin() + static_cast<std::ptrdiff_t>(i++), std::move(copy));
+  }
+
+ private:
+  Plan& plan_;
+  std::map<std::string, Access> made_;  // by what they are of
+};
+
+// Of a nest without sums: what lies apart along the result's neighbours and is read several times.
+void add_loads(Plan& plan, size_t& i, Copies& copies) {
+  const Nest nest = plan.nests[i];
+  for (const auto& loop : nest.loops) {
+    const std::string& lane = loop.first;
+    if (plan.buffers.stride(nest.to, lane) != 1 || loop.second < kNear) continue;
+    size_t number = 0;  // of the access
+    for_each_access(nest, [&](const Access& access) {
+      double elements = 1;
+      for (const auto& [name, how] : access.axes) elements *= static_cast<double>(how.extent);
+      const int64_t step = plan.buffers.stride(access, lane);
+      const size_t own = number++;
+      if (own == 0 || step == 0 || step == 1 || product(nest.loops) < kUses * elements) return;
+      Access made = access;
+      copies.make(i, made, {lane});
+      size_t other = 0;
+      for_each_access(plan.nests[i], [&](Access& place) {
+        if (other++ == own) place = made;
+      });
+    });
+    return;
+  }
+}
+
 }  // namespace
 
 void add_transposes(Plan& plan) {
-  std::map<std::string, Access> made;  // copies, by what they are of
+  Copies copies(plan);
   for (size_t i = 0; i < plan.nests.size(); ++i) {
+    if (plan.nests[i].once) continue;
+    if (plan.nests[i].factors.empty()) add_loads(plan, i, copies);
     Nest& nest = plan.nests[i];
-    if (nest.factors.size() < 2 || nest.once) continue;
+    if (nest.factors.size() < 2) continue;
     Access* factor = nullptr;
     Lanes lanes;
     for (size_t f = 0; f < nest.factors.size(); ++f) {
@@ -91,25 +150,7 @@ void add_transposes(Plan& plan) {
       factor = &own;
       lanes = own_lanes;
     }
-    if (!factor) continue;
-    const std::string key = key_of(*factor, lanes.names);
-    if (const auto known = made.find(key); known != made.end()) {
-      *factor = known->second;
-      continue;
-    }
-    Nest copy;
-    Buffer buffer{Place::kScratch, {}};
-    for (const auto& [name, how] : factor->axes) {
-      copy.loops.emplace_back(name, how.extent);
-      const bool lane = std::find(lanes.names.begin(), lanes.names.end(), name) != lanes.names.end();
-      if (!lane) buffer.axes.push_back({name, how.extent});
-    }
-    for (const std::string& name : lanes.names) buffer.axes.push_back({name, factor->axes.at(name).extent});
-    copy.to = plan.buffers.all(plan.buffers.add(std::move(buffer)));
-    copy.expression = {Expression::kLoad, *factor};
-    *factor = copy.to;
-    made[key] = copy.to;
-    plan.nests.insert(plan.nests.begin() + static_cast<std::ptrdiff_t>(i++), std::move(copy));
+    if (factor) copies.make(i, *factor, lanes.names);
   }
 }
 

@@ -1,4 +1,4 @@
-// Copies of factors whose elements lie apart where a contraction wants neighbours. Between plan and blocks.
+// Copies of what lies apart where a nest wants neighbours: factors of contractions, and what maps load. Between plan and blocks.
 #pragma once
 
 #include "canvas/native/plan.h"

@@ -25,10 +25,10 @@ constexpr double kWeights = 0.2;  // for one of the weights, which lie in the or
 // Functions of tiles, each once: layers of the same sizes share theirs.
 class Functions {
  public:
-  std::string name_of(const TiledNest& nest, const Panel& panel, const Rows& rows) {
+  std::string name_of(const TiledNest& nest, const Panel& panel, const Rows& rows, bool asks) {
     const auto [known, made] =
-        names_.emplace(tile_function(nest, "tile", panel, rows), "tile" + to_string(names_.size()));
-    if (made) text += tile_function(nest, known->second, panel, rows);
+        names_.emplace(tile_function(nest, "tile", panel, rows, asks), "tile" + to_string(names_.size()));
+    if (made) text += tile_function(nest, known->second, panel, rows, asks);
     return known->second;
   }
   std::string text;
@@ -100,8 +100,7 @@ class NestWriter {
 
   // The loops around one kind of tile, and its call.
   void call(const Panel& panel, const Rows& rows) {
-    const std::string tile = functions_.name_of(nest_, panel, rows);
-    std::vector<std::string> arguments;
+    std::vector<std::string> arguments, passes;  // indices of what reads a panel once more
     for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand) arguments.push_back(pointer(operand));
     Statement made{{}, "", false};
     const auto around = [&](const std::string& index, int64_t extent, bool share, const auto& step) {
@@ -116,6 +115,7 @@ class NestWriter {
     const auto outer = [&](bool weighs) {
       for (size_t loop : nest_.outer) {
         if (nest_.weighs(loop) != weighs) continue;
+        if (!weighs) passes.push_back("o" + to_string(loop));
         around("o" + to_string(loop), nest_.at(loop).extent, loop == split_,
                [&](size_t operand) { return nest_.outer_step(loop, operand); });
       }
@@ -134,11 +134,17 @@ class NestWriter {
     outer(false);
     if (nest_.sums()) {
       forward([&](size_t operand) { return rows.begin * nest_.row_step(operand); });
+      if (rows.count > 1) passes.emplace_back("q");
       if (rows.count > 1)
         around("q", rows.count, split_ == nest_.rows,
                [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
     }
     if (nest_.rows_outside) panels();
+    const bool asks = nest_.reads_far() && !nest_.rows_outside && rows.begin == 0;
+    std::string tile = functions_.name_of(nest_, panel, rows, asks);
+    if (asks && !passes.empty())
+      tile =
+          "(" + join(passes, " + ") + " == 0 ? " + tile + " : " + functions_.name_of(nest_, panel, rows, false) + ")";
     made.call = tile + "(" + join(arguments) + ");\n";
     if (!made.shared) made.heads.insert(made.heads.begin(), "if (t == 0) ");
     statements.push_back(std::move(made));

@@ -1,0 +1,80 @@
+#include "canvas/native/outside.h"
+
+#include <algorithm>
+
+namespace canvas::native {
+
+namespace {
+
+struct Range {
+  int64_t first, last;
+};
+
+// Where an access reaches along an axis of its buffer, its own axis `but` at its first step.
+Range reach(const Access& access, size_t axis, const std::string& but = "") {
+  Range range{access.offset[axis], access.offset[axis]};
+  for (const auto& [name, how] : access.axes) {
+    if (static_cast<size_t>(how.axis) != axis || name == but) continue;
+    (how.times < 0 ? range.first : range.last) += how.times * (how.extent - 1);
+  }
+  return range;
+}
+
+// The steps of a loop in which a factor is not zero for all others.
+Range steps(const Access& factor, const Buffer& buffer, const std::string& loop, Range range) {
+  const auto found = factor.axes.find(loop);
+  if (found == factor.axes.end() || !buffer.has_margins() || buffer.lowest) return range;
+  const AxisAccess& how = found->second;
+  const auto axis = static_cast<size_t>(how.axis);
+  const Range others = reach(factor, axis, loop);
+  const auto outside = [&](int64_t step) {
+    const int64_t by = step * how.times;
+    return others.last + by < 0 || others.first + by >= buffer.axes[axis].extent;
+  };
+  while (range.first < range.last && outside(range.first)) ++range.first;
+  while (range.last > range.first && outside(range.last)) --range.last;
+  return range;
+}
+
+void shorten(Nest& nest, const Buffers& buffers) {
+  for (auto& [name, extent] : nest.reduced) {
+    Range kept{0, extent - 1};
+    for (const Access& factor : nest.factors) kept = steps(factor, buffers[factor.buffer], name, kept);
+    extent = kept.last - kept.first + 1;
+    for (Access& factor : nest.factors) {
+      const auto found = factor.axes.find(name);
+      if (found == factor.axes.end()) continue;
+      factor.offset[static_cast<size_t>(found->second.axis)] += kept.first * found->second.times;
+      found->second.extent = extent;
+    }
+  }
+}
+
+}  // namespace
+
+void leave_out_zeros(Plan& plan) {
+  for (Nest& nest : plan.nests)
+    if (!nest.maximum) shorten(nest, plan.buffers);
+  std::vector<std::vector<Range>> margins(plan.buffers.size());
+  for (size_t id = 0; id < margins.size(); ++id) margins[id].resize(plan.buffers[static_cast<int>(id)].axes.size());
+  for (const Nest& nest : plan.nests) {
+    for_each_access(nest, [&](const Access& access) {
+      const Buffer& buffer = plan.buffers[access.buffer];
+      for (size_t axis = 0; axis < buffer.axes.size(); ++axis) {
+        const Range range = reach(access, axis);
+        Range& own = margins[static_cast<size_t>(access.buffer)][axis];
+        own.first = std::max(own.first, -range.first);
+        own.last = std::max(own.last, range.last - buffer.axes[axis].extent + 1);
+      }
+    });
+  }
+  for (size_t id = 0; id < margins.size(); ++id) {
+    for (size_t i = 0; i < margins[id].size(); ++i) {
+      BufferAxis& axis = plan.buffers[static_cast<int>(id)].axes[i];
+      axis.low = std::min(axis.low, margins[id][i].first);
+      axis.high = std::min(axis.high, margins[id][i].last);
+    }
+  }
+}
+
+}  // namespace canvas::native
