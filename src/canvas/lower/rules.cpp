@@ -10,8 +10,14 @@ namespace canvas {
 // In `before` and `after`, x and y are values, p is a parameter, u a window, f and g are functions of elements.
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> table = {
-      {"join_indices", "index(index(x))", "index(x)",
-       "along different axes, or the outer one only strides; not where that would compute a neighbourhood shift twice",
+      {"drop_identity", "index(x)", "x",
+       "every element stays where it is: strides of 1, a stride of what was repeated as often, a merge of what was "
+       "split, a "
+       "split of what was merged",
+       "  v = merge(split(subsample(x, H: s, W: s), [C] -> [g = 4, c = C/4]), [g, c] -> [C])\n"
+       "  return fc(v, [C] -> [K])",
+       &Rewriter::drop_identity},
+      {"join_indices", "index(index(x))", "index(x)", "along different axes, or the outer one only strides",
        "  return fc(unfold(unfold(subsample(x, H: s, W: s), H: 3), W: 3), [C, h, w] -> [K])", &Rewriter::join_indices},
       {"stride_early", "stride(f(x, y))", "f(stride(x), stride(y))",
        "f is a function, contraction, reduction, view, softmax or slice that leaves the strided axes alone; its result "
