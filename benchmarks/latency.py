@@ -44,7 +44,7 @@ from canvas.executor import Executor, Outcome
 from canvas.models import load_model, resnet18
 from canvas.train import TIMED, train
 
-BUDGET = canvas.Budget(flops=1.0)
+FLOPS = 1.0  # of the original: how large free sizes may be
 HOPELESS = 3.0  # times the original's latency: timed in three rounds alone
 MOST = 4e9  # bytes that a kernel's values may take on a layer, for all images
 COMPILED = "depthwise_separable shift_pointwise bsconv_s mixconv ghost fire grouped low_rank asymmetric involution "
@@ -70,7 +70,7 @@ class Timed:
             inputs,
             self.targets,
             [backend],
-            BUDGET,
+            canvas.Budget(flops=FLOPS),
             self.threads,
             self.seconds,
             hopeless=HOPELESS,
@@ -89,7 +89,6 @@ def network(asked: argparse.Namespace) -> dict[str, Any]:
         if (figures["size"], figures["threads"]) != (asked.size, asked.threads):
             sys.exit(f"{asked.out} is of images of {figures['size']} and {figures['threads']} threads")
     memory = fitting(asked)
-    print(f"{len(memory)} kernels: {', '.join(memory)}", file=sys.stderr)
     with Executor(Timed(asked.size, asked.threads, asked.seconds), 1, asked.limit, threads=asked.threads) as executor:
         for batch in asked.batch:
             if not any(part["batch"] == batch for part in figures["batches"]):
@@ -111,15 +110,18 @@ def network(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 def fitting(asked: argparse.Namespace) -> dict[str, float]:
-    """The kernels that serve every layer: bytes of an image's values on the layer where they are most."""
+    """The kernels that fit every layer: bytes of an image's values on the layer where they are most."""
     layers = [target.layer for target in canvas.targets(resnet18(), torch.randn(1, 3, asked.size, asked.size))]
-    found = {}
+    found, larger = {}, []
     for name, kernel in canvas.zoo().items():
-        try:
-            if all(kernel.serves(layer) for layer in layers) and (not asked.kernel or name in asked.kernel):
-                found[name] = max(bound.memory for bound in kernel.bind(layers, BUDGET))
-        except canvas.Infeasible:
+        if not all(kernel.serves(layer) for layer in layers) or (asked.kernel and name not in asked.kernel):
             continue
+        try:
+            found[name] = max(bound.memory for bound in kernel.bind(layers, canvas.Budget(flops=FLOPS)))
+        except canvas.Infeasible:
+            larger.append(name)
+    print(f"{len(found)} kernels: {', '.join(found)}", file=sys.stderr)
+    print(f"{len(larger)} that take more than the original's FLOPs: {', '.join(larger)}", file=sys.stderr)
     return found
 
 
@@ -204,7 +206,7 @@ def compiling(asked: argparse.Namespace) -> dict[str, Any]:
     for backend in asked.backend:
         for name, kernel in kernels.items():
             row: dict[str, Any] = {"backend": backend, "kernel": name, "training": training[name]}
-            bound = canvas.replace(large, kernel, None, BUDGET, one)
+            bound = canvas.replace(large, kernel, None, canvas.Budget(flops=FLOPS), one)
             for which, pair, example in (
                 ("resnet8", (networks[name], small), inputs),
                 ("resnet18", (bound, large), one),

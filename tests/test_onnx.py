@@ -11,6 +11,7 @@ import canvas
 from canvas import folding
 from canvas.models import resnet8
 from canvas.onnx_graph import Unsupported, onnx_bytes, write_onnx
+from canvas.onnx_table import FOR_OPENVINO
 from sampled import Case, each, one_each
 
 needs_onnx = pytest.mark.skipif(
@@ -96,6 +97,18 @@ class InPlace(nn.Module):
         y.add_(z)
         y.sigmoid_()
         return y.mean(1) + z.sum(1)
+
+
+@needs_onnx
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize(("size", "options"), [(3, {"stride": 1, "dilation": 2}), (2, {"dilation": 3}), (3, {})])
+@pytest.mark.parametrize("lead", [(2, 3), (3,)])
+def test_dilated_maxima_are_slices_for_openvino(dims, size, options, lead):
+    x = torch.randn(*lead, *(11, 8, 9)[:dims])
+    model = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[dims - 1](size, **options)
+    data = write_onnx(model, [x], table=FOR_OPENVINO)
+    assert (b"MaxPool" in data) == ("dilation" not in options)
+    np.testing.assert_array_equal(run(data, x), model(x).numpy())
 
 
 @needs_onnx

@@ -170,13 +170,19 @@ def _to_meta(value: Any) -> Any:
     return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
 
 
-def write_onnx(model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str] = ()) -> bytes:
+def write_onnx(
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    names: Sequence[str] = (),
+    table: dict[str, Callable[..., Any]] | None = None,
+) -> bytes:
     """The network as an ONNX file, without running it.
 
     Args:
         model: any module; written as it is in eval mode, and left as it is.
         inputs: positional float inputs; the file takes inputs of these shapes.
         names: of the inputs; by default input0, input1, …
+        table: what each PyTorch function is; by default `onnx_table.TABLE`.
 
     Returns:
         The bytes of a ModelProto. Outputs are named output0, output1, …
@@ -192,7 +198,7 @@ def write_onnx(model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str] 
 
     graph = Graph()
     names = list(names) or [f"input{index}" for index in range(len(inputs))]
-    return _file(graph, names, record(graph, model, inputs, names, TABLE))
+    return _file(graph, names, record(graph, model, inputs, names, table or TABLE))
 
 
 def record(

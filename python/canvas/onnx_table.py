@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from canvas.onnx_graph import Graph, Unsupported
-from canvas.onnx_layers import adaptive_mean, add, batch_norm, binary, convolution, layer_norm, linear, pool
+from canvas.onnx_layers import adaptive_mean, add, batch_norm, binary, convolution, each, layer_norm, linear, pool
 
 
 def _same(graph: Graph, result: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
@@ -219,6 +219,28 @@ def _parts(graph: Graph, result: Sequence[Tensor], x: Tensor, _: Any, dim: int =
     return names if isinstance(names, list) else [names]
 
 
+def _maxima(dims: int) -> Callable[..., str]:
+    """A maximum over dilated windows as maxima of slices, along one axis after the other."""
+    plain = pool("MaxPool", dims)
+
+    def write(graph: Graph, result: Tensor, input: Tensor, kernel_size: Any, *more: Any, **named: Any) -> str:
+        options = dict(zip(("stride", "padding", "dilation"), more, strict=False)) | named
+        dilation = each(options.get("dilation", 1), dims)
+        odd = len(more) > 3 or options.get("ceil_mode") or options.get("return_indices")
+        if odd or max(dilation) == 1 or max(each(options.get("padding", 0), dims)) > 0:
+            return plain(graph, result, input, kernel_size, *more, **named)
+        name, sizes = graph.operand(input), each(kernel_size, dims)
+        strides = each(options.get("stride") or kernel_size, dims)
+        for axis, size, step, apart in zip(range(-dims, 0), sizes, strides, dilation, strict=True):
+            length, along = (result.shape[axis] - 1) * step + 1, [input.dim() + axis]
+            starts = [apart * tap for tap in range(size)]
+            parts = [_slice(graph, name, along, [start], [start + length], [step]) for start in starts]
+            name = graph.node("Max", *parts)
+        return name
+
+    return write
+
+
 TABLE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("contiguous", "clone", "detach", "dropout", "dropout2d", "to", "float", "identity"), _same),
     **dict.fromkeys(("reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze"), _reshape),
@@ -274,3 +296,5 @@ TABLE: dict[str, Callable[..., Any]] = {
     "repeat": _tile,
     "expand": _expand,
 }
+# OpenVINO's pooling over dilated windows is many times slower than the rest of it (measured).
+FOR_OPENVINO = TABLE | {f"max_pool{dims}d": _maxima(dims) for dims in (1, 2, 3)}
