@@ -166,6 +166,12 @@ SHAPES = {
         ["F.conv2d"],
         ["stack", "for i"],
     ),
+    "windows of which one axis is contracted": (
+        "  u = unfold(relu(subsample(x, H: s, W: s)), H: 3, W: 3)\n"
+        "  return fc(mul(fc(u, [w] -> [], per: [C]), u), [C, h, w] -> [K])",
+        ["groups=32"],
+        ["stack"],
+    ),
     "weights of each image": (
         "  f = fc(fold(x, mean: [H, W]), [C] -> [K, C, h = 3, w = 3])\n"
         "  return contract(unfold(subsample(x, H: s, W: s), H: 3, W: 3), f, [C, h, w])",

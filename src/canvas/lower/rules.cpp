@@ -59,7 +59,8 @@ const std::vector<Rule>& rules() {
        "  return fc(m, [q] -> [K])",
        &Rewriter::unmerge_weight},
       {"contract_before_window", "contract(unfold(x), y)", "unfold(contract(x, y))",
-       "y has none of the window's axes, which are not contracted, nor those that it slides over; strides have windows",
+       "for the windows whose axes are not contracted and of which y has neither them nor what they slide over; strides "
+       "have windows; other windows stay before the contraction",
        "  u = fc(unfold(x, H: 3, W: 3), [C] -> [m = C])\n"
        "  return subsample(fc(u, [m, h, w] -> [K]), H: s, W: s)",
        &Rewriter::contract_before_window},

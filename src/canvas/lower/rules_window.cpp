@@ -183,29 +183,41 @@ bool Rewriter::maps_of_windows(int id) {
   return true;
 }
 
-// A contraction of other axes than the window's goes before it.
+// A contraction goes before the windows of which it leaves the axes alone; those that it contracts stay before it.
 bool Rewriter::contract_before_window(int id) {
   const CoreOp contract = op(id);
   if (contract.kind != CoreKind::kContract || contract.inputs.size() != 2) return false;
   for (size_t which : {0, 1}) {
     const CoreOp window = input(id, which);
     const CoreOp other = input(id, 1 - which);
-    if (!has_windows(window) || meets(other.axes, touched(window))) continue;
-    const bool stays = std::all_of(window.items.begin(), window.items.end(), [&](const IndexItem& item) {
-      return has_axis(contract.axes, item.axis) &&
-             (item.made.empty() ? item.stride.is_one() : has_axis(contract.axes, item.made));
-    });
-    if (!stays) continue;
+    if (!has_windows(window)) continue;
+    CoreOp after = window, before = window;
+    after.items.clear();
+    before.items.clear();
+    for (const IndexItem& item : window.items) {
+      const bool passes = has_axis(contract.axes, item.axis) && !has_axis(other.axes, item.axis) &&
+                          (item.made.empty() ? item.stride.is_one()
+                                             : has_axis(contract.axes, item.made) && !has_axis(other.axes, item.made));
+      (passes ? after : before).items.push_back(item);
+    }
+    if (!has_windows(after)) continue;
+    const Names made = made_by(after), read = touched(after);
     const Axes base = op(window.inputs[0]).axes;
+    before.name.clear();
+    before.axes.erase_if([&](const Axis& axis) { return made.count(axis.name) > 0; });
+    for (Axis& axis : before.axes) {
+      if (read.count(axis.name) > 0) axis = base[static_cast<size_t>(find_axis(base, axis.name))];
+    }
     Axes axes;
-    for (const Axes* from : {&base, &other.axes}) {
+    const Axes& left = before.axes;
+    for (const Axes* from : {&left, &other.axes}) {
       for (const Axis& axis : *from) {
         if (has_axis(contract.axes, axis.name) && !has_axis(axes, axis.name)) axes.push_back(axis);
       }
     }
     std::vector<int> inputs = contract.inputs;
-    inputs[which] = window.inputs[0];
-    put_before(id, window, std::move(axes), std::move(inputs));
+    inputs[which] = before.items.empty() ? window.inputs[0] : add(std::move(before));
+    put_before(id, after, std::move(axes), std::move(inputs));
     return true;
   }
   return false;
