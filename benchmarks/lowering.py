@@ -44,16 +44,21 @@ def pair(bound: Any) -> tuple[nn.Module, nn.Module]:
 
 
 def compare(
-    modules: list[nn.Module], x: torch.Tensor, backend: str, seconds: float, clock: Callable[[], float]
+    modules: list[nn.Module],
+    x: torch.Tensor,
+    backend: str,
+    seconds: float,
+    clock: Callable[[], float],
+    least: int = 3,
 ) -> dict[str, Any]:
-    """Medians in ms, interleaved, and the relative difference of the outputs."""
+    """Medians in ms of `least` rounds and more, interleaved, and the relative difference of the outputs."""
     find(backend).reset()
     calls = [find(backend).prepare(module, x) for module in modules]
     outputs = [made[0] if isinstance(made, list) else made for made in (call(x) for call in calls)]
     error = float((outputs[0] - outputs[1]).norm() / outputs[1].norm().clamp(min=1e-30))
     times: list[list[float]] = [[], []]
     end = time.perf_counter() + seconds
-    while len(times[0]) < 3 or (time.perf_counter() < end and len(times[0]) < 100):
+    while len(times[0]) < least or (time.perf_counter() < end and len(times[0]) < 100):
         turns = list(zip(calls, times, strict=True))
         for call, taken in turns if len(times[0]) % 2 == 0 else reversed(turns):
             start = clock()
@@ -120,10 +125,11 @@ def main() -> None:
             same = bound.source() == bound.source([])
             row |= {"same": same} | compare(list(modules), x, options.backend, options.seconds, clock)
             if row["speedup"] < SLOWER and not same:
-                row |= compare(list(modules), x, options.backend, 10 * options.seconds, clock)
+                row |= compare(list(modules), x, options.backend, 10 * options.seconds, clock, least=9)
         except canvas.Infeasible:
             continue
         rows.append(row)
+        write(options, rows)
         print(f"{row['speedup']:6.2f}x {row['lowered_ms']:8.2f} {row['direct_ms']:8.2f} ms  {name}", flush=True)
         if not row["error"] < 1e-3:
             print(f"        off by {row['error']:.2g}", flush=True)
@@ -133,11 +139,13 @@ def main() -> None:
         f"geometric mean {geomean(windows):.2f} over {len(windows)} with windows, {geomean(rows):.2f} over {len(rows)}"
     )
     print(f"slower by more than 5 %: {slower}")
-    found = dense(options, clock)
+    write(options, rows, dense(options, clock))
+
+
+def write(options: argparse.Namespace, rows: list[dict[str, Any]], dense: list[dict[str, Any]] | None = None) -> None:
     if options.json:
-        options.json.write_text(
-            json.dumps({"options": vars(options) | {"json": None}, "rows": rows, "dense": found}, indent=1)
-        )
+        made = {"options": vars(options) | {"json": None}, "rows": rows, "dense": dense or []}
+        options.json.write_text(json.dumps(made, indent=1))
 
 
 if __name__ == "__main__":

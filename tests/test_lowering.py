@@ -172,6 +172,17 @@ SHAPES = {
         ["groups=32"],
         ["stack"],
     ),
+    "merged windows added more than once": (
+        "  v = subsample(x, H: s, W: s)\n  u = merge(unfold(v, H: 3, W: 3), [h, w] -> [t = 9])\n"
+        "  return fc(add(add(v, u), u), [C, t] -> [K])",
+        ["padding=1"],
+        ["stack", "for i", "flatten"],
+    ),
+    "the maximum along one axis": (
+        "  v = subsample(x, H: s, W: s)\n  return fc(fold(unfold(v, W: 3), max: [w]), [C] -> [K])",
+        ["F.max_pool2d(", "(1, 3)"],
+        ["stack", "flatten"],
+    ),
     "weights of each image": (
         "  f = fc(fold(x, mean: [H, W]), [C] -> [K, C, h = 3, w = 3])\n"
         "  return contract(unfold(subsample(x, H: s, W: s), H: 3, W: 3), f, [C, h, w])",

@@ -34,7 +34,7 @@ const std::vector<Rule>& rules() {
        "  u = split(add(unfold(v, H: 3, W: 3), v), [C] -> [g = 4, c = C/4])\n"
        "  return merge(fc(u, [c, h, w] -> [k = K/4], per: [g]), [g, k] -> [K])",
        &Rewriter::view_before_map},
-      {"view_after_map", "f(merge(u), y)", "merge(f(u, y))", "y has neither the merged axis nor its parts",
+      {"view_after_map", "f(merge(u), y)", "merge(f(u, y))", "y has neither the merged axis nor its parts, or is the same merge",
        "  v = subsample(x, H: s, W: s)\n"
        "  u = add(merge(unfold(v, H: 3, W: 3), [h, w] -> [t = 9]), v)\n"
        "  return fc(u, [C, t] -> [K])",

@@ -118,7 +118,17 @@ bool Rewriter::view_before_map(int id) {
   return true;
 }
 
-// A merge of windows goes behind the function of it, where the function's other operands do not have the merged axis.
+// Whether another value is the same merge of axes of the same sizes.
+bool Rewriter::merges_alike(const CoreOp& view, const CoreOp& other) const {
+  if (other.kind != CoreKind::kView || other.from != view.from || other.to != view.to) return false;
+  const Axes &axes = op(view.inputs[0]).axes, &others = op(other.inputs[0]).axes;
+  return std::all_of(view.from.begin(), view.from.end(), [&](const Name& name) {
+    return axes[static_cast<size_t>(find_axis(axes, name))].size ==
+           others[static_cast<size_t>(find_axis(others, name))].size;
+  });
+}
+
+// A merge of windows goes behind the function of it, where the function's other operands do not have the merged axis, or the same merge.
 bool Rewriter::view_after_map(int id) {
   CoreOp map = op(id);
   if (map.kind != CoreKind::kMap) return false;
@@ -128,11 +138,12 @@ bool Rewriter::view_after_map(int id) {
     if (!meets(view.from, windows_of(view.inputs[0]))) continue;
     const Names parts(view.from.begin(), view.from.end());
     bool apart = true;
+    std::vector<int> inputs = map.inputs;
     Axes axes = op(view.inputs[0]).axes;
     for (size_t i = 0; i < map.inputs.size(); ++i) {
-      if (i == which) continue;
-      const Axes& other = op(map.inputs[i]).axes;
-      apart = apart && !has_axis(other, view.to[0].name) && !meets(other, parts);
+      if (merges_alike(view, input(id, i))) inputs[i] = input(id, i).inputs[0];
+      const Axes& other = op(inputs[i]).axes;
+      apart = apart && (inputs[i] != map.inputs[i] || (!has_axis(other, view.to[0].name) && !meets(other, parts)));
       for (const Axis& axis : other) {
         if (!has_axis(axes, axis.name)) axes.push_back(axis);
       }
@@ -140,7 +151,7 @@ bool Rewriter::view_after_map(int id) {
     if (!apart) continue;
     view.axes = map.axes;
     view.name = map.name;
-    map.inputs[which] = view.inputs[0];
+    map.inputs = std::move(inputs);
     map.axes = std::move(axes);
     map.name.clear();
     view.inputs = {add(std::move(map))};
