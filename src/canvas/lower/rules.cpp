@@ -34,7 +34,8 @@ const std::vector<Rule>& rules() {
        "  u = split(add(unfold(v, H: 3, W: 3), v), [C] -> [g = 4, c = C/4])\n"
        "  return merge(fc(u, [c, h, w] -> [k = K/4], per: [g]), [g, k] -> [K])",
        &Rewriter::view_before_map},
-      {"view_after_map", "f(merge(u), y)", "merge(f(u, y))", "y has neither the merged axis nor its parts, or is the same merge",
+      {"view_after_map", "f(merge(u), y)", "merge(f(u, y))",
+       "y has neither the merged axis nor its parts, or is the same merge",
        "  v = subsample(x, H: s, W: s)\n"
        "  u = add(merge(unfold(v, H: 3, W: 3), [h, w] -> [t = 9]), v)\n"
        "  return fc(u, [C, t] -> [K])",
@@ -59,7 +60,8 @@ const std::vector<Rule>& rules() {
        "  return fc(m, [q] -> [K])",
        &Rewriter::unmerge_weight},
       {"contract_before_window", "contract(unfold(x), y)", "unfold(contract(x, y))",
-       "for the windows whose axes are not contracted and of which y has neither them nor what they slide over; strides "
+       "for the windows whose axes are not contracted and of which y has neither them nor what they slide over; "
+       "strides "
        "have windows; other windows stay before the contraction",
        "  u = fc(unfold(x, H: 3, W: 3), [C] -> [m = C])\n"
        "  return subsample(fc(u, [m, h, w] -> [K]), H: s, W: s)",
