@@ -183,6 +183,12 @@ SHAPES = {
         ["F.max_pool2d(", "(1, 3)"],
         ["stack", "flatten"],
     ),
+    "a product of windows summed over channels": (
+        "  u = unfold(subsample(x, H: s, W: s), H: 3, W: 3)\n"
+        "  return fc(contract(relu(u), u, [C]), [h, w] -> [K])",
+        ["padding=1"],
+        ["stack", "for i"],
+    ),
     "weights of each image": (
         "  f = fc(fold(x, mean: [H, W]), [C] -> [K, C, h = 3, w = 3])\n"
         "  return contract(unfold(subsample(x, H: s, W: s), H: 3, W: 3), f, [C, h, w])",

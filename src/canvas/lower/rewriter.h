@@ -71,6 +71,7 @@ class Rewriter {
   }
   bool is_one(const Size& size) const;
   bool puts_back(const CoreOp& view, const CoreOp& inner) const;
+  bool contract_alike(int id);
   bool merges_alike(const CoreOp& view, const CoreOp& other) const;
   // Whoever read the one value reads the other.
   bool pass(int id, int to);

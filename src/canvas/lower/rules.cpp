@@ -62,7 +62,7 @@ const std::vector<Rule>& rules() {
       {"contract_before_window", "contract(unfold(x), y)", "unfold(contract(x, y))",
        "for the windows whose axes are not contracted and of which y has neither them nor what they slide over; "
        "strides "
-       "have windows; other windows stay before the contraction",
+       "have windows; other windows stay before the contraction; or y has the same windows",
        "  u = fc(unfold(x, H: 3, W: 3), [C] -> [m = C])\n"
        "  return subsample(fc(u, [m, h, w] -> [K]), H: s, W: s)",
        &Rewriter::contract_before_window},

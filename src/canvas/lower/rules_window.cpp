@@ -194,10 +194,32 @@ bool Rewriter::maps_of_windows(int id) {
   return true;
 }
 
+// Two operands with the same windows, of which the contraction leaves the axes alone: it goes before both.
+bool Rewriter::contract_alike(int id) {
+  const CoreOp contract = op(id);
+  const CoreOp window = input(id, 0), other = input(id, 1);
+  if (!has_windows(window) || !has_windows(other) || window.items.size() != other.items.size()) return false;
+  for (const IndexItem& item : window.items) {
+    const bool stays = has_axis(contract.axes, item.axis) &&
+                       (item.made.empty() ? item.stride.is_one() : has_axis(contract.axes, item.made));
+    if (!stays || !has_item(other, item)) return false;
+  }
+  const Names made = made_by(window), read = touched(window);
+  const Axes base = op(window.inputs[0]).axes;
+  Axes axes = contract.axes;
+  axes.erase_if([&](const Axis& axis) { return made.count(axis.name) > 0; });
+  for (Axis& axis : axes) {
+    if (read.count(axis.name) > 0) axis = base[static_cast<size_t>(find_axis(base, axis.name))];
+  }
+  put_before(id, window, std::move(axes), {window.inputs[0], other.inputs[0]});
+  return true;
+}
+
 // A contraction goes before the windows of which it leaves the axes alone; those that it contracts stay before it.
 bool Rewriter::contract_before_window(int id) {
   const CoreOp contract = op(id);
   if (contract.kind != CoreKind::kContract || contract.inputs.size() != 2) return false;
+  if (contract_alike(id)) return true;
   for (size_t which : {0, 1}) {
     const CoreOp window = input(id, which);
     const CoreOp other = input(id, 1 - which);
