@@ -184,8 +184,7 @@ SHAPES = {
         ["stack", "flatten"],
     ),
     "a product of windows summed over channels": (
-        "  u = unfold(subsample(x, H: s, W: s), H: 3, W: 3)\n"
-        "  return fc(contract(relu(u), u, [C]), [h, w] -> [K])",
+        "  u = unfold(subsample(x, H: s, W: s), H: 3, W: 3)\n  return fc(contract(relu(u), u, [C]), [h, w] -> [K])",
         ["padding=1"],
         ["stack", "for i"],
     ),

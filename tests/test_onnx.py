@@ -111,6 +111,30 @@ def test_dilated_maxima_are_slices_for_openvino(dims, size, options, lead):
     np.testing.assert_array_equal(run(data, x), model(x).numpy())
 
 
+class Parts(nn.Module):
+    """Parts of a transposed value, some of which need no transposing."""
+
+    def forward(self, x):
+        last = x.permute(0, 2, 3, 1)[:, :, None]
+        taps = [last[..., i] + last[:, :, :, 1:2, i] * last[:, :1, :, :2, -1:].sum() for i in range(3)]
+        return sum(taps) + x.permute(0, 3, 2, 1)[:, :, 1:, :1].sum((1, 2, 3), keepdim=True)
+
+
+@needs_onnx
+def test_a_part_of_what_is_transposed_is_cut_out_before():
+    x = torch.randn(2, 4, 5, 6)
+    np.testing.assert_allclose(run(write_onnx(Parts(), [x]), x), Parts()(x).numpy(), rtol=1e-5, atol=1e-5)
+
+    class Taps(nn.Module):
+        def forward(self, x):
+            last = x.permute(0, 2, 3, 1)[:, :, None]
+            return last[..., 0] * last[..., 1]
+
+    data = write_onnx(Taps(), [x])
+    assert b"Transpose" not in data
+    np.testing.assert_allclose(run(data, x), Taps()(x).numpy(), rtol=1e-6)
+
+
 @needs_onnx
 def test_what_is_changed_in_place_stays_changed():
     x = torch.randn(2, 3, 4, 4)

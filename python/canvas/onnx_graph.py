@@ -40,6 +40,8 @@ class Graph:
         self.constants: dict[str, Tensor] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.convolutions: dict[str, Branch] = {}  # those with stored weights, by their result
+        # Of transposed values: what was transposed, and which of its axes each axis is (None: one that was made).
+        self.transposed: dict[str, tuple[str, tuple[int | None, ...]]] = {}
         self._names: dict[int, str] = {}
         self._alive: list[Tensor] = []  # so that no number of an object is given twice
         self._known: dict[tuple[Any, ...], str] = {}
