@@ -1,16 +1,23 @@
-"""How fast networks with hand-designed kernels are, and how well the cost model ranks. Writes JSON.
+"""How fast networks with hand-designed kernels are, what compiling them takes, how well latency is predicted: JSON.
 
-    python benchmarks/latency.py network [--size 32] [--batch 1 32] [--backend NAME ...] [--kernel NAME ...]
-    python benchmarks/latency.py model [--backend NAME ...] [--kernels 300] [--out FILE]
+    python benchmarks/latency.py network --out FILE [--size 32] [--batch 1 32] [--backend NAME ...] [--kernel NAME ...]
     python benchmarks/latency.py table FILE ...
+    python benchmarks/latency.py compile [--backend NAME ...] [--out FILE]
+    python benchmarks/latency.py model [--backend NAME ...] [--kernels 300] [--out FILE]
     python benchmarks/latency.py predict FILE ... [--backend NAME ...] [--threads 1]
 
 "network": ResNet-18 with each hand-designed kernel of the zoo that can stand in for all of its 3x3 convolutions, its
 free sizes as large as the original's FLOPs allow; every figure is taken beside the original network on the same
-backend (`ratio`), and compared with the original on the backend that is quickest for it (`ratio_to_best`). This is the
-front that a search must beat.
+backend (`ratio`). This is the front that a search must beat. Each figure is taken in a worker process, which may take
+`--limit` seconds for it; what is too slow or too large has a reason in place of a figure. It goes on where it was
+stopped.
 
-"table": what "network" wrote, in one or more files, as Markdown: ratios by kernel, batch and backend.
+"table": what "network" wrote, in one or more files, as Markdown: ratios by kernel, batch and backend; "best" is the
+quickest backend against the original on the backend that is quickest for it. What was left out is named below.
+
+"compile": what preparing ResNet-18 (32 x 32, one image) and ResNet-8 (Fashion-MNIST, 32 images) with each of a dozen
+kernels takes on each backend, and which share that is of judging a candidate: timing it, and training ResNet-8 as the
+demo's search does.
 
 "model": the rank correlation of predicted and measured latency over sampled kernels in single layers, by
 cross-validation, for each backend: over kernels left out (also among those of each layer), and over layers left out.
@@ -24,72 +31,133 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 import canvas
-from canvas import backends, cost_model
-from canvas.bench import Row, bench, fields
-from canvas.models import resnet18
+from canvas import backends, cost_model, latency
+from canvas.bench import bench, fields
+from canvas.data import load_data
+from canvas.errors import EvaluationError
+from canvas.executor import Executor, Outcome
+from canvas.models import load_model, resnet18
 from canvas.objectives import rank_correlation
+from canvas.train import TIMED, train
 
-BUDGET = canvas.Budget(flops=1.0)
+FLOPS = 1.0  # of the original: how large free sizes may be
 HOPELESS = 3.0  # times the original's latency: timed in three rounds alone
 MOST = 4e9  # bytes that a kernel's values may take on a layer, for all images
+COMPILED = "depthwise_separable shift_pointwise bsconv_s mixconv ghost fire grouped low_rank asymmetric involution "
+COMPILED += "shufflenet_unit dense"
+SEARCHED = canvas.Recipe(images=10_000, batch=64, lr=0.12)
+
+
+class Timed:
+    """One kernel in ResNet-18 on one backend; called in a worker process, which keeps the originals compiled."""
+
+    def __init__(self, size: int, threads: int, seconds: float) -> None:
+        self.size, self.threads, self.seconds = size, threads, seconds
+
+    def prepare(self) -> None:
+        self.model = resnet18()
+        self.targets = canvas.targets(self.model, torch.randn(1, 3, self.size, self.size))
+
+    def __call__(self, kernel: str, backend: str, batch: int, report: Any) -> dict[str, float]:
+        named, inputs = {kernel: canvas.zoo()[kernel]}, torch.randn(batch, 3, self.size, self.size)
+        rows = bench(
+            named,
+            self.model,
+            inputs,
+            self.targets,
+            [backend],
+            canvas.Budget(flops=FLOPS),
+            self.threads,
+            self.seconds,
+            hopeless=HOPELESS,
+        )
+        [entry] = fields(rows)
+        if "reason" in entry:
+            raise EvaluationError(entry["reason"])
+        return {name: float(value) for name, value in entry.items() if isinstance(value, (bool, float))}
 
 
 def network(asked: argparse.Namespace) -> dict[str, Any]:
     """A row for each kernel, backend and batch."""
-    model: nn.Module = resnet18()
-    example = torch.randn(1, 3, asked.size, asked.size)
-    found = canvas.targets(model, example)
-    layers = [target.layer for target in found]
-    kernels = {}
-    for name, kernel in canvas.zoo().items():
-        try:
-            if all(kernel.serves(layer) for layer in layers) and (not asked.kernel or name in asked.kernel):
-                kernels[name] = (kernel, max(bound.memory for bound in kernel.bind(layers, BUDGET)))
-        except canvas.Infeasible:
-            continue
-    print(f"{len(kernels)} kernels: {', '.join(kernels)}", file=sys.stderr)
-    result: list[dict[str, Any]] = []
-    figures = {"part": "network", "size": asked.size, "threads": asked.threads, "batches": result}
-    for batch in asked.batch:
-        inputs = torch.randn(batch, *example.shape[1:])
-        rows: list[Row] = []
-        result.append({"batch": batch})
-        for name, (kernel, memory) in kernels.items():
-            if memory * batch > MOST:
-                print(f"{name:24} takes {memory * batch / 1e9:.0f} GB", file=sys.stderr)
-                continue
-            one = {name: kernel}
-            rows += bench(
-                one, model, inputs, found, asked.backend, BUDGET, asked.threads, asked.seconds, told, HOPELESS
-            )
-            result[-1]["rows"] = fields(rows)
-            if asked.out:
-                write(figures, asked.out)
+    figures: dict[str, Any] = {"part": "network", "size": asked.size, "threads": asked.threads, "batches": []}
+    if asked.out and asked.out.exists():
+        figures = json.loads(asked.out.read_text(encoding="utf-8"))
+        if (figures["size"], figures["threads"]) != (asked.size, asked.threads):
+            sys.exit(f"{asked.out} is of images of {figures['size']} and {figures['threads']} threads")
+    memory = fitting(asked)
+    with Executor(Timed(asked.size, asked.threads, asked.seconds), 1, asked.limit, threads=asked.threads) as executor:
+        for batch in asked.batch:
+            if not any(part["batch"] == batch for part in figures["batches"]):
+                figures["batches"].append({"batch": batch, "rows": []})
+            [rows] = [part["rows"] for part in figures["batches"] if part["batch"] == batch]
+            known = {(row["kernel"], row["backend"]) for row in rows}
+            for kernel, backend in ((k, b) for k in memory for b in asked.backend if (k, b) not in known):
+                if memory[kernel] * batch > MOST:
+                    found = {"reason": f"takes {memory[kernel] * batch / 1e9:.0f} GB"}
+                else:
+                    executor.submit(0, (kernel, backend, batch))
+                    found = figures_of(waited(executor))
+                rows.append({"kernel": kernel, "backend": backend, **found})
+                said = found.get("reason") or f"{found['median_ms']:.2f} ms, ratio {found['ratio']:.3f}"
+                print(f"{kernel:24} {backend:12} {batch:3} {said}", file=sys.stderr, flush=True)
+                if asked.out:
+                    write(figures, asked.out)
     return figures
+
+
+def fitting(asked: argparse.Namespace) -> dict[str, float]:
+    """The kernels that fit every layer: bytes of an image's values on the layer where they are most."""
+    layers = [target.layer for target in canvas.targets(resnet18(), torch.randn(1, 3, asked.size, asked.size))]
+    found, larger = {}, []
+    for name, kernel in canvas.zoo().items():
+        if not all(kernel.serves(layer) for layer in layers) or (asked.kernel and name not in asked.kernel):
+            continue
+        try:
+            found[name] = max(bound.memory for bound in kernel.bind(layers, canvas.Budget(flops=FLOPS)))
+        except canvas.Infeasible:
+            larger.append(name)
+    print(f"{len(found)} kernels: {', '.join(found)}", file=sys.stderr)
+    print(f"{len(larger)} that take more than the original's FLOPs: {', '.join(larger)}", file=sys.stderr)
+    return found
+
+
+def waited(executor: Executor) -> Outcome:
+    """What became of the one candidate under way."""
+    while True:
+        for outcome in executor.wait(60):
+            return outcome
+
+
+def figures_of(outcome: Outcome) -> dict[str, Any]:
+    return dict(outcome.metrics) if outcome.state == "complete" else {"reason": outcome.reason}
 
 
 def table(files: list[Path]) -> str:
     """The latest figure of each kernel, batch and backend; kernels by the best of the first batch."""
     ratios: dict[str, dict[tuple[int, str], tuple[float, float]]] = {}
     originals: dict[tuple[int, str], list[float]] = {}
-    for file in files:
+    reasons: dict[tuple[int, str], dict[str, str]] = {}
+    for file in asked.files:
         for part in json.loads(file.read_text(encoding="utf-8"))["batches"]:
             for row in part.get("rows", []):
+                column, key = (part["batch"], row["backend"]), (part["batch"], row["kernel"])
                 if "ratio" in row:
-                    column = (part["batch"], row["backend"])
                     ratios.setdefault(row["kernel"], {})[column] = (row["ratio"], row["median_ms"])
                     originals.setdefault(column, []).append(row["baseline_ms"])
+                else:
+                    reasons.setdefault(key, {})[row["backend"]] = row["reason"]
     times = {column: statistics.median(found) for column, found in originals.items()}
     batches = sorted({batch for batch, _ in times})
     quickest = {batch: min(time for (other, _), time in times.items() if other == batch) for batch in batches}
@@ -119,13 +187,62 @@ def table(files: list[Path]) -> str:
         + " | ".join(f"{times[c]:.2f}" if c in times else f"{quickest[c[0]]:.2f}" for c in columns)
         + " |"
     )
-    return "\n".join(lines)
+    left_out = [
+        f"{name}, {batch}: " + "; ".join(f"{' '.join(where)} {reason}" for reason, where in grouped(found).items())
+        for (batch, name), found in reasons.items()
+    ]
+    return "\n".join([*lines, "", *left_out])
 
 
-def told(row: Row) -> None:
-    """A line of progress."""
-    figure = f"{row.timing.median_ms:.2f} ms, ratio {row.timing.ratio:.3f}" if row.timing else row.reason
-    print(f"{row.kernel:24} {row.backend:12} {figure}", file=sys.stderr)
+def grouped(reasons: dict[str, str]) -> dict[str, list[str]]:
+    """Backends by the reason that they have."""
+    found: dict[str, list[str]] = {}
+    for backend, reason in reasons.items():
+        found.setdefault(reason, []).append(backend)
+    return found
+
+
+def compiling(asked: argparse.Namespace) -> dict[str, Any]:
+    """A row for each backend and kernel; nothing was compiled before."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"XDG_CACHE_HOME": folder, "TORCHINDUCTOR_CACHE_DIR": folder}
+        return {"part": "compile", "threads": asked.threads, "rows": compiled(asked)}
+
+
+def compiled(asked: argparse.Namespace) -> list[dict[str, Any]]:
+    data = load_data("fashion-mnist")
+    kernels = {name: canvas.zoo()[name] for name in asked.kernel or COMPILED.split()}
+    small, large = load_model("resnet8", num_classes=len(data.classes), in_channels=data.shape[0]), resnet18()
+    inputs, one = torch.randn(32, *data.shape), torch.randn(1, 3, 32, 32)
+    networks = {name: canvas.replace(small, kernel, None, None, inputs) for name, kernel in kernels.items()}
+    training = {name: train(found, data, SEARCHED)["seconds"] for name, found in networks.items()}
+    rows = []
+    for backend in asked.backend:
+        for name, kernel in kernels.items():
+            row: dict[str, Any] = {"backend": backend, "kernel": name, "training": training[name]}
+            bound = canvas.replace(large, kernel, None, canvas.Budget(flops=FLOPS), one)
+            for which, pair, example in (
+                ("resnet8", (networks[name], small), inputs),
+                ("resnet18", (bound, large), one),
+            ):
+                timing = latency.compare(*pair, example, backend, threads=asked.threads, seconds=TIMED, hopeless=1.5)
+                row[which] = {"compile": timing.compile_seconds, "timing": timing.seconds}
+            rows.append(row)
+            told = {which: {k: round(v, 2) for k, v in row[which].items()} for which in ("resnet8", "resnet18")}
+            print(f"{backend:12} {name:24} training {training[name]:.1f} {told}", file=sys.stderr, flush=True)
+    for backend in asked.backend:
+        print(f"| {backend} | " + " | ".join(shares([row for row in rows if row["backend"] == backend])) + " |")
+    return rows
+
+
+def shares(rows: list[dict[str, Any]]) -> list[str]:
+    """Of one backend, medians: seconds of compiling either network, its share of timing it, of judging ResNet-8."""
+    cells = []
+    for which in ("resnet18", "resnet8"):
+        cells.append(f"{statistics.median(row[which]['compile'] for row in rows):.2f}")
+        cells.append(f"{100 * statistics.median(row[which]['compile'] / row[which]['timing'] for row in rows):.0f} %")
+    whole = [row["resnet8"]["compile"] / (row["resnet8"]["timing"] + row["training"]) for row in rows]
+    return [*cells, f"{100 * statistics.median(whole):.1f} %"]
 
 
 def ranking(asked: argparse.Namespace) -> dict[str, Any]:
@@ -156,20 +273,22 @@ def judged(found: cost_model.Timed) -> dict[str, Any]:
     }
 
 
-def predicted(files: list[Path], names: list[str], threads: int) -> dict[str, Any]:
+def predicted(asked: argparse.Namespace) -> dict[str, Any]:
     """A row for each backend and batch."""
     measured: dict[tuple[str, int], dict[str, float]] = {}
-    for file in files:
+    for file in asked.files:
         for part in json.loads(file.read_text(encoding="utf-8"))["batches"]:
             for row in part.get("rows", []):
-                if "ratio" in row and row["backend"] in names:
+                if "ratio" in row and row["backend"] in asked.backend:
                     measured.setdefault((row["backend"], part["batch"]), {})[row["kernel"]] = row["ratio"]
     found = canvas.targets(resnet18(), torch.randn(1, 3, 32, 32))
     kernels = sorted({kernel for ratios in measured.values() for kernel in ratios})
-    networks = {name: canvas.replace(resnet18(), canvas.zoo()[name], found, BUDGET) for name in kernels}
+    networks = {
+        name: canvas.replace(resnet18(), canvas.zoo()[name], found, canvas.Budget(flops=FLOPS)) for name in kernels
+    }
     rows = []
     for (name, batch), ratios in measured.items():
-        model = cost_model.CostModel.load(cost_model.default_path(name, threads))
+        model = cost_model.CostModel.load(cost_model.default_path(name, asked.threads))
         example = torch.zeros(batch, 3, 32, 32)
         original, seconds, guessed = model.predict(resnet18(), example), [], []
         for kernel in ratios:
@@ -184,13 +303,17 @@ def predicted(files: list[Path], names: list[str], threads: int) -> dict[str, An
 
 
 def write(figures: dict[str, Any], file: Path) -> None:
-    file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    """Replaces the file at once: who is stopped while writing loses nothing."""
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    part.replace(file)
 
 
 def main() -> None:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("part", choices=["network", "model", "table", "predict"])
+    parts = {"network": network, "compile": compiling, "model": ranking, "predict": predicted}
+    options.add_argument("part", choices=[*parts, "table"])
     options.add_argument("files", type=Path, nargs="*", help="of table and predict")
     options.add_argument("--size", type=int, default=32, help="of the images")
     options.add_argument("--batch", type=int, nargs="+", default=[1, 32])
@@ -199,15 +322,13 @@ def main() -> None:
     options.add_argument("--kernels", type=int, default=300, help="how many are sampled")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--seconds", type=float, default=0.3, help="of timing for each pair")
+    options.add_argument("--limit", type=float, default=120, help="seconds that one figure of the network may take")
     options.add_argument("--out", type=Path, help="JSON; by default printed")
     asked = options.parse_args()
     if asked.part == "table":
         print(table(asked.files))
         return
-    if asked.part == "predict":
-        figures = predicted(asked.files, asked.backend, asked.threads)
-    else:
-        figures = network(asked) if asked.part == "network" else ranking(asked)
+    figures = parts[asked.part](asked)
     if asked.out:
         write(figures, asked.out)
     else:

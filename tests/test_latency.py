@@ -11,14 +11,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from canvas import backends, latency, roofline, zoo
+from canvas import backends, latency, prepared, roofline, zoo
 from canvas.backends import BACKENDS
 from canvas.errors import ImplausibleTiming, UserError, WrongOutput
 from canvas.example import fresh
 from canvas.folding import fold
-from canvas.latency import compare, interval, machine_lock, quickest
+from canvas.latency import compare, interval
 from canvas.layers import replace
+from canvas.machine_lock import machine_lock
 from canvas.models import resnet8
+from canvas.prepared import quickest
 from canvas.roofline import fixed_threads, flops, peak_bandwidth, peak_flops
 
 EXAMPLE = torch.zeros(4, 1, 28, 28)
@@ -131,22 +133,22 @@ def test_a_window_in_which_the_machine_was_busier_is_taken_again(monkeypatch):
 
 
 def test_the_baseline_is_prepared_once_while_its_weights_stay(monkeypatch):
-    prepared = []
+    made = []
     prepare = BACKENDS["eager"].prepare
-    monkeypatch.setattr(latency, "_PREPARED", {})
-    monkeypatch.setattr(BACKENDS["eager"], "prepare", lambda model, x: (prepared.append(model), prepare(model, x))[1])
+    monkeypatch.setattr(prepared, "_KEPT", {})
+    monkeypatch.setattr(BACKENDS["eager"], "prepare", lambda model, x: (made.append(model), prepare(model, x))[1])
     small, baseline, x = nn.Linear(8, 8), nn.Linear(8, 8), torch.randn(4, 8)
     for _ in range(2):
         compare(small, baseline, x, seconds=0.001)
-    assert prepared == [small, baseline, small]
+    assert made == [small, baseline, small]
     with torch.no_grad():
         baseline.weight.add_(1)
     timing = compare(small, baseline, x, seconds=0.001)
-    assert prepared[3:] == [small, baseline] and timing.compile_seconds > 0
+    assert made[3:] == [small, baseline] and timing.compile_seconds > 0
 
 
 def test_auto_takes_the_quickest_backend_for_each_and_compiles_nothing_twice(monkeypatch):
-    prepared = []
+    made = []
 
     class Slow:
         name = "onnxruntime"
@@ -155,7 +157,7 @@ def test_auto_takes_the_quickest_backend_for_each_and_compiles_nothing_twice(mon
             pass
 
         def prepare(self, model, example):
-            prepared.append(model.title)
+            made.append(model.title)
             seconds = {"dense": 0.0, "slow": 0.02}[model.title]
             return lambda x: (time.sleep(seconds), model(x))[1]
 
@@ -171,14 +173,14 @@ def test_auto_takes_the_quickest_backend_for_each_and_compiles_nothing_twice(mon
         def extra_repr(self):
             return self.title
 
-    monkeypatch.setattr(latency, "_QUICKEST", {})
+    monkeypatch.setattr(prepared, "_QUICKEST", {})
     monkeypatch.setitem(BACKENDS, "onnxruntime", Slow())
     monkeypatch.setitem(BACKENDS, "openvino", Refuses())
     monkeypatch.setitem(BACKENDS, "native", Refuses())
     monkeypatch.setattr(BACKENDS["eager"], "prepare", lambda model, x: lambda y: (time.sleep(0.01), y)[1])
     timing = compare(Titled("dense", 0.0), Titled("slow", 0.0), EXAMPLE, "auto", seconds=0.05)
     assert (timing.backend, timing.baseline_backend) == ("onnxruntime", "eager") and timing.ratio < 0.5
-    assert prepared == ["dense", "slow"]
+    assert made == ["dense", "slow"]
     monkeypatch.setitem(BACKENDS, "eager", Refuses())
     monkeypatch.setitem(BACKENDS, "onnxruntime", Refuses())
     with pytest.raises(UserError, match=r"no backend takes the network: eager: .*not this network"):

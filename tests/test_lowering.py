@@ -1,6 +1,7 @@
 """Each lowering rule keeps the interpreter's value by itself, and fires: on its example, and on sampled kernels."""
 
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
 
@@ -165,6 +166,28 @@ SHAPES = {
         ["F.conv2d"],
         ["stack", "for i"],
     ),
+    "windows of which one axis is contracted": (
+        "  u = unfold(relu(subsample(x, H: s, W: s)), H: 3, W: 3)\n"
+        "  return fc(mul(fc(u, [w] -> [], per: [C]), u), [C, h, w] -> [K])",
+        ["groups=32"],
+        ["stack"],
+    ),
+    "merged windows added more than once": (
+        "  v = subsample(x, H: s, W: s)\n  u = merge(unfold(v, H: 3, W: 3), [h, w] -> [t = 9])\n"
+        "  return fc(add(add(v, u), u), [C, t] -> [K])",
+        ["padding=1"],
+        ["stack", "for i", "flatten"],
+    ),
+    "the maximum along one axis": (
+        "  v = subsample(x, H: s, W: s)\n  return fc(fold(unfold(v, W: 3), max: [w]), [C] -> [K])",
+        ["F.max_pool2d(", "(1, 3)"],
+        ["stack", "flatten"],
+    ),
+    "a product of windows summed over channels": (
+        "  u = unfold(subsample(x, H: s, W: s), H: 3, W: 3)\n  return fc(contract(relu(u), u, [C]), [h, w] -> [K])",
+        ["padding=1"],
+        ["stack", "for i"],
+    ),
     "weights of each image": (
         "  f = fc(fold(x, mean: [H, W]), [C] -> [K, C, h = 3, w = 3])\n"
         "  return contract(unfold(subsample(x, H: s, W: s), H: 3, W: 3), f, [C, h, w])",
@@ -197,6 +220,53 @@ def test_a_neighbourhood_shift_is_made_once_for_all_that_read_it():
         "  return fc(mul(subsample(t, H: s, W: s), fold(t, mean: [H, W])), [C] -> [K])"
     )
     assert kernel.source(Layer(32, 32, (8, 8))).count("groups=32") == 1
+
+
+# What makes a value of `x` and changes nothing, and for which strides of the layer.
+NOTHING = {
+    "a stride of 1": ("upsample(subsample(x, H: s, W: s), H: s, W: s)", [1]),
+    "a stride of 1 along one axis of two": ("upsample(subsample(upsample(x, H: 2), H: 2, W: s), W: s)", [1]),
+    "a stride of what was repeated": ("subsample(upsample(x, H: 2, W: 3), W: 3, H: 2)", [1, 2]),
+    "a merge of what was split": ("merge(split(x, [C] -> [g9 = 4, c9 = C/4]), [g9, c9] -> [C])", [1, 2]),
+    "a split of what was merged": ("split(merge(x, [H, W] -> [q9 = H*W]), [q9] -> [H, W])", [1, 2]),
+    "one after the other": (
+        "upsample(merge(split(subsample(x, W: s), [C] -> [g9 = 4, c9 = C/4]), [g9, c9] -> [C]), W: s)",
+        [1],
+    ),
+}
+
+
+def numbered(source: str) -> str:
+    """The code of a module, its values numbered as they come."""
+    code = source[source.index("def __init__") :]
+    numbers: dict[str, int] = {}
+    return re.sub(r"\bv\d+", lambda found: f"v{numbers.setdefault(found[0], len(numbers))}", code)
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_what_changes_nothing_is_not_emitted(name):
+    made, strides = NOTHING[name]
+    bodies = [body for body, _, _ in SHAPES.values()]
+    bodies += [reference.kernel_text(rule).split("\n", 1)[1] for rule in RULES.values()]
+    head = "kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n"
+    for body in bodies:
+        inside = re.sub(r"\bx\b", "v9", body)
+        texts = [f"{head}{body}\n", f"{head}  v9 = {made}\n{inside}\n"]
+        for stride in strides:
+            plain, other = (numbered(parse(text).source(Layer(8, 8, (8, 6), stride))) for text in texts)
+            assert plain == other, body
+
+
+def test_what_changes_something_is_emitted():
+    for line in (
+        "upsample(subsample(x, H: 2), H: 2)",
+        "shift(shift(x, H: 1), H: -1)",
+        "split(merge(x, [H, W] -> [q = H*W]), [q] -> [W, H])",
+    ):
+        text = f"kernel k(x[C, H, W]) -> [K, H/s, W/s]:\n  v = {line}\n"
+        text += "  return fc(subsample(v, H: s, W: s), [C] -> [K])\n"
+        bound = parse(text).bind([Layer(4, 4, (4, 4), stride=2)])[0]
+        assert "drop_identity" not in bound.lowering_counts(), line
 
 
 def test_the_page_is_the_table():

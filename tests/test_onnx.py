@@ -11,6 +11,7 @@ import canvas
 from canvas import folding
 from canvas.models import resnet8
 from canvas.onnx_graph import Unsupported, onnx_bytes, write_onnx
+from canvas.onnx_table import FOR_OPENVINO
 from sampled import Case, each, one_each
 
 needs_onnx = pytest.mark.skipif(
@@ -96,6 +97,42 @@ class InPlace(nn.Module):
         y.add_(z)
         y.sigmoid_()
         return y.mean(1) + z.sum(1)
+
+
+@needs_onnx
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize(("size", "options"), [(3, {"stride": 1, "dilation": 2}), (2, {"dilation": 3}), (3, {})])
+@pytest.mark.parametrize("lead", [(2, 3), (3,)])
+def test_dilated_maxima_are_slices_for_openvino(dims, size, options, lead):
+    x = torch.randn(*lead, *(11, 8, 9)[:dims])
+    model = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[dims - 1](size, **options)
+    data = write_onnx(model, [x], table=FOR_OPENVINO)
+    assert (b"MaxPool" in data) == ("dilation" not in options)
+    np.testing.assert_array_equal(run(data, x), model(x).numpy())
+
+
+class Parts(nn.Module):
+    """Parts of a transposed value, some of which need no transposing."""
+
+    def forward(self, x):
+        last = x.permute(0, 2, 3, 1)[:, :, None]
+        taps = [last[..., i] + last[:, :, :, 1:2, i] * last[:, :1, :, :2, -1:].sum() for i in range(3)]
+        return sum(taps) + x.permute(0, 3, 2, 1)[:, :, 1:, :1].sum((1, 2, 3), keepdim=True)
+
+
+@needs_onnx
+def test_a_part_of_what_is_transposed_is_cut_out_before():
+    x = torch.randn(2, 4, 5, 6)
+    np.testing.assert_allclose(run(write_onnx(Parts(), [x]), x), Parts()(x).numpy(), rtol=1e-5, atol=1e-5)
+
+    class Taps(nn.Module):
+        def forward(self, x):
+            last = x.permute(0, 2, 3, 1)[:, :, None]
+            return last[..., 0] * last[..., 1]
+
+    data = write_onnx(Taps(), [x])
+    assert b"Transpose" not in data
+    np.testing.assert_allclose(run(data, x), Taps()(x).numpy(), rtol=1e-6)
 
 
 @needs_onnx

@@ -21,6 +21,7 @@ from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
 from canvas.native_network import NativeNetwork
 from canvas.onnx_graph import Unsupported, onnx_bytes, write_onnx
+from canvas.onnx_table import FOR_OPENVINO
 from canvas.workload import NATIVE, OPERATIONS, Workload
 
 Callee = Callable[[Example], Any]
@@ -219,7 +220,7 @@ def _openvino_model(model: nn.Module, arguments: tuple[Any, ...]) -> Any:
 
     if importlib.util.find_spec("onnx") and all(isinstance(value, Tensor) for value in arguments):
         try:
-            return openvino.Core().read_model(write_onnx(model, arguments))
+            return openvino.Core().read_model(write_onnx(model, arguments, table=FOR_OPENVINO))
         except Unsupported:
             pass
     with torch.no_grad():

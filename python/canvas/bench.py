@@ -118,8 +118,9 @@ def _row(
 
 
 def fields(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows for JSON: times in ms; `ratio` against the original on the same backend, `ratio_to_best` against the
-    original on the backend that is quickest for it.
+    """The rows for JSON: times in ms, but `compile_seconds` (of the network) and `seconds` (of its whole measurement);
+    `ratio` against the original on the same backend, `ratio_to_best` against the original on the backend that is
+    quickest for it.
 
     Example:
         >>> fields([Row("k", "eager", None, "not installed")])[0]["reason"]
@@ -142,6 +143,7 @@ def fields(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "ratio_high",
                 "steady",
                 "compile_seconds",
+                "seconds",
             )
             entry |= {name: getattr(row.timing, name) for name in names}
             entry |= {

@@ -26,6 +26,7 @@ class Stage:
         name: what it looks at.
         entered, left: candidates that came to it, and that it let pass.
         seconds: its mean cost for a candidate; None where none was recorded.
+        compiling: how much of that was compiling the network for its backend; None where none was recorded.
         correlation: Spearman's rank correlation of what it measures with what that stands for in the end, over the
             completed candidates, which are those that it liked: of all candidates it would be higher. None with fewer
             than 8.
@@ -36,6 +37,7 @@ class Stage:
     left: int
     seconds: float | None = None
     correlation: float | None = None
+    compiling: float | None = None
 
 
 def stages(study: Study) -> list[Stage]:
@@ -62,7 +64,8 @@ def stages(study: Study) -> list[Stage]:
     found = [Stage("sampling", counts["tried"], counts["kept"])]
     here.append([trial for trial in (here[-1] if here else trials) if trial.state != "pruned"])
     for (name, final), came, passed in zip(measured, here, here[1:], strict=False):
-        found.append(Stage(name, len(came), len(passed), _seconds(came, name), _ranked(done, name, final)))
+        compiling = _seconds(came, "compiling") if name == "latency_ratio" else None
+        found.append(Stage(name, len(came), len(passed), _seconds(came, name), _ranked(done, name, final), compiling))
     found.append(Stage("training", len(here[-1]), len(done), _seconds(done, "training")))
     alone = [Stage(f"{name} alone", len(done), len(done), None, _ranked(done, name, "accuracy")) for name in BASELINES]
     return found + [stage for stage in alone if stage.correlation is not None]

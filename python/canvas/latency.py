@@ -11,33 +11,29 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fcntl
 import functools
 import gc
-import getpass
 import math
-import os
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from canvas import backends, roofline
-from canvas.errors import ImplausibleTiming, UserError, WrongOutput, one_line
-from canvas.example import Example, call, device_of, floats, fresh, relative_error
+from canvas.errors import ImplausibleTiming
+from canvas.example import Example, call, device_of, floats, fresh
+from canvas.machine_lock import machine_lock
+from canvas.prepared import prepared, quickest
 from canvas.roofline import fixed_threads, seconds_of
 
 LEAST_ROUNDS = 12  # in all; fewer give no useful interval
 WIDTH = 0.05  # of the ratio's interval, relative to the ratio: no more windows once it is as narrow as this
 WINDOWS = 3  # at most so many that count
 DRIFT = 1.15  # a window in which the baseline is so many times slower than in another does not count
-MOST_PREPARED = 4  # baselines that are kept compiled
 MARGIN = 1.3  # how far below the machine's least time a figure may lie: that is measured too
 
 
@@ -52,6 +48,7 @@ class Timing:
         backend, threads, batch: what the candidate was measured with.
         baseline_backend: what the baseline was: another one only where "auto" was asked for.
         compile_seconds: what preparing the candidate for the backend took.
+        seconds: what all of the comparison took, waiting for other processes included.
         steady: the ratio's interval became as narrow as `WIDTH`.
     """
 
@@ -68,6 +65,7 @@ class Timing:
     steady: bool = True
     baseline_backend: str = ""
     compile_seconds: float = 0.0
+    seconds: float = 0.0
 
 
 def compare(
@@ -111,6 +109,7 @@ def compare(
         >>> timing.ratio_low <= timing.ratio <= timing.ratio_high
         True
     """
+    start = time.perf_counter()
     if backend != backends.AUTO:
         backends.find(backend)
     generator = torch.Generator().manual_seed(seed)
@@ -123,8 +122,8 @@ def compare(
         inputs = fresh(example, generator)
         if reference is None:
             candidate = _settled(candidate, inputs)
-        ready = _prepared(candidate, names[0], example, inputs, threads, tolerance, "candidate", reference)
-        beside = _prepared(baseline, names[1], example, inputs, threads, tolerance, "baseline")
+        ready = prepared(candidate, names[0], example, inputs, threads, tolerance, "candidate", reference)
+        beside = prepared(baseline, names[1], example, inputs, threads, tolerance, "baseline")
         runs = [ready.run, beside.run]
         with machine_lock():
             times = _measured(runs, example, generator, seconds, device, hopeless)
@@ -146,105 +145,8 @@ def compare(
         _narrow(ratios),
         names[1],
         ready.seconds,
+        time.perf_counter() - start,
     )
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A network on a backend, and what preparing it took."""
-
-    run: Callable[[Example], Any]
-    seconds: float
-
-
-def _prepared(
-    model: nn.Module,
-    name: str,
-    example: Example,
-    inputs: Example,
-    threads: int,
-    tolerance: float,
-    which: str,
-    reference: Callable[..., Any] | None = None,
-) -> _Ready:
-    """A network on a backend, checked; what is kept serves again. Baselines are kept, candidates hardly come again."""
-    key, right = (name, *_key(model, example, threads)), reference or _eager(model)
-    ready = _PREPARED.get(key)
-    if ready:
-        try:
-            _check(ready.run, right, inputs, tolerance, which)
-        except WrongOutput:  # other weights
-            ready = None
-    if not ready:
-        ready = _prepare(model, name, example)
-        _check(ready.run, right, inputs, tolerance, which)
-    elif which == "candidate":
-        del _PREPARED[key]
-    if which == "baseline":
-        _keep(key, ready)
-    return ready
-
-
-def _prepare(model: nn.Module, name: str, example: Example) -> _Ready:
-    start = time.perf_counter()
-    run = backends.find(name).prepare(model, example)
-    return _Ready(run, time.perf_counter() - start)
-
-
-def _keep(key: tuple[str, str, str, int], ready: _Ready) -> None:
-    if key[0] == "inductor":  # it forgets what it compiled whenever it is reset
-        return
-    _PREPARED.pop(key, None)
-    while len(_PREPARED) >= MOST_PREPARED:
-        del _PREPARED[next(iter(_PREPARED))]
-    _PREPARED[key] = ready
-
-
-def _key(model: nn.Module, example: Example, threads: int) -> tuple[str, str, int]:
-    return str(model), str([(tuple(t.shape), t.dtype, t.device) for t in floats(example)]), threads
-
-
-_PREPARED: dict[tuple[str, str, str, int], _Ready] = {}
-
-
-def quickest(model: nn.Module, example: Example, threads: int) -> str:
-    """The backend on which a network is quickest, by a few runs on each; remembered for networks that print alike.
-
-    Args:
-        model: any module.
-        example: its inputs.
-        threads: of the backends.
-
-    Returns:
-        A name in `backends.BACKENDS`. A backend that is not installed or refuses the network is passed over.
-
-    Raises:
-        UserError: no backend takes the network.
-
-    Example:
-        >>> quickest(resnet8(), torch.zeros(32, 1, 28, 28), threads=1) in backends.BACKENDS
-        True
-    """
-    key = _key(model, example, threads)
-    if key in _QUICKEST:
-        return _QUICKEST[key]
-    device, faults = device_of(model, example), []
-    times: dict[str, tuple[float, _Ready]] = {}
-    for name in ("eager", "inductor") if device.type == "cuda" else ("eager", "native", "onnxruntime", "openvino"):
-        try:
-            ready = _prepare(model, name, example)
-            with fixed_threads(threads), machine_lock():
-                times[name] = min(seconds_of(ready.run, example, device) for _ in range(5)), ready
-        except Exception as error:  # a backend's converter may raise anything on a network that it does not know
-            faults.append(f"{name}: {one_line(error)[:200]}")
-    if not times:
-        raise UserError(f"no backend takes the network: {'; '.join(faults)}")
-    _QUICKEST[key] = min(times, key=lambda name: times[name][0])
-    _keep((_QUICKEST[key], *key), times[_QUICKEST[key]][1])
-    return _QUICKEST[key]
-
-
-_QUICKEST: dict[tuple[str, str, int], str] = {}
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -274,25 +176,6 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
     return ordered[k - 1], ordered[n - k]
 
 
-@contextlib.contextmanager
-def machine_lock() -> Iterator[None]:
-    """Held by one process on the machine at a time; the system lets go of it when a process dies."""
-    path = Path(tempfile.gettempdir()) / "canvas-timing.lock"
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-    except PermissionError:  # another user's file
-        descriptor = os.open(path.with_name(f"canvas-timing-{getpass.getuser()}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _eager(model: nn.Module) -> Callable[..., Any]:
-    return copy.deepcopy(model).eval()
-
-
 def _settled(model: nn.Module, inputs: Example) -> nn.Module:
     """The model, or where its outputs are not finite a copy whose batch norms have seen the inputs: many layers that
     were never trained may go beyond all numbers, what batch norms hold in bounds does not."""
@@ -308,22 +191,6 @@ def _settled(model: nn.Module, inputs: Example) -> nn.Module:
                 norm.momentum = momentum
             return twin.eval()
     return model
-
-
-def _check(
-    run: Callable[[Example], Any], reference: Callable[..., Any], inputs: Example, tolerance: float, which: str
-) -> None:
-    with torch.no_grad():
-        wanted = [t.double() for t in floats(call(reference, inputs))]
-        got = [t.double() for t in floats(run(inputs))]
-    if [t.shape for t in wanted] != [t.shape for t in got]:
-        raise WrongOutput(f"the {which} gives {[tuple(t.shape) for t in got]}, not {[tuple(t.shape) for t in wanted]}")
-    for have, want in zip(got, wanted, strict=True):
-        if not bool(want.isfinite().all()):
-            raise WrongOutput(f"the {which}'s own output is not finite: it cannot be checked")
-        error = relative_error(have, want)
-        if not error <= tolerance:
-            raise WrongOutput(f"the prepared {which} is off by {error:.2g} (relative), more than {tolerance:g}")
 
 
 Times = tuple[list[float], list[float]]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from canvas import native
 from canvas.errors import UserError
+from canvas.machine_lock import machine_lock
 
 if TYPE_CHECKING:
     from canvas.native_network import Written
@@ -178,8 +179,6 @@ class _Tuner:
             "threads": self.threads,
             "seconds": EACH,
         }
-        from canvas.latency import machine_lock  # which uses this, by way of the backends
-
         command = [sys.executable, "-I", "-S", str(TRIAL)]
         settings = os.environ | {"OMP_NUM_THREADS": str(self.threads)}
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL

@@ -40,6 +40,8 @@ class Graph:
         self.constants: dict[str, Tensor] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.convolutions: dict[str, Branch] = {}  # those with stored weights, by their result
+        # Of transposed values: what was transposed, and which of its axes each axis is (None: one that was made).
+        self.transposed: dict[str, tuple[str, tuple[int | None, ...]]] = {}
         self._names: dict[int, str] = {}
         self._alive: list[Tensor] = []  # so that no number of an object is given twice
         self._known: dict[tuple[Any, ...], str] = {}
@@ -170,13 +172,19 @@ def _to_meta(value: Any) -> Any:
     return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
 
 
-def write_onnx(model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str] = ()) -> bytes:
+def write_onnx(
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    names: Sequence[str] = (),
+    table: dict[str, Callable[..., Any]] | None = None,
+) -> bytes:
     """The network as an ONNX file, without running it.
 
     Args:
         model: any module; written as it is in eval mode, and left as it is.
         inputs: positional float inputs; the file takes inputs of these shapes.
         names: of the inputs; by default input0, input1, …
+        table: what each PyTorch function is; by default `onnx_table.TABLE`.
 
     Returns:
         The bytes of a ModelProto. Outputs are named output0, output1, …
@@ -192,7 +200,7 @@ def write_onnx(model: nn.Module, inputs: Sequence[Tensor], names: Sequence[str] 
 
     graph = Graph()
     names = list(names) or [f"input{index}" for index in range(len(inputs))]
-    return _file(graph, names, record(graph, model, inputs, names, TABLE))
+    return _file(graph, names, record(graph, model, inputs, names, table or TABLE))
 
 
 def record(

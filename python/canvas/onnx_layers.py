@@ -37,7 +37,7 @@ def convolution(
     dims = weight.dim() - 2
     if input.dim() != weight.dim() or isinstance(padding, str):
         raise Unsupported("a convolution without a batch, or with padding by name")
-    strides, dilations, before = (tuple(_each(value, dims)) for value in (stride, dilation, padding))
+    strides, dilations, before = (tuple(each(value, dims)) for value in (stride, dilation, padding))
     branch = Branch(graph.operand(input), weight, bias, None, strides, dilations, before, groups)
     name = _branch_node(graph, branch)
     if not any(graph.name_of(value) for value in (weight, bias) if value is not None):
@@ -77,7 +77,8 @@ def add(graph: Graph, result: Tensor, a: Any, b: Any, **named: Any) -> str:
     return binary("Add")(graph, result, a, b, **named)
 
 
-def _each(value: Any, dims: int) -> list[int]:
+def each(value: Any, dims: int) -> list[int]:
+    """An option of each axis: one number stands for all."""
     values = [value] if isinstance(value, int) else list(value)
     return values * dims if len(values) == 1 else values
 
@@ -100,13 +101,13 @@ def pool(kind: str, dims: int) -> Callable[..., str]:
         odd = options.get("ceil_mode") or options.get("return_indices") or options.get("divisor_override")
         if odd:
             raise Unsupported("pooling with options")
-        attributes: dict[str, Any] = {"kernel_shape": _each(kernel_size, dims)}
-        attributes["strides"] = _each(options.get("stride") or kernel_size, dims)
-        attributes["pads"] = _each(options.get("padding", 0), dims) * 2
+        attributes: dict[str, Any] = {"kernel_shape": each(kernel_size, dims)}
+        attributes["strides"] = each(options.get("stride") or kernel_size, dims)
+        attributes["pads"] = each(options.get("padding", 0), dims) * 2
         if kind == "AveragePool":
             attributes["count_include_pad"] = int(options.get("count_include_pad", True))
         else:
-            attributes["dilations"] = _each(options.get("dilation", 1), dims)
+            attributes["dilations"] = each(options.get("dilation", 1), dims)
         name = graph.operand(input)
         if input.dim() == dims + 2:
             return str(graph.node(kind, name, **attributes))
@@ -118,7 +119,7 @@ def pool(kind: str, dims: int) -> Callable[..., str]:
 
 def adaptive_mean(graph: Graph, result: Tensor, input: Tensor, output_size: Any) -> str:
     dims = input.dim() - 2
-    if any(size != 1 for size in _each(output_size, dims)):
+    if any(size != 1 for size in each(output_size, dims)):
         raise Unsupported("adaptive pooling to more than one position")
     return str(graph.node("GlobalAveragePool", graph.operand(input)))
 

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from canvas.onnx_graph import Graph, Unsupported
-from canvas.onnx_layers import adaptive_mean, add, batch_norm, binary, convolution, layer_norm, linear, pool
+from canvas.onnx_layers import adaptive_mean, add, batch_norm, binary, convolution, each, layer_norm, linear, pool
 
 
 def _same(graph: Graph, result: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
@@ -37,7 +37,10 @@ def _transpose(graph: Graph, result: Tensor, x: Tensor, first: int, second: int)
 
 def _permute(graph: Graph, result: Tensor, x: Tensor, *dims: Any) -> str:
     order = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
-    return str(graph.node("Transpose", graph.operand(x), perm=[dim % x.dim() for dim in order]))
+    perm = [dim % x.dim() for dim in order]
+    name = str(graph.node("Transpose", graph.operand(x), perm=perm))
+    graph.transposed[name] = (graph.operand(x), tuple(perm))
+    return name
 
 
 def _unary(*kinds: str) -> Callable[..., str]:
@@ -124,14 +127,17 @@ def _slice(graph: Graph, name: str, axes: list[int], starts: list[int], ends: li
 
 
 def _part(graph: Graph, result: Tensor, x: Tensor, index: Any) -> str:
-    """Slices, numbers, None and dots between brackets."""
+    """Slices, numbers, None and dots between brackets.
+
+    A part of what was transposed is sliced out of what that was made of, where nothing need be transposed then: taps of
+    windows that stand last.
+    """
     items = list(index) if isinstance(index, tuple) else [index]
     if any(item is not None and item is not Ellipsis and not isinstance(item, (int, slice)) for item in items):
         raise Unsupported("indexing by a tensor or a list")
     used = sum(isinstance(item, (int, slice)) for item in items)
-    if Ellipsis in items:
-        at = items.index(Ellipsis)
-        items[at : at + 1] = [slice(None)] * (x.dim() - used)
+    at = items.index(Ellipsis) if Ellipsis in items else len(items)
+    items[at : at + 1] = [slice(None)] * (x.dim() - used)
     axes, starts, ends, steps, dim = [], [], [], [], 0
     for item in items:
         if item is None:
@@ -145,12 +151,24 @@ def _part(graph: Graph, result: Tensor, x: Tensor, index: Any) -> str:
             steps.append(step)
         dim += 1
     name = graph.operand(x)
-    if axes:
-        name = _slice(graph, name, axes, starts, ends, steps)
     kept = list(x.shape)
     for axis, start, stop, step in zip(axes, starts, ends, steps, strict=True):
         kept[axis] = len(range(start, stop, step))
-    return _shaped(graph, name, kept, result.shape)
+    if name in graph.transposed and axes:
+        source, places = graph.transposed[name]
+        sizes = {place: kept[axis] for axis, place in enumerate(places) if place is not None}
+        longer = [place for place in places if place is not None and sizes[place] > 1]
+        if longer == sorted(longer) and all(places[axis] is not None for axis in axes):  # its order is as before
+            part = _slice(graph, source, [places[axis] or 0 for axis in axes], starts, ends, steps)
+            return str(graph.node("Reshape", part, graph.numbers(result.shape)))
+    if axes:
+        name = _slice(graph, name, axes, starts, ends, steps)
+    made = _shaped(graph, name, kept, result.shape)
+    if name in graph.transposed and not axes:  # only axes of one element were made
+        source, places = graph.transposed[name]
+        left = iter(places)
+        graph.transposed[made] = (source, tuple(None if item is None else next(left) for item in items))
+    return made
 
 
 def _reduction(kind: str) -> Callable[..., str]:
@@ -219,6 +237,28 @@ def _parts(graph: Graph, result: Sequence[Tensor], x: Tensor, _: Any, dim: int =
     return names if isinstance(names, list) else [names]
 
 
+def _maxima(dims: int) -> Callable[..., str]:
+    """A maximum over dilated windows as maxima of slices, along one axis after the other."""
+    plain = pool("MaxPool", dims)
+
+    def write(graph: Graph, result: Tensor, input: Tensor, kernel_size: Any, *more: Any, **named: Any) -> str:
+        options = dict(zip(("stride", "padding", "dilation"), more, strict=False)) | named
+        dilation = each(options.get("dilation", 1), dims)
+        odd = len(more) > 3 or options.get("ceil_mode") or options.get("return_indices")
+        if odd or max(dilation) == 1 or max(each(options.get("padding", 0), dims)) > 0:
+            return plain(graph, result, input, kernel_size, *more, **named)
+        name, sizes = graph.operand(input), each(kernel_size, dims)
+        strides = each(options.get("stride") or kernel_size, dims)
+        for axis, size, step, apart in zip(range(-dims, 0), sizes, strides, dilation, strict=True):
+            length, along = (result.shape[axis] - 1) * step + 1, [input.dim() + axis]
+            starts = [apart * tap for tap in range(size)]
+            parts = [_slice(graph, name, along, [start], [start + length], [step]) for start in starts]
+            name = graph.node("Max", *parts)
+        return name
+
+    return write
+
+
 TABLE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("contiguous", "clone", "detach", "dropout", "dropout2d", "to", "float", "identity"), _same),
     **dict.fromkeys(("reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze"), _reshape),
@@ -274,3 +314,5 @@ TABLE: dict[str, Callable[..., Any]] = {
     "repeat": _tile,
     "expand": _expand,
 }
+# OpenVINO's pooling over dilated windows is many times slower than the rest of it (measured).
+FOR_OPENVINO = TABLE | {f"max_pool{dims}d": _maxima(dims) for dims in (1, 2, 3)}

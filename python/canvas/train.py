@@ -310,7 +310,8 @@ class TrainAndTime:
         Returns:
             {"accuracy", "loss", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_ratio",
             "latency_ratio_low", "latency_ratio_high", "flops" and "params" (of the whole network), "seconds" (all in
-            all; "seconds_latency_ratio", "seconds_training" and so on tell what each stage took)}.
+            all; "seconds_latency_ratio", "seconds_training" and so on tell what each stage took, "seconds_compiling"
+            what part of the first was compiling)}.
 
         Raises:
             EvaluationError: the network diverged or its timing cannot be true.
@@ -387,6 +388,7 @@ class TrainAndTime:
             "latency_ratio_low": timing.ratio_low,
             "latency_ratio_high": timing.ratio_high,
             "seconds_latency_ratio": time.perf_counter() - start,
+            "seconds_compiling": timing.compile_seconds,
             "flops": roofline.flops(network, example[:1]),
             "params": float(sum(p.numel() for p in network.parameters())),
         }

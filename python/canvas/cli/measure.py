@@ -35,8 +35,9 @@ def bench(
     """Times a network with kernels in it on each backend, beside the original network.
 
     Columns: time; ratio to the original on the same backend, with its 95 % interval; ratio to the original on the
-    backend that is quickest for it; share of the roofline, the least time that the machine needs. With auto, kernel
-    and original run on the backend that is quickest for each.
+    backend that is quickest for it; share of the roofline, the least time that the machine needs; seconds of compiling
+    the network, and their share of its whole measurement. With auto, kernel and original run on the backend that is
+    quickest for each.
 
     Examples:
     canvas bench depthwise_separable --model resnet18
@@ -66,11 +67,20 @@ def bench(
     if as_json:
         return put({"model": model, "batch": batch, "threads": threads, "rows": fields_of(rows)})
     shown = table(
-        "kernel", "backend", "ms", "original, ms", "ratio", "interval", "to best", "of roofline", words=("backend",)
+        "kernel",
+        "backend",
+        "ms",
+        "original, ms",
+        "ratio",
+        "interval",
+        "to best",
+        "of roofline",
+        "compiled in",
+        words=("backend",),
     )
     for entry in fields_of(rows):
         if "reason" in entry:
-            shown.add_row(entry["kernel"], entry["backend"], "-", "-", "-", "-", "-", "-")
+            shown.add_row(entry["kernel"], entry["backend"], *["-"] * 7)
             continue
         interval = f"{entry['ratio_low']:.3f} - {entry['ratio_high']:.3f}"
         figures = [f"{entry[name]:.2f}" for name in ("median_ms", "baseline_ms")]
@@ -79,6 +89,7 @@ def bench(
             interval,
             f"{entry['ratio_to_best']:.3f}",
             f"{100 * entry['roofline_share']:.0f} %",
+            f"{entry['compile_seconds']:.2f} s, {100 * entry['compile_seconds'] / entry['seconds']:.0f} %",
         ]
         which = " / ".join(dict.fromkeys(entry["backends"]))
         shown.add_row(entry["kernel"], which if entry["backend"] != backends.AUTO else f"auto: {which}", *figures)

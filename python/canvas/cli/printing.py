@@ -153,6 +153,8 @@ def summary(study: Any) -> None:
     passed = table("stage", "came", "passed", "seconds each", "rank correlation")
     for stage in stages(study):
         seconds = "" if stage.seconds is None else f"{stage.seconds:.2f}"
+        if stage.compiling is not None:
+            seconds += f", compiling {stage.compiling:.2f}"
         ranked = "" if stage.correlation is None else f"{stage.correlation:+.2f}"
         passed.add_row(stage.name, f"{stage.entered:,}", f"{stage.left:,}", seconds, ranked)
     out.print(passed)

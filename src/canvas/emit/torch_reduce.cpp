@@ -18,18 +18,25 @@ std::optional<TorchValue> TorchWriter::pool(const CoreOp& core) {
   }
   if (made == 0 || made != core.from.size() || !lowering_.has("pooling")) return std::nullopt;
   const TorchValue& base = value(window.inputs[0]);
-  // [batch, channels, pooled axes]: what lies behind the first pooled axis is pooled too, by 1.
+  // [batch, channels, pooled axes]: what lies behind the first pooled axis is pooled too, by 1, and so are spatial axes before it, where
+  // there is room: merged with channels they would be copied.
   const auto item_of = [&](const std::string& axis) {
     return std::find_if(window.items.begin(), window.items.end(),
                         [&](const IndexItem& item) { return item.axis == axis; });
   };
-  Layout layout = {{kBatch}, {}};
-  for (const Name& axis : flat(base.layout)) {
-    if (axis == kBatch) continue;
-    if (item_of(axis) != window.items.end() || layout.size() > 2)
-      layout.push_back({axis});
-    else
-      layout[1].push_back(axis);
+  Layout layout;
+  for (const bool together : {false, true}) {
+    if (together && layout.size() <= 5) break;
+    layout = {{kBatch}, {}};
+    for (const Name& axis : flat(base.layout)) {
+      if (axis == kBatch) continue;
+      const bool spatial = base.axes[static_cast<size_t>(find_axis(base.axes, axis))].role == Role::kSpatial;
+      const bool own = spatial && !together && !layout[1].empty();
+      if (item_of(axis) != window.items.end() || layout.size() > 2 || own)
+        layout.push_back({axis});
+      else
+        layout[1].push_back(axis);
+    }
   }
   const size_t dims = layout.size() - 2;
   if (dims > 3) return std::nullopt;

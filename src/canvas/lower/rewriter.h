@@ -37,6 +37,7 @@ class Rewriter {
 
   // Each rule looks at one operation and says whether it changed it. rules() tells what they do.
   // rules_index.cpp
+  bool drop_identity(int id);
   bool join_indices(int id);
   bool stride_early(int id);
   // rules_window.cpp
@@ -68,8 +69,12 @@ class Rewriter {
     uses_.push_back(0);
     return size() - 1;
   }
-  // Whether the strides of an index map that has no more are 1.
-  bool changes_nothing(const CoreOp& stride) const;
+  bool is_one(const Size& size) const;
+  bool puts_back(const CoreOp& view, const CoreOp& inner) const;
+  bool contract_alike(int id);
+  bool merges_alike(const CoreOp& view, const CoreOp& other) const;
+  // Whoever read the one value reads the other.
+  bool pass(int id, int to);
   // The window axes that a value has from index maps, through pointwise maps.
   Names windows_of(int id) const;
   // Whether it is a window, or a sum or difference (through others) of one.

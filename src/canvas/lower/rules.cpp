@@ -10,8 +10,14 @@ namespace canvas {
 // In `before` and `after`, x and y are values, p is a parameter, u a window, f and g are functions of elements.
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> table = {
-      {"join_indices", "index(index(x))", "index(x)",
-       "along different axes, or the outer one only strides; not where that would compute a neighbourhood shift twice",
+      {"drop_identity", "index(x)", "x",
+       "every element stays where it is: strides of 1, a stride of what was repeated as often, a merge of what was "
+       "split, a "
+       "split of what was merged",
+       "  v = merge(split(subsample(x, H: s, W: s), [C] -> [g = 4, c = C/4]), [g, c] -> [C])\n"
+       "  return fc(v, [C] -> [K])",
+       &Rewriter::drop_identity},
+      {"join_indices", "index(index(x))", "index(x)", "along different axes, or the outer one only strides",
        "  return fc(unfold(unfold(subsample(x, H: s, W: s), H: 3), W: 3), [C, h, w] -> [K])", &Rewriter::join_indices},
       {"stride_early", "stride(f(x, y))", "f(stride(x), stride(y))",
        "f is a function, contraction, reduction, view, softmax or slice that leaves the strided axes alone; its result "
@@ -28,7 +34,8 @@ const std::vector<Rule>& rules() {
        "  u = split(add(unfold(v, H: 3, W: 3), v), [C] -> [g = 4, c = C/4])\n"
        "  return merge(fc(u, [c, h, w] -> [k = K/4], per: [g]), [g, k] -> [K])",
        &Rewriter::view_before_map},
-      {"view_after_map", "f(merge(u), y)", "merge(f(u, y))", "y has neither the merged axis nor its parts",
+      {"view_after_map", "f(merge(u), y)", "merge(f(u, y))",
+       "y has neither the merged axis nor its parts, or is the same merge",
        "  v = subsample(x, H: s, W: s)\n"
        "  u = add(merge(unfold(v, H: 3, W: 3), [h, w] -> [t = 9]), v)\n"
        "  return fc(u, [C, t] -> [K])",
@@ -53,7 +60,9 @@ const std::vector<Rule>& rules() {
        "  return fc(m, [q] -> [K])",
        &Rewriter::unmerge_weight},
       {"contract_before_window", "contract(unfold(x), y)", "unfold(contract(x, y))",
-       "y has none of the window's axes, which are not contracted, nor those that it slides over; strides have windows",
+       "for the windows whose axes are not contracted and of which y has neither them nor what they slide over; "
+       "strides "
+       "have windows; other windows stay before the contraction; or y has the same windows",
        "  u = fc(unfold(x, H: 3, W: 3), [C] -> [m = C])\n"
        "  return subsample(fc(u, [m, h, w] -> [K]), H: s, W: s)",
        &Rewriter::contract_before_window},

@@ -118,7 +118,17 @@ bool Rewriter::view_before_map(int id) {
   return true;
 }
 
-// A merge of windows goes behind the function of it, where the function's other operands do not have the merged axis.
+// Whether another value is the same merge of axes of the same sizes.
+bool Rewriter::merges_alike(const CoreOp& view, const CoreOp& other) const {
+  if (other.kind != CoreKind::kView || other.from != view.from || other.to != view.to) return false;
+  const Axes &axes = op(view.inputs[0]).axes, &others = op(other.inputs[0]).axes;
+  return std::all_of(view.from.begin(), view.from.end(), [&](const Name& name) {
+    return axes[static_cast<size_t>(find_axis(axes, name))].size ==
+           others[static_cast<size_t>(find_axis(others, name))].size;
+  });
+}
+
+// A merge of windows goes behind the function of it, where the function's other operands do not have the merged axis, or the same merge.
 bool Rewriter::view_after_map(int id) {
   CoreOp map = op(id);
   if (map.kind != CoreKind::kMap) return false;
@@ -128,11 +138,12 @@ bool Rewriter::view_after_map(int id) {
     if (!meets(view.from, windows_of(view.inputs[0]))) continue;
     const Names parts(view.from.begin(), view.from.end());
     bool apart = true;
+    std::vector<int> inputs = map.inputs;
     Axes axes = op(view.inputs[0]).axes;
     for (size_t i = 0; i < map.inputs.size(); ++i) {
-      if (i == which) continue;
-      const Axes& other = op(map.inputs[i]).axes;
-      apart = apart && !has_axis(other, view.to[0].name) && !meets(other, parts);
+      if (merges_alike(view, input(id, i))) inputs[i] = input(id, i).inputs[0];
+      const Axes& other = op(inputs[i]).axes;
+      apart = apart && (inputs[i] != map.inputs[i] || (!has_axis(other, view.to[0].name) && !meets(other, parts)));
       for (const Axis& axis : other) {
         if (!has_axis(axes, axis.name)) axes.push_back(axis);
       }
@@ -140,7 +151,7 @@ bool Rewriter::view_after_map(int id) {
     if (!apart) continue;
     view.axes = map.axes;
     view.name = map.name;
-    map.inputs[which] = view.inputs[0];
+    map.inputs = std::move(inputs);
     map.axes = std::move(axes);
     map.name.clear();
     view.inputs = {add(std::move(map))};
@@ -183,29 +194,63 @@ bool Rewriter::maps_of_windows(int id) {
   return true;
 }
 
-// A contraction of other axes than the window's goes before it.
+// Two operands with the same windows, of which the contraction leaves the axes alone: it goes before both.
+bool Rewriter::contract_alike(int id) {
+  const CoreOp contract = op(id);
+  const CoreOp window = input(id, 0), other = input(id, 1);
+  if (!has_windows(window) || !has_windows(other) || window.items.size() != other.items.size()) return false;
+  for (const IndexItem& item : window.items) {
+    const bool stays = has_axis(contract.axes, item.axis) &&
+                       (item.made.empty() ? item.stride.is_one() : has_axis(contract.axes, item.made));
+    if (!stays || !has_item(other, item)) return false;
+  }
+  const Names made = made_by(window), read = touched(window);
+  const Axes base = op(window.inputs[0]).axes;
+  Axes axes = contract.axes;
+  axes.erase_if([&](const Axis& axis) { return made.count(axis.name) > 0; });
+  for (Axis& axis : axes) {
+    if (read.count(axis.name) > 0) axis = base[static_cast<size_t>(find_axis(base, axis.name))];
+  }
+  put_before(id, window, std::move(axes), {window.inputs[0], other.inputs[0]});
+  return true;
+}
+
+// A contraction goes before the windows of which it leaves the axes alone; those that it contracts stay before it.
 bool Rewriter::contract_before_window(int id) {
   const CoreOp contract = op(id);
   if (contract.kind != CoreKind::kContract || contract.inputs.size() != 2) return false;
+  if (contract_alike(id)) return true;
   for (size_t which : {0, 1}) {
     const CoreOp window = input(id, which);
     const CoreOp other = input(id, 1 - which);
-    if (!has_windows(window) || meets(other.axes, touched(window))) continue;
-    const bool stays = std::all_of(window.items.begin(), window.items.end(), [&](const IndexItem& item) {
-      return has_axis(contract.axes, item.axis) &&
-             (item.made.empty() ? item.stride.is_one() : has_axis(contract.axes, item.made));
-    });
-    if (!stays) continue;
+    if (!has_windows(window)) continue;
+    CoreOp after = window, before = window;
+    after.items.clear();
+    before.items.clear();
+    for (const IndexItem& item : window.items) {
+      const bool passes = has_axis(contract.axes, item.axis) && !has_axis(other.axes, item.axis) &&
+                          (item.made.empty() ? item.stride.is_one()
+                                             : has_axis(contract.axes, item.made) && !has_axis(other.axes, item.made));
+      (passes ? after : before).items.push_back(item);
+    }
+    if (!has_windows(after)) continue;
+    const Names made = made_by(after), read = touched(after);
     const Axes base = op(window.inputs[0]).axes;
+    before.name.clear();
+    before.axes.erase_if([&](const Axis& axis) { return made.count(axis.name) > 0; });
+    for (Axis& axis : before.axes) {
+      if (read.count(axis.name) > 0) axis = base[static_cast<size_t>(find_axis(base, axis.name))];
+    }
     Axes axes;
-    for (const Axes* from : {&base, &other.axes}) {
+    const Axes& left = before.axes;
+    for (const Axes* from : {&left, &other.axes}) {
       for (const Axis& axis : *from) {
         if (has_axis(contract.axes, axis.name) && !has_axis(axes, axis.name)) axes.push_back(axis);
       }
     }
     std::vector<int> inputs = contract.inputs;
-    inputs[which] = window.inputs[0];
-    put_before(id, window, std::move(axes), std::move(inputs));
+    inputs[which] = before.items.empty() ? window.inputs[0] : add(std::move(before));
+    put_before(id, after, std::move(axes), std::move(inputs));
     return true;
   }
   return false;
