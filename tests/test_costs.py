@@ -1,4 +1,4 @@
-"""Costs are counted exactly for any extents and strides: each axis rounds up by itself, whichever of them a kernel strides.
+"""Costs are exact for any extents and strides: each axis rounds up by itself, whichever of them a kernel strides.
 
 What is counted symbolically (binding's prices) against what the interpreter counts, what parameters hold, and the same
 kernel with height and width exchanged. `fuzz/interpreter.cpp` holds the same laws on kernels of any kind.
