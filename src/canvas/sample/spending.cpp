@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <numeric>
 
 namespace canvas {
 
@@ -38,16 +37,23 @@ int Spending::place(const Count& count) {
   const auto [place, fresh] = counts_known_.place(count);
   if (!fresh) return static_cast<int>(place);
   Entry entry;
-  const auto has = [&](int variable) { return count.plain().exponent(variable) != 0; };
-  if (has(kFirstDynamic)) entry.points = kChoices;
-  if (has(kFirstDynamic + 1)) entry.points = kPoints;
-  for (int v = kFirstDynamic + 2; v < kMaxVariables; ++v) entry.points = has(v) ? 0 : entry.points;
+  const int first = count.plain().exponent(kFirstDynamic), second = count.plain().exponent(kFirstDynamic + 1);
+  if (first != 0) entry.points = kChoices;
+  if (second != 0) entry.points = kPoints;
+  for (int v = kFirstDynamic + 2; v < kMaxVariables; ++v)
+    entry.points = count.plain().exponent(v) != 0 ? 0 : entry.points;
+  some_.clear();
+  for (size_t i = 0; i < layers_.size(); ++i) some_.push_back(counts_[i] * count.amount(layers_[i]));
+  entry.values.reserve(entry.points * layers_.size());
   for (size_t point = 0; point < entry.points; ++point) {
-    for (size_t i = 0; i < layers_.size(); ++i) entry.values.push_back(counts_[i] * count.amount(values_at(i, point)));
-  }
-  for (size_t point = 0; point < entry.points; ++point) {
-    const auto first = entry.values.begin() + static_cast<std::ptrdiff_t>(point * layers_.size());
-    entry.totals.push_back(std::accumulate(first, first + static_cast<std::ptrdiff_t>(layers_.size()), 0.0));
+    const int doublings = first * static_cast<int>(point % kChoices) + second * static_cast<int>(point / kChoices);
+    const double free = std::ldexp(1.0, doublings);
+    double total = 0;
+    for (double amount : some_) {
+      entry.values.push_back(amount * free);
+      total += amount * free;
+    }
+    entry.totals.push_back(total);
   }
   held_ += entry.values.size();
   counts_known_[place] = std::move(entry);

@@ -80,7 +80,7 @@ class Spending {
   SizeTable<Entry, Count> counts_known_;
   size_t held_ = 0;  // values in them
   SizeTable<Wholeness> whole_;
-  std::vector<double> sums_, some_;  // room for sums()
+  std::vector<double> sums_, some_;  // room for sums() and place()
   std::vector<int> places_;
 };
 

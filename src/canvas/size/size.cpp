@@ -87,7 +87,9 @@ std::optional<Quotient> Size::unrounded(const Values& values) const {
   return fits ? std::optional(result) : std::nullopt;
 }
 
-std::optional<Quotient> Size::quotient(const Values& values) const { return Count(*this).quotient(values); }
+std::optional<Quotient> Size::quotient(const Values& values) const {
+  return exponent(kStride) < 0 ? Count(*this).quotient(values) : unrounded(values);
+}
 
 std::optional<int64_t> Size::evaluate(const Values& values) const {
   if (!each_power([&](size_t v, int) { return values[v] > 0; })) return std::nullopt;
