@@ -1,5 +1,5 @@
 // The interpreter runs every legal kernel at legal sizes: in bounds, to a result of the shape that was inferred, with the operations
-// that the cost model counts. The canonical form computes the same.
+// and parameters that the cost model counts, and binding with it. The canonical form computes the same.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -45,6 +45,16 @@ Tensor filled(const std::vector<int64_t>& shape, Random& random, double special)
   Tensor tensor(shape);
   for (double& value : tensor.data) value = random.chance(0.05) ? special : random.normal();
   return tensor;
+}
+
+// What bind() reckons with is what the cost model says.
+void check_prices(const Kernel& kernel, const Layer& layer) {
+  const auto binding = bind(kernel, {layer}, {});
+  if (!binding) return;
+  const BoundLayer& bound = binding->layers[0];
+  const Cost cost = CostModel(kernel).evaluate(bound.values);
+  fuzz::law(bound.cost.flops == cost.flops && bound.cost.params == cost.params && bound.cost.memory == cost.memory,
+            "binding's costs are those of the cost model", print(kernel) + layer.str());
 }
 
 // The result where each parameter is one number all over, told by the original value's index: then the order of its axes, which the
@@ -102,8 +112,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Interpretation run = interpret(*kernel, *values, x, parameters);
   const std::string text = print(*kernel) + layer.str();
   fuzz::law(run.result.shape == extents(kernel->signature().to, *values), "the result has the inferred shape", text);
-  fuzz::law(static_cast<double>(run.flops) == CostModel(*kernel).evaluate(*values).flops,
-            "the interpreter counts the operations of the cost model", text);
+  const Cost cost = CostModel(*kernel).evaluate(*values);
+  fuzz::law(static_cast<double>(run.flops) == cost.flops, "the interpreter counts the operations of the cost model",
+            text);
+  double held = 0;
+  for (const auto& [name, tensor] : parameters) held += static_cast<double>(tensor.data.size());
+  fuzz::law(held == cost.params, "parameters hold the numbers of the cost model", text);
+  check_prices(*kernel, layer);
   check_canonical(*kernel, layer, input.bytes.ConsumeIntegralInRange(1, 4), random);
   return 0;
 }

@@ -43,12 +43,12 @@ CostModel::CostModel(const Kernel& kernel) {
     const auto operands = kernel.operands(node);
     if (node.primitive->flops) flops_.push_back(index(times * node.primitive->flops(operands, node)));
     if (node.primitive->weighted())
-      params_.push_back(index(volume(node.primitive->parameter(*operands[0], node.attributes))));
+      params_.push_back(index(elements(node.primitive->parameter(*operands[0], node.attributes))));
     for (int input : node.inputs) last_use[owner[static_cast<size_t>(input)]] = i;
   }
   last_use[owner.back()] = nodes.size();
   std::vector<size_t> volumes;
-  for (const Node& node : nodes) volumes.push_back(index(times * volume(node.axes)));
+  for (const Node& node : nodes) volumes.push_back(index(times * elements(node.axes)));
   for (size_t step = 1; step < nodes.size(); ++step) {
     Sum alive;
     for (size_t value = 0; value <= step; ++value) {
@@ -67,7 +67,7 @@ CostModel::CostModel(const Kernel& kernel) {
   }
 }
 
-size_t CostModel::index(const Size& monomial) {
+size_t CostModel::index(const Count& monomial) {
   const auto at = static_cast<size_t>(std::find(monomials_.begin(), monomials_.end(), monomial) - monomials_.begin());
   if (at == monomials_.size()) monomials_.push_back(monomial);
   return at;
@@ -75,7 +75,7 @@ size_t CostModel::index(const Size& monomial) {
 
 Cost CostModel::evaluate(const Values& values) const {
   std::vector<double> amounts;
-  for (const Size& monomial : monomials_) {
+  for (const Count& monomial : monomials_) {
     const auto whole = monomial.evaluate(values);
     amounts.push_back(whole ? static_cast<double>(*whole) : HUGE_VAL);
   }

@@ -1,4 +1,4 @@
-// What a kernel costs, as sums of monomials in its variables, and what that is for given values.
+// What a kernel costs, as sums of monomials in its variables and in extents that strides divide (Count), and what that is for given values.
 #pragma once
 
 #include <cstdint>
@@ -27,15 +27,15 @@ class CostModel {
   // sum counts (steps that others cover are left out). A view shares its operand's bytes unless it copies (unfold); one that fc alone
   // reads, be it through other views, is never materialised, since it becomes a convolution.
   using Sum = std::vector<size_t>;  // of monomials, by index
-  const std::vector<Size>& monomials() const { return monomials_; }
+  const std::vector<Count>& monomials() const { return monomials_; }
   const Sum& flops() const { return flops_; }
   const Sum& params() const { return params_; }
   const std::vector<Sum>& alive() const { return alive_; }
 
  private:
-  size_t index(const Size& monomial);
+  size_t index(const Count& monomial);
 
-  std::vector<Size> monomials_;
+  std::vector<Count> monomials_;
   Sum flops_;
   Sum params_;
   std::vector<Sum> alive_;

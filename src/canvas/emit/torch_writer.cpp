@@ -19,25 +19,23 @@ struct Runtime {
 };
 
 Runtime runtime(const Size& size, const Values& values) {
+  const Count count = size;
   const int64_t stride = values[kStride];
-  int strides = size.exponent(kStride);
   Runtime made{{}, size.numerator(), size.denominator()};
   for (int v = 0; v < kMaxVariables; ++v) {
-    for (int power = size.exponent(v); v != kStride && power != 0; power += power > 0 ? -1 : 1) {
-      if (!is_extent(v)) {
-        (power > 0 ? made.top : made.bottom) *= values[static_cast<size_t>(v)];
-        continue;
-      }
-      require(power > 0, "an axis whose size falls as an extent grows");
+    int power = count.plain().exponent(v);
+    if (is_extent(v)) {
+      require(power >= 0, "an axis whose size falls as an extent grows");
       const std::string name = kStaticNames[static_cast<size_t>(v)];
-      const bool divided = strides < 0 && stride > 1;
-      made.factors.push_back(
-          !divided ? name : "(" + name + " + " + std::to_string(stride - 1) + ") // " + std::to_string(stride));
-      if (strides < 0) ++strides;
+      const std::string divided =
+          stride > 1 ? "(" + name + " + " + std::to_string(stride - 1) + ") // " + std::to_string(stride) : name;
+      made.factors.insert(made.factors.end(), static_cast<size_t>(count.rounded(v)), divided);
+      made.factors.insert(made.factors.end(), static_cast<size_t>(power), name);
+      continue;
     }
+    for (; power != 0; power += power > 0 ? -1 : 1)
+      (power > 0 ? made.top : made.bottom) *= values[static_cast<size_t>(v)];
   }
-  for (; strides > 0; --strides) made.top *= stride;
-  for (; strides < 0; ++strides) made.bottom *= stride;
   const int64_t common = std::gcd(made.top, made.bottom);
   made.top /= common;
   made.bottom /= common;

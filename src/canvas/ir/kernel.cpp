@@ -12,6 +12,12 @@ Size volume(const Axes& axes) {
   return result;
 }
 
+Count elements(const Axes& axes) {
+  Count result;
+  for (const Axis& axis : axes) result = result * axis.size;
+  return result;
+}
+
 std::string to_string(const Axes& axes, const Variables& variables) {
   std::string text = "[";
   for (const Axis& axis : axes) {

@@ -9,6 +9,7 @@
 
 #include "canvas/base/few.h"
 #include "canvas/base/name.h"
+#include "canvas/size/count.h"
 #include "canvas/size/size.h"
 
 namespace canvas {
@@ -35,8 +36,10 @@ inline int find_axis(const Axes& axes, const Name& name) {
   return -1;
 }
 inline bool has_axis(const Axes& axes, const Name& name) { return find_axis(axes, name) >= 0; }
-// Product of all sizes.
+// Product of all sizes, as equations take it.
 Size volume(const Axes& axes);
+// How many elements that are: each axis rounds up by itself.
+Count elements(const Axes& axes);
 // "[C, h = 3, H = H/s]": an axis whose size starts with its own name prints as the size alone.
 std::string to_string(const Axes& axes, const Variables& variables);
 

@@ -121,8 +121,6 @@ struct Proposal {
   const std::vector<Size>& group_sizes;    // sizes that a split may cut off
   const Axes& partners;                    // axes of other values that could be joined if this one had them too
   Name fresh_prefix;                       // starts no axis name in use
-  // Strides divide all extents, so that costs, which are of H * W / s, are the same whichever of the axes is strided.
-  bool whole_strides = false;
 
   const Axes& operand(size_t index = 0) const { return *operands[index]; }
   Name fresh(int number = 0) const {
@@ -157,7 +155,7 @@ struct Primitive {
   // The reference meaning.
   Tensor (*evaluate)(const Evaluation& evaluation) = nullptr;
   // Operations for one image, a monomial; 2 x multiply-adds for contractions, one per element and step otherwise; null for none.
-  Size (*flops)(const OperandAxes& operands, const Node& node) = nullptr;
+  Count (*flops)(const OperandAxes& operands, const Node& node) = nullptr;
   // Axes of the parameter; null for primitives without one.
   Axes (*parameter)(const Axes& operand, const Attributes& attributes) = nullptr;
   // Moments of the result.

@@ -106,7 +106,7 @@ Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& 
   return sum;
 }
 
-Size flop_per_element(const OperandAxes&, const Node& node) { return volume(node.axes); }
+Count flop_per_element(const OperandAxes&, const Node& node) { return elements(node.axes); }
 
 Moments same_moments(const std::vector<Moments>& operands, const OperandAxes&, const Node& node, const Values&) {
   Moments out{operands[0].mean, operands[0].square, operands[0].low, operands[0].high};

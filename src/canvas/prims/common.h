@@ -54,7 +54,7 @@ Tensor sum_of_products(const Axes& result, const Axes& left_axes, const Tensor& 
                        const Tensor& right, const Values& values, int64_t& flops);
 
 // One operation per element of the result.
-Size flop_per_element(const OperandAxes& operands, const Node& node);
+Count flop_per_element(const OperandAxes& operands, const Node& node);
 // The operand's moments, for primitives that only move elements, or start so.
 Moments same_moments(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node,
                      const Values& values);

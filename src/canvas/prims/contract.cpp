@@ -25,8 +25,8 @@ Tensor evaluate(const Evaluation& e) {
                          e.flops);
 }
 
-Size flops(const OperandAxes& operands, const Node& node) {
-  return Size::constant(2) * volume(node.axes) * volume(select(*operands[0], node.attributes.from));
+Count flops(const OperandAxes& operands, const Node& node) {
+  return Size::constant(2) * elements(node.axes) * elements(select(*operands[0], node.attributes.from));
 }
 
 Moments moments(const std::vector<Moments>& in, const OperandAxes& axes, const Node& node, const Values& values) {

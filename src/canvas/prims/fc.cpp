@@ -72,8 +72,8 @@ Tensor evaluate(const Evaluation& e) {
                          parameter(operand, e.node.attributes), *e.parameter, e.values, e.flops);
 }
 
-Size flops(const OperandAxes& operands, const Node& node) {
-  Size count = Size::constant(2) * volume(node.axes);
+Count flops(const OperandAxes& operands, const Node& node) {
+  Count count = Size::constant(2) * elements(node.axes);
   for (const Name& name : node.attributes.from)
     count = count * (*operands[0])[static_cast<size_t>(find_axis(*operands[0], name))].size;
   return count;

@@ -36,7 +36,7 @@ Tensor evaluate(const Evaluation& e) {
   return result;
 }
 
-Size flops(const OperandAxes& operands, const Node&) { return volume(*operands[0]); }
+Count flops(const OperandAxes& operands, const Node&) { return elements(*operands[0]); }
 
 Moments moments(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node, const Values& values) {
   const double count = count_along(*axes[0], node.attributes.from, values);

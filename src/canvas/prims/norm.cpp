@@ -44,8 +44,8 @@ Tensor evaluate(const Evaluation& e) {
   return result;
 }
 
-Size flops(const OperandAxes&, const Node& node) {
-  return Size::constant(node.attributes.mode == kLayer ? 5 : 3) * volume(node.axes);
+Count flops(const OperandAxes&, const Node& node) {
+  return Size::constant(node.attributes.mode == kLayer ? 5 : 3) * elements(node.axes);
 }
 
 Moments moments(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node, const Values& values) {

@@ -98,8 +98,7 @@ void propose_subsample(const Proposal& proposal, Random& random, std::vector<Att
     if (excess.denominator() == 1) half.items.push_back({axis, "", Size::constant(2)});
   }
   if (!stride.items.empty()) found.push_back(stride);
-  if (proposal.whole_strides && stride.items.size() > 1 &&
-      random.chance(0.1)) {  // as windows along one axis after the other want it
+  if (stride.items.size() > 1 && random.chance(0.1)) {  // as windows along one axis after the other want it
     stride.items = {random.pick(stride.items)};
     found.push_back(std::move(stride));
   }

@@ -36,7 +36,7 @@ Tensor evaluate(const Evaluation& e) {
   return result;
 }
 
-Size flops(const OperandAxes&, const Node& node) { return Size::constant(5) * volume(node.axes); }
+Count flops(const OperandAxes&, const Node& node) { return Size::constant(5) * elements(node.axes); }
 
 Moments moments(const std::vector<Moments>& operands, const OperandAxes& axes, const Node& node, const Values& values) {
   const double count = count_along(*axes[0], node.attributes.from, values);

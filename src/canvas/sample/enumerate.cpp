@@ -124,13 +124,8 @@ class Enumerator {
   std::vector<Attributes> proposals(const Primitive& primitive, const std::vector<int>& operands) const {
     OperandAxes axes;
     for (int operand : operands) axes.push_back(&builder_.axes(operand));
-    const Proposal proposal{axes,
-                            builder_.signature(),
-                            channel_sizes(),
-                            group_sizes(),
-                            partners(),
-                            "a" + std::to_string(builder_.nodes().size()),
-                            limits_.whole_strides};
+    const Proposal proposal{axes,          builder_.signature(), channel_sizes(),
+                            group_sizes(), partners(),           "a" + std::to_string(builder_.nodes().size())};
     std::vector<Attributes> all;
     const auto add = [&](const Attributes& found) {
       if (std::find(all.begin(), all.end(), found) == all.end()) all.push_back(found);
@@ -268,7 +263,7 @@ std::vector<Sample> enumerate(const std::vector<Layer>& layers, const Budget& bu
                         " primitives are enumerated; give max_primitives, got " +
                         std::to_string(limits.max_primitives));
   }
-  return Enumerator(layers, budget, checked.limits(), checked.signature()).run();
+  return Enumerator(layers, budget, limits, checked.signature()).run();
 }
 
 }  // namespace canvas

@@ -67,7 +67,7 @@ Growth::Growth(Builder builder, const Growing& under, Random& random)
       chances_(under.chances),
       random_(random),
       spending_(under.spending),
-      proposal_{{}, builder_.signature(), channel_sizes_, group_sizes_, partners_, "", under.limits.whole_strides} {
+      proposal_{{}, builder_.signature(), channel_sizes_, group_sizes_, partners_, ""} {
   known_.reserve(kUsual);
   seen_.reserve(kUsual);
   spent_.reserve(kUsual);
@@ -80,9 +80,11 @@ Growth::Growth(Builder builder, const Growing& under, Random& random)
     builder_.variables().add(name);
   }
   if (spending_) {
-    const Size whole = volume(builder_.signature().to);
-    twice_places_ = Size::constant(2) * whole / builder_.signature().channel().size;
-    joint_ = spending_->step(whole, std::nullopt);
+    twice_places_ = Size::constant(2);
+    for (const Axis& axis : builder_.signature().to) {
+      if (axis.role == Role::kSpatial) twice_places_ = twice_places_ * axis.size;
+    }
+    joint_ = spending_->step(elements(builder_.signature().to), std::nullopt);
   }
   if (chances_.windows()) wanted_ = axes_to_look_along(limits_, builder_.signature());
   for (base_ = 0; base_ < count(); ++base_) outline(static_cast<size_t>(base_));
@@ -211,18 +213,18 @@ const Growth::Mixing& Growth::mixing_cost(int value, bool narrow) {
   Mixing& cost = known_[static_cast<size_t>(value)].mixing[narrow];
   if (cost.known) return cost;
   cost.known = true;
-  const auto spend = [&](const Size& weights) {
+  const auto spend = [&](const Count& weights) {
     cost.fits = cost.fits && weights.valid();
     if (cost.fits) cost.steps.push_back(spending_->step(weights * twice_places_, weights));
   };
-  Size channels, windows;
+  Count channels, windows;
   for (const Axis& axis : builder_.axes(value)) {
     if (axis.role == Role::kChannel) channels = channels * axis.size;
     if (axis.role == Role::kWindow) windows = windows * axis.size;
   }
-  narrow = narrow && !windows.is_one();
+  narrow = narrow && windows != Count();
   if (narrow) spend(channels * windows);
-  const Size mixed = narrow ? channels : channels * windows, &result = builder_.signature().channel().size;
+  const Count mixed = narrow ? channels : channels * windows, result = builder_.signature().channel().size;
   if (mixed != result) spend(mixed * result);
   return cost;
 }

@@ -141,7 +141,7 @@ class Growth {
   std::vector<Known> known_;    // by node
   std::vector<unsigned> seen_;  // by node: along which of the input's axes it looks around
   std::vector<Spending::Step> spent_, ahead_;
-  Size twice_places_;             // multiply-adds of a weight
+  Count twice_places_;            // multiply-adds of a weight
   Spending::Step joint_;          // of two values of the result's axes
   std::vector<int> partners_of_;  // values that a step may join
   std::vector<Attributes> found_;

@@ -31,8 +31,7 @@ struct Limits {
   double idioms = 0.04;  // the share of draws that take several steps together (idioms.h)
   // Relative weight of each primitive by name; those not named keep their default, 0 forbids one.
   std::map<std::string, double> weights = {};
-  Rules rules = {};            // how free sizes are chosen for the network
-  bool whole_strides = false;  // not asked for, but true of the layers: their strides divide their extents
+  Rules rules = {};  // how free sizes are chosen for the network
 
   // Throws ArgumentError for limits that contradict one another or name no primitive.
   void check() const;

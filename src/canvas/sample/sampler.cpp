@@ -54,8 +54,6 @@ Sampler::Sampler(std::vector<Layer> layers, Budget budget, Limits limits)
                           "; sample for each kind by itself: layer.kind tells them apart");
     }
   }
-  limits_.whole_strides =
-      std::all_of(layers_.begin(), layers_.end(), [](const Layer& layer) { return layer.whole_stride(); });
   budget_.check();
   limits_.check();
   limits_.rules.check();

@@ -61,8 +61,6 @@ class Sampler {
   using Make = std::function<std::optional<Kernel>(const Growing&)>;
   Judged attempt(const Make& make);
 
-  // As given, with what is true of the layers.
-  const Limits& limits() const { return limits_; }
   // How many tries ended how: tried, illegal, implausible, over_budget, duplicate, kept.
   const std::map<std::string, int64_t>& counts() const { return counts_; }
   // Of the implausible ones, how many for which reason.

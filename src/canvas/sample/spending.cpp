@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <numeric>
 
 namespace canvas {
 
@@ -13,12 +12,6 @@ namespace {
 // Between two neighbours of 1, 2, 4, ... a sum a*r + b/r is smaller by 6 % at most.
 constexpr double kRoom = 1.07;
 constexpr double kRounding = 1 + 1e-9;
-
-double powered(double value, int exponent) {
-  double result = 1;
-  for (int i = std::abs(exponent); i > 0; --i) result *= value;
-  return exponent < 0 ? 1 / result : result;
-}
 
 }  // namespace
 
@@ -40,29 +33,27 @@ Spending::Spending(const std::vector<Layer>& layers, const Budget& budget, const
   params_ = amounts(budget.params, original.params);
 }
 
-int Spending::place(const Size& count) {
+int Spending::place(const Count& count) {
   const auto [place, fresh] = counts_known_.place(count);
   if (!fresh) return static_cast<int>(place);
   Entry entry;
-  const int first = count.exponent(kFirstDynamic), second = count.exponent(kFirstDynamic + 1);
+  const int first = count.plain().exponent(kFirstDynamic), second = count.plain().exponent(kFirstDynamic + 1);
   if (first != 0) entry.points = kChoices;
   if (second != 0) entry.points = kPoints;
-  for (int v = kFirstDynamic + 2; v < kMaxVariables; ++v) entry.points = count.exponent(v) != 0 ? 0 : entry.points;
+  for (int v = kFirstDynamic + 2; v < kMaxVariables; ++v)
+    entry.points = count.plain().exponent(v) != 0 ? 0 : entry.points;
+  some_.clear();
+  for (size_t i = 0; i < layers_.size(); ++i) some_.push_back(counts_[i] * count.amount(layers_[i]));
+  entry.values.reserve(entry.points * layers_.size());
   for (size_t point = 0; point < entry.points; ++point) {
-    const double free = powered(static_cast<double>(1 << point % kChoices), first) *
-                        powered(static_cast<double>(1 << point / kChoices), second);
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      double value =
-          counts_[i] * free * static_cast<double>(count.numerator()) / static_cast<double>(count.denominator());
-      for (int v = 0; v < kFirstDynamic; ++v)
-        value *=
-            powered(static_cast<double>(std::max<int64_t>(1, layers_[i][static_cast<size_t>(v)])), count.exponent(v));
-      entry.values.push_back(value);
+    const int doublings = first * static_cast<int>(point % kChoices) + second * static_cast<int>(point / kChoices);
+    const double free = std::ldexp(1.0, doublings);
+    double total = 0;
+    for (double amount : some_) {
+      entry.values.push_back(amount * free);
+      total += amount * free;
     }
-  }
-  for (size_t point = 0; point < entry.points; ++point) {
-    const auto first = entry.values.begin() + static_cast<std::ptrdiff_t>(point * layers_.size());
-    entry.totals.push_back(std::accumulate(first, first + static_cast<std::ptrdiff_t>(layers_.size()), 0.0));
+    entry.totals.push_back(total);
   }
   held_ += entry.values.size();
   counts_known_[place] = std::move(entry);
@@ -72,7 +63,8 @@ int Spending::place(const Size& count) {
 Spending::Step Spending::step(const Node& node, const OperandAxes& operands) {
   Step step;
   if (node.primitive->flops) step.flops = place(times_ * node.primitive->flops(operands, node));
-  if (node.primitive->weighted()) step.params = place(volume(node.primitive->parameter(*operands[0], node.attributes)));
+  if (node.primitive->weighted())
+    step.params = place(elements(node.primitive->parameter(*operands[0], node.attributes)));
   return step;
 }
 
@@ -85,7 +77,7 @@ std::vector<Spending::Step> Spending::steps(const Kernel& kernel) {
   return steps;
 }
 
-Spending::Step Spending::step(const Size& flops, const std::optional<Size>& params) {
+Spending::Step Spending::step(const Count& flops, const std::optional<Count>& params) {
   return {place(times_ * flops), params ? place(*params) : kFree};
 }
 

@@ -25,7 +25,7 @@ class Spending {
   Step step(const Node& node, const OperandAxes& operands);
   std::vector<Step> steps(const Kernel& kernel);
   // The same of so many operations at a position, and so many parameters where there are some.
-  Step step(const Size& flops, const std::optional<Size>& params);
+  Step step(const Count& flops, const std::optional<Count>& params);
 
   // Whether free sizes of 1, 2, 4, ..., chosen layer by layer, keep these steps and one more below the limits; with some room for sizes
   // in between.
@@ -56,7 +56,7 @@ class Spending {
     uint64_t points = 0;  // at which it is whole on all layers
     float most = 0;       // the logarithm of the largest value there
   };
-  int place(const Size& count);
+  int place(const Count& count);
   size_t points_of(const std::vector<int>& places) const;
   // By point, then by layer.
   const std::vector<double>& sums(const std::vector<int>& places, size_t points);
@@ -72,15 +72,15 @@ class Spending {
   // Whether the positions that are taken of axes are there.
   bool has_positions(const Kernel& kernel, size_t point) const;
 
-  Size times_;  // how often a kernel runs
+  Count times_;  // how often a kernel runs
   std::vector<Values> layers_;
   std::vector<double> counts_;
   bool simple_ = true;  // nothing is asked but that FLOPs and parameters of the whole network keep their limits
   std::optional<Range> flops_, params_;  // in amounts
-  SizeTable<Entry> counts_known_;
+  SizeTable<Entry, Count> counts_known_;
   size_t held_ = 0;  // values in them
   SizeTable<Wholeness> whole_;
-  std::vector<double> sums_, some_;  // room for sums()
+  std::vector<double> sums_, some_;  // room for sums() and place()
   std::vector<int> places_;
 };
 

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "canvas/base/random.h"
+#include "canvas/size/count.h"
 
 namespace canvas {
 
@@ -73,34 +74,21 @@ bool Size::each_power(const Visit& visit) const {
   return true;
 }
 
-std::optional<Quotient> Size::quotient(const Values& values) const {
+std::optional<Quotient> Size::unrounded(const Values& values) const {
   if (!valid()) return std::nullopt;
   Quotient result{numerator_, denominator_};
-  const auto take = [](int64_t& side, int64_t value, int times) {
-    for (; times > 0; --times) {
-      if (__builtin_mul_overflow(side, value, &side)) return false;
+  const bool fits = each_power([&](size_t v, int exponent) {
+    int64_t& side = exponent > 0 ? result.top : result.bottom;
+    for (int times = values[v] > 0 ? std::abs(exponent) : 0; times > 0; --times) {
+      if (__builtin_mul_overflow(side, values[v], &side)) return false;
     }
     return true;
-  };
-  int strides = values[kStride] > 1 ? -exponents_[kStride] : 0;
-  std::array<int8_t, kMaxVariables> rounded{};
-  // Extents take the stride's divisions first, each extent one before any takes a second, rounding up: H*H*W*W/s/s is H (H/s) W (W/s).
-  for (bool divided = strides > 0; divided;) {
-    divided = false;
-    for (size_t v = kD; v <= kT && strides > 0; ++v) {
-      if (values[v] <= 0 || exponents_[v] <= rounded[v]) continue;
-      if (!take(result.top, (values[v] - 1) / values[kStride] + 1, 1)) return std::nullopt;
-      ++rounded[v];
-      --strides;
-      divided = true;
-    }
-  }
-  const bool fits = each_power([&](size_t v, int exponent) {
-    if (values[v] <= 0) return true;
-    const int power = v == kStride ? -strides : exponent - rounded[v];
-    return take(power > 0 ? result.top : result.bottom, values[v], std::abs(power));
   });
   return fits ? std::optional(result) : std::nullopt;
+}
+
+std::optional<Quotient> Size::quotient(const Values& values) const {
+  return exponent(kStride) < 0 ? Count(*this).quotient(values) : unrounded(values);
 }
 
 std::optional<int64_t> Size::evaluate(const Values& values) const {

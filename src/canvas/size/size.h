@@ -66,7 +66,8 @@ class Size {
   Size substitute(int variable, const Size& value) const;
 
   // The integer that this size is for given values, or nothing where it is not a positive integer, a variable is not set, or it
-  // does not fit. Extents divided by the stride round up (a strided layer returns ceil(extent / stride)): H/s at H = 7, s = 2 is 4.
+  // does not fit. Extents divided by the stride round up (a strided layer returns ceil(extent / stride)): H/s at H = 7, s = 2 is 4. How they
+  // do in a product of several axes, a Count says (count.h).
   std::optional<int64_t> evaluate(const Values& values) const;
   // The same before the division, with the variables that are not set counted as 1; nothing where a side does not fit.
   std::optional<Quotient> quotient(const Values& values) const;
@@ -79,6 +80,9 @@ class Size {
   }
 
  private:
+  friend class Count;
+  // The quotient where nothing rounds up.
+  std::optional<Quotient> unrounded(const Values& values) const;
   // Calls visit(variable, exponent) for the exponents that are not 0, until it returns false; whether it never did.
   template <class Visit>
   bool each_power(const Visit& visit) const;

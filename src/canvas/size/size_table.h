@@ -1,4 +1,4 @@
-// What is known of sizes, by size, for who asks of the same few sizes again and again.
+// What is known of sizes, or of counts, by size, for who asks of the same few again and again.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@
 
 namespace canvas {
 
-template <class Known>
+template <class Known, class Key = Size>
 class SizeTable {
  public:
   SizeTable() : slots_(kFirstSlots, kEmpty) {}
 
   // The place of a size among those known, in the order in which they came, and whether it is new: then what is known of it is Known{}.
-  std::pair<size_t, bool> place(const Size& size) {
+  std::pair<size_t, bool> place(const Key& size) {
     if (entries_.size() * 2 >= slots_.size()) rehash(slots_.size() * 2);
     const size_t slot = slot_of(size);
     if (slots_[slot] != kEmpty) return {slots_[slot], false};
@@ -36,11 +36,11 @@ class SizeTable {
   static constexpr size_t kFirstSlots = 256;
   static constexpr uint32_t kEmpty = UINT32_MAX;
   struct Entry {
-    Size size;
+    Key size;
     Known known;
   };
 
-  size_t slot_of(const Size& size) const {
+  size_t slot_of(const Key& size) const {
     const size_t mask = slots_.size() - 1;
     size_t slot = size.mixed() & mask;
     while (slots_[slot] != kEmpty && !(entries_[slots_[slot]].size == size)) slot = (slot + 1) & mask;

@@ -5,24 +5,22 @@
 
 namespace canvas {
 
-size_t Statics::add(const Size& size) {
-  Size part;
-  for (int v = 0; v < kFirstDynamic; ++v) {
-    if (size.exponent(v) != 0) part = part * Size::variable(v, size.exponent(v));
-  }
+size_t Statics::add(const Count& count) {
+  const Count part = count.fixed();
   const auto at = std::find(parts_.begin(), parts_.end(), part);
   const auto place = static_cast<size_t>(at - parts_.begin());
   if (at != parts_.end()) return place;
   parts_.push_back(part);
   for (int v = 0; v < kFirstDynamic; ++v) {
-    if (part.exponent(v) != 0) factors_.push_back({place, static_cast<size_t>(v), part.exponent(v)});
+    const int power = part.plain().exponent(v) + (is_extent(v) ? part.rounded(v) : 0);
+    if (power != 0) factors_.push_back({place, static_cast<size_t>(v), power});
   }
   return place;
 }
 
 bool Statics::evaluate(const Values& values, std::vector<Quotient>& into) const {
   into.assign(parts_.size(), {1, 1});
-  if (values[kStride] > 1) {  // divides extents, and rounds up
+  if (values[kStride] > 1) {  // extents round up
     for (size_t i = 0; i < parts_.size(); ++i) {
       const auto found = parts_[i].quotient(values);
       if (!found) return false;

@@ -6,14 +6,14 @@
 #include <optional>
 #include <vector>
 
-#include "canvas/size/size.h"
+#include "canvas/size/count.h"
 
 namespace canvas {
 
 class Statics {
  public:
-  // Where the size's static variables, without its constant, have their place. Example: 3*C/g and C/4 share that of C.
-  size_t add(const Size& size);
+  // Where the count's static variables, without its constant, have their place. Example: 3*C/g and C/4 share that of C.
+  size_t add(const Count& count);
 
   // What they are for given values, variables that are not set counted as 1; false where one does not fit.
   bool evaluate(const Values& values, std::vector<Quotient>& into) const;
@@ -23,7 +23,7 @@ class Statics {
     size_t part, variable;
     int power;
   };
-  std::vector<Size> parts_;
+  std::vector<Count> parts_;
   std::vector<Factor> factors_;  // of all parts, in their order
 };
 

@@ -54,10 +54,6 @@ void Layer::check() const {
   }
 }
 
-bool Layer::whole_stride() const {
-  return std::all_of(spatial.begin(), spatial.end(), [&](int64_t extent) { return extent % stride == 0; });
-}
-
 Values Layer::values() const {
   Values values{};
   values[kC] = c_in;

@@ -30,8 +30,6 @@ struct Layer {
   // with a window or a stride.
   void check() const;
   Values values() const;
-  // Whether the stride divides all extents.
-  bool whole_stride() const;
   // What the original layer costs, once, for one image or sequence; memory: input and output in fp32.
   Cost cost() const;
   // "conv1d", "conv2d", "conv3d" or "linear".

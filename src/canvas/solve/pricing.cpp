@@ -27,13 +27,14 @@ size_t place_of(std::vector<T>& all, const T& one) {
 
 Pricing::Pricing(const Kernel& kernel, Statics& statics) : terms_(1) {
   const CostModel model(kernel);
-  for (const Size& size : model.monomials()) {
+  for (const Count& monomial : model.monomials()) {
+    const Size& size = monomial.plain();
     std::vector<Power> term;
     for (int v = kFirstDynamic; v < kernel.variables().count(); ++v) {
       if (size.exponent(v) != 0) term.push_back({static_cast<size_t>(v - kFirstDynamic), size.exponent(v)});
     }
     monomials_.push_back({static_cast<double>(size.numerator()), static_cast<double>(size.denominator()),
-                          statics.add(size), place_of(terms_, term)});
+                          statics.add(monomial), place_of(terms_, term)});
   }
   sums_ = {model.flops(), model.params()};
   sums_.insert(sums_.end(), model.alive().begin(), model.alive().end());
