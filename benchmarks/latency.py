@@ -149,7 +149,7 @@ def table(files: list[Path]) -> str:
     ratios: dict[str, dict[tuple[int, str], tuple[float, float]]] = {}
     originals: dict[tuple[int, str], list[float]] = {}
     reasons: dict[tuple[int, str], dict[str, str]] = {}
-    for file in asked.files:
+    for file in files:
         for part in json.loads(file.read_text(encoding="utf-8"))["batches"]:
             for row in part.get("rows", []):
                 column, key = (part["batch"], row["backend"]), (part["batch"], row["kernel"])
