@@ -18,6 +18,7 @@ from canvas.layers import merged, targets
 from canvas.loaders import loaders
 from canvas.mixture import Mixture
 from canvas.models import resnet8
+from canvas.objectives import rung_point
 from canvas.train import Recipe, TrainAndTime, _augment, accuracy, train
 from canvas.workload import NATIVE, OPERATIONS
 
@@ -148,7 +149,8 @@ def test_train_and_time_judges_a_candidate_the_same_way_twice():
     first = evaluate(SEPARABLE, seed=3, report=lambda done, metrics: reports.append((done, metrics)))
     assert torch.equal(torch.get_rng_state(), stream)
     assert {"accuracy", "latency_ms", "latency_ratio", "flops", "params", "seconds"} <= set(first)
-    assert reports[0][0] == 0 and "latency_ms" in reports[0][1] and "loss" in reports[-1][1]
+    assert reports[0][0] == reports[1][0] == 0 and "loss" in reports[-1][1]
+    assert "latency_ms" not in reports[0][1] and "latency_ms" in reports[1][1], "what is predicted comes first"
     second = evaluate(SEPARABLE, seed=3)
     assert all(first[key] == second[key] for key in ("accuracy", "loss", "flops", "params"))
     plain = evaluate(None, seed=3)
@@ -194,10 +196,25 @@ def test_train_and_time_predicts_first_where_it_is_asked_to(tmp_path, monkeypatc
     evaluate = TrainAndTime("resnet8", stripes(100), Recipe(images=16, batch=16), backend, batch=4, predict=True)
     reports = []
     metrics = evaluate(SEPARABLE, seed=3, report=lambda done, metrics: reports.append(metrics))
-    assert reports[0].keys() == {"latency_predicted", "latency_predicted_low", "seconds_latency_predicted"}
+    predicted = {"latency_predicted", "latency_predicted_low", "seconds_latency_predicted"}
+    assert reports[0].keys() == {"flops", "params", *predicted}
     assert 0 < metrics["latency_predicted"] < 1, "less work, and nothing else costs"
     assert metrics["latency_predicted_low"] == metrics["latency_predicted"] / 1.5
     assert "latency_predicted" not in evaluate(None, seed=3)
+
+
+@pytest.mark.parametrize(("backend", "predicted"), [("native", True), ("eager", False)])
+def test_rungs_come_before_compiling_where_latency_is_predicted(backend, predicted):
+    recipe = Recipe(images=32, batch=16)
+    evaluate = TrainAndTime("resnet8", stripes(100), recipe, backend, batch=4, rungs=[16])
+    reports = []
+    metrics = evaluate(SEPARABLE, seed=3, report=lambda done, metrics: reports.append(metrics))
+    assert ("latency_predicted" in metrics) == predicted
+    first = next(report for report in reports if "accuracy_16" in report)
+    assert ("latency_ratio" in first) != predicted
+    assert rung_point(first, "accuracy_16", ["accuracy", "latency"]) == rung_point(
+        metrics, "accuracy_16", ["accuracy", "latency"]
+    ), "the rung compares by what it knew"
 
 
 def striped_loaders():

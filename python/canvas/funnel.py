@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from canvas.objectives import rank_correlation
+from canvas.objectives import PREDICTED, rank_correlation
 
 if TYPE_CHECKING:
     from canvas.study import Study
@@ -58,7 +58,9 @@ def stages(study: Study) -> list[Stage]:
     """
     counts, trials = study.counts, [trial for trial in study.trials if trial.state != "running"]
     done = [trial for trial in trials if trial.state == "complete"]
-    measured = [("latency_predicted", "latency_ratio"), ("latency_ratio", ""), *((r, "accuracy") for r in study.rungs)]
+    timed, rungs = [("latency_ratio", "")], [(rung, "accuracy") for rung in study.rungs]
+    predicted = any(PREDICTED in trial.metrics for trial in trials)  # then rungs come before it is compiled
+    measured = [(PREDICTED, "latency_ratio"), *(rungs + timed if predicted else timed + rungs)]
     measured = [(name, final) for name, final in measured if any(name in trial.metrics for trial in trials)]
     here = [[trial for trial in trials if name in trial.metrics] for name, _ in measured]
     found = [Stage("sampling", counts["tried"], counts["kept"])]

@@ -14,7 +14,8 @@ from canvas.store import Record
 
 # The metric that an objective reads: the first of these that the evaluation gives; for any other objective, the
 # metric of its name.
-METRICS = {"latency": ("latency_ratio", "latency_ms", "latency")}
+PREDICTED = "latency_predicted"
+METRICS = {"latency": ("latency_ratio", "latency_ms", "latency", PREDICTED)}
 MAXIMISED = ("accuracy",)
 
 T = TypeVar("T", bound=Record)
@@ -108,7 +109,9 @@ def rung_point(metrics: Mapping[str, float], rung: str, objectives: Iterable[str
         >>> rung_point({"accuracy_5000": 0.6, "latency_ms": 2.0}, "accuracy_5000", ["accuracy", "latency"])
         [-0.6, 2.0]
     """
-    others = (metric(metrics, name) for name in objectives if name not in MAXIMISED)
+    others = [metric(metrics, name) for name in objectives if name not in MAXIMISED]
+    if PREDICTED in metrics:  # then not all that come here are measured
+        others = [PREDICTED if name in METRICS["latency"] else name for name in others]
     return [-metrics[rung], *(math.nan if name is None else metrics[name] for name in others)]
 
 

@@ -261,9 +261,11 @@ class TrainAndTime:
         threads: of PyTorch's, for training and timing both.
         keep: a folder for the trained networks, one file each: `original.pt`, or the kernel's (the mixture's) hash and
             `.pt` (`torch.load(file, weights_only=False)`). `Study.run` leaves those of the front there.
-        predict: first predict the latency by the cost model that `canvas calibrate` made for the backend and threads,
-            and report it as "latency_predicted" and "latency_predicted_low" (the least that is likely): a study
-            ends a candidate whose least is over its latency budget before anything is compiled or timed.
+        predict: first predict the latency, and report it as "latency_predicted" and "latency_predicted_low" (the least
+            that is likely): a study ends a candidate whose least is over its latency budget before anything is
+            compiled or timed, and rungs come before that too. True: by the cost model that `canvas calibrate` made for
+            the backend and threads. None: for native code, where it takes the whole network, by the cycles that it
+            counts, else not at all.
         targets: what the candidate replaces, as `canvas.targets` gives it; by default all that it serves.
         rungs: before the recipe, train a copy by the same recipe on so many images only, for each, and report its
             accuracy on as many validation images as "accuracy_IMAGES": what `Study(rungs=...)` ends a candidate by.
@@ -288,7 +290,7 @@ class TrainAndTime:
         keep: str | None = None,
         rungs: Sequence[int] = (),
         targets: Sequence[layers.Target] | None = None,
-        predict: bool = False,
+        predict: bool | None = None,
         limit: float | None = None,
     ) -> None:
         self.model, self.data, self.recipe = model, data, recipe or Recipe()
@@ -297,7 +299,11 @@ class TrainAndTime:
         self.batch, self.threads, self.keep = batch, threads, keep
         self.rungs, self.targets = tuple(rungs), targets
         self.hopeless = HOPELESS if limit is None else min(HOPELESS, BEYOND * limit)
-        self.model_of_cost = CostModel.load(default_path(self.backend, threads)) if predict else None
+        self.predict, self.model_of_cost = predict, None
+        if predict:
+            self.model_of_cost = CostModel.load(default_path(self.backend, threads))
+        elif predict is None and self.backend != backends.AUTO:
+            self.model_of_cost = CostModel.of_cycles(self.backend, threads)
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
         """Judges one candidate.
@@ -324,16 +330,24 @@ class TrainAndTime:
         else:
             data = self.data = loaders(self.data)
         with roofline.fixed_threads(self.threads):
-            network, metrics = self._prepare(candidate, seed, data, report)
-            if report is not None:
-                report(0.0, dict(metrics))
+            network, original, example = self._networks(candidate, seed, data)
+            metrics = {
+                "flops": roofline.flops(network, example[:1]),
+                "params": float(sum(p.numel() for p in network.parameters())),
+            }
+            told = report or (lambda done, metrics: None)
+            predicted = {} if candidate is None else self._predicted(network, original, example)
+            if not predicted:
+                metrics |= self._timed(network, original, example)
+            told(0.0, metrics := metrics | predicted)
             recipe = dataclasses.replace(self.recipe, seed=seed)
             for images in self.rungs:
                 short = train(copy.deepcopy(network), data, dataclasses.replace(recipe, images=images), None, images)
                 metrics[f"accuracy_{images}"] = short["accuracy"]
                 metrics[f"seconds_accuracy_{images}"] = short["seconds"]
-                if report is not None:
-                    report(0.0, dict(metrics))
+                told(0.0, dict(metrics))
+            if predicted:  # what a rung ends was neither compiled nor timed
+                told(0.0, metrics := metrics | self._timed(network, original, example))
             metrics |= train(network, data, recipe, report and (lambda done, more: report(done, {**metrics, **more})))
             metrics["seconds_training"] = metrics["seconds"]
             if self.keep is not None:
@@ -352,35 +366,44 @@ class TrainAndTime:
             return load_model(self.model, num_classes=len(data.classes), in_channels=data.shape[0])
         return copy.deepcopy(self.model)
 
-    def _prepare(
-        self, candidate: Any, seed: int, data: Data | Loaders, report: Report | None
-    ) -> tuple[nn.Module, dict[str, float]]:
-        """The network with the candidate in it, and what it costs."""
+    def _networks(self, candidate: Any, seed: int, data: Data | Loaders) -> tuple[nn.Module, nn.Module, Tensor]:
+        """The network with the candidate in it, the original, and example images."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             original = self.original(data)
-            device = next(original.parameters()).device
-            example = torch.randn(self.batch, *data.shape).to(device)
+            example = torch.randn(self.batch, *data.shape).to(next(original.parameters()).device)
             if candidate is None:
                 network = original
             elif isinstance(candidate, Mixture):
                 network = candidate.apply(original)
             else:
                 network = layers.replace(original, candidate, self.targets, None, example)
-        predicted = {}
+        return network, original, example
+
+    def _predicted(self, network: nn.Module, original: nn.Module, example: Tensor) -> dict[str, float]:
+        """The latency by the cost model, where it is to be predicted."""
+        if self.model_of_cost is None:
+            return {}
         start = time.perf_counter()
-        if self.model_of_cost is not None and candidate is not None:
+        try:
             ratio = self.model_of_cost.predict(network, example) / self.model_of_cost.predict(original, example)
-            predicted = {"latency_predicted": ratio, "latency_predicted_low": ratio / self.model_of_cost.spread}
-            predicted["seconds_latency_predicted"] = time.perf_counter() - start
-            if report is not None:
-                report(0.0, dict(predicted))
+        except UserError:
+            if self.predict:
+                raise
+            return {}
+        return {
+            "latency_predicted": ratio,
+            "latency_predicted_low": ratio / self.model_of_cost.spread,
+            "seconds_latency_predicted": time.perf_counter() - start,
+        }
+
+    def _timed(self, network: nn.Module, original: nn.Module, example: Tensor) -> dict[str, float]:
+        """The latency as it is measured."""
         start = time.perf_counter()
         timing = latency.compare(
             network, original, example, self.backend, threads=self.threads, seconds=TIMED, hopeless=self.hopeless
         )
-        return network, {
-            **predicted,
+        return {
             "latency_ms": timing.median_ms,
             "latency_low_ms": timing.low_ms,
             "latency_high_ms": timing.high_ms,
@@ -389,6 +412,4 @@ class TrainAndTime:
             "latency_ratio_high": timing.ratio_high,
             "seconds_latency_ratio": time.perf_counter() - start,
             "seconds_compiling": timing.compile_seconds,
-            "flops": roofline.flops(network, example[:1]),
-            "params": float(sum(p.numel() for p in network.parameters())),
         }

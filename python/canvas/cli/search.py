@@ -90,8 +90,11 @@ def search(
         typer.Option("--backend", help="What the latency is measured with, or auto (default: native, else eager)."),
     ] = None,
     predict: Annotated[
-        bool, typer.Option("--predict", help="Drop what `canvas calibrate` predicts to be too slow, unmeasured.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Drop what `canvas calibrate` predicts to be too slow, unmeasured (default: native code's own count)."
+        ),
+    ] = None,
     keep: Annotated[bool, typer.Option(help="Keep the front's trained networks, for `canvas export`.")] = True,
     networks: Annotated[
         Path | None,
