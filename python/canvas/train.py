@@ -339,7 +339,8 @@ class TrainAndTime:
             predicted = {} if candidate is None else self._predicted(network, original, example)
             if not predicted:
                 metrics |= self._timed(network, original, example)
-            told(0.0, metrics := metrics | predicted)
+            metrics |= predicted
+            told(0.0, dict(metrics))
             recipe = dataclasses.replace(self.recipe, seed=seed)
             for images in self.rungs:
                 short = train(copy.deepcopy(network), data, dataclasses.replace(recipe, images=images), None, images)
@@ -347,7 +348,8 @@ class TrainAndTime:
                 metrics[f"seconds_accuracy_{images}"] = short["seconds"]
                 told(0.0, dict(metrics))
             if predicted:  # what a rung ends was neither compiled nor timed
-                told(0.0, metrics := metrics | self._timed(network, original, example))
+                metrics |= self._timed(network, original, example)
+                told(0.0, dict(metrics))
             metrics |= train(network, data, recipe, report and (lambda done, more: report(done, {**metrics, **more})))
             metrics["seconds_training"] = metrics["seconds"]
             if self.keep is not None:
