@@ -19,7 +19,8 @@ from canvas.loaders import loaders
 from canvas.mixture import Mixture
 from canvas.models import resnet8
 from canvas.objectives import rung_point
-from canvas.train import Recipe, TrainAndTime, _augment, accuracy, train
+from canvas.train import Recipe, _augment, accuracy, train
+from canvas.train_and_time import TrainAndTime
 from canvas.workload import NATIVE, OPERATIONS
 
 SEPARABLE = zoo()["depthwise_separable"]

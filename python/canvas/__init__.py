@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from canvas.layers import Target, replace, targets
     from canvas.mixture import Mixture
     from canvas.study import Study
-    from canvas.train import Recipe, TrainAndTime
+    from canvas.train import Recipe
+    from canvas.train_and_time import TrainAndTime
 
 __version__ = "0.1.0"
 __all__ = [
@@ -84,7 +85,7 @@ _LAZY = {
     "Recipe": "canvas.train",
     "Study": "canvas.study",
     "Target": "canvas.layers",
-    "TrainAndTime": "canvas.train",
+    "TrainAndTime": "canvas.train_and_time",
     "combine": "canvas.combine",
     "replace": "canvas.layers",
     "targets": "canvas.layers",

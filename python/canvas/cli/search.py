@@ -240,7 +240,8 @@ def evaluation(settings: dict[str, Any], study: Any, budget: Any) -> tuple[Any, 
     from canvas.data import load_data
     from canvas.layers import targets
     from canvas.models import load_model
-    from canvas.train import Recipe, TrainAndTime
+    from canvas.train import Recipe
+    from canvas.train_and_time import TrainAndTime
 
     try:
         recipe = Recipe(**settings["recipe"])
