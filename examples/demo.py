@@ -2,9 +2,10 @@
 
 The 3x3 convolutions of a small ResNet are replaced by kernels that the search invents from nothing. Each is timed
 and, if quick enough, trained for seconds. Then some kernels along the front, the original and the hand-designed kernels
-that are best in this network are trained longer, all with one recipe and the same two seeds. Validation data (a part
-of the training data) choose the kernel that the demo ends with: the fastest that is as accurate as the hand-designed
-depthwise-separable one. Only then is the test split read, for the table: an accuracy is the mean of both trainings.
+that are best in this network are trained longer, and again with another seed but for the poorer half of those found;
+all with one recipe and the same seeds. Validation data (a part of the training data) choose the kernel that the demo
+ends with: the fastest that is as accurate as the hand-designed depthwise-separable one. Only then is the test split
+read, for the table: an accuracy is the mean of both trainings.
 
 Run again with the same folder, it goes on where it stopped; `--seed` makes another study.
 """

@@ -93,6 +93,7 @@ class TrainAndTime:
             self.model_of_cost = CostModel.load(default_path(self.backend, threads))
         elif predict is None and self.backend != backends.AUTO:
             self.model_of_cost = CostModel.of_cycles(self.backend, threads)
+        self.originally: float | None = None  # what is predicted for the original, which every candidate is held to
 
     def __call__(self, candidate: Any, seed: int, report: Report | None = None) -> dict[str, float]:
         """Judges one candidate.
@@ -100,7 +101,8 @@ class TrainAndTime:
         Args:
             candidate: a Kernel, a Binding or a Mixture; None: the model as it is.
             seed: of the weights' initial values, the order of images and the augmentation.
-            report: called with the fraction done and the metrics so far: first (at 0) with all but the accuracy.
+            report: called with the fraction done and the metrics so far, whenever there is another; while training,
+                with its loss.
 
         Returns:
             {"accuracy", "loss", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_ratio",
@@ -177,7 +179,9 @@ class TrainAndTime:
             return {}
         start = time.perf_counter()
         try:
-            ratio = self.model_of_cost.predict(network, example) / self.model_of_cost.predict(original, example)
+            if self.originally is None:
+                self.originally = self.model_of_cost.predict(original, example)
+            ratio = self.model_of_cost.predict(network, example) / self.originally
         except UserError:
             if self.predict:
                 raise

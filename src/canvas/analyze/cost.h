@@ -1,4 +1,5 @@
-// What a kernel costs, as sums of monomials in its variables and in extents that strides divide (Count), and what that is for given values.
+// What a kernel costs, as sums of monomials in its variables and in extents that strides divide (Count), and what that is for given
+// values.
 #pragma once
 
 #include <cstdint>

@@ -11,9 +11,8 @@ namespace canvas {
 const std::vector<Rule>& rules() {
   static const std::vector<Rule> table = {
       {"drop_identity", "index(x)", "x",
-       "every element stays where it is: strides of 1, a stride of what was repeated as often, a merge of what was "
-       "split, a "
-       "split of what was merged",
+       "every element stays where it is: strides of 1, a stride of what was repeated as often, "
+       "a merge of what was split, a split of what was merged",
        "  v = merge(split(subsample(x, H: s, W: s), [C] -> [g = 4, c = C/4]), [g, c] -> [C])\n"
        "  return fc(v, [C] -> [K])",
        &Rewriter::drop_identity},
@@ -61,8 +60,7 @@ const std::vector<Rule>& rules() {
        &Rewriter::unmerge_weight},
       {"contract_before_window", "contract(unfold(x), y)", "unfold(contract(x, y))",
        "for the windows whose axes are not contracted and of which y has neither them nor what they slide over; "
-       "strides "
-       "have windows; other windows stay before the contraction; or y has the same windows",
+       "strides have windows; other windows stay before the contraction; or y has the same windows",
        "  u = fc(unfold(x, H: 3, W: 3), [C] -> [m = C])\n"
        "  return subsample(fc(u, [m, h, w] -> [K]), H: s, W: s)",
        &Rewriter::contract_before_window},
