@@ -44,7 +44,6 @@ RUNG = 1_500  # images that a candidate is trained on first; the best third goes
 MARGIN = 0.04  # of the accuracy there: whoever is so much behind the best is too poor, however fast
 RIVAL = "depthwise_separable"  # what the kernel found is compared with ...
 RIVALS = (RIVAL, "shift_pointwise", "bsconv_u")  # ... and the other hand-designed kernels on the front of this network
-AGAIN = ("", " (again)")  # after a network's name, by turn
 DEEP = 0.03  # hypervolumes are measured from the original's latency and so much less than its accuracy
 FASTEST = 1.5  # the least speed-up that the demo promises
 
@@ -115,7 +114,8 @@ def train_longer(
 ) -> dict[str, Metrics]:
     """Trains networks on more images, each turn with its own seed, and keeps them. Returns their metrics by name."""
     known = study.settings.get("references", {})
-    missing = {f"{name}{AGAIN[turn]}": kernel for name, kernel in entries.items() if name + AGAIN[turn] not in known}
+    names = {name: f"{name} ({turn + 1})" if turn else name for name in entries}
+    missing = {names[name]: kernel for name, kernel in entries.items() if names[name] not in known}
     if missing:
         folder = options.folder.resolve() / f"turn{turn}"
         folder.mkdir(exist_ok=True)
@@ -128,7 +128,7 @@ def train_longer(
                 progress=lambda name, found: console.print(final_line(name, found)),
                 seed=options.seed + turn * 1_000_003,
             )
-    return {name: study.settings["references"][name + AGAIN[turn]] for name in entries}
+    return {name: study.settings["references"][names[name]] for name in entries}
 
 
 def final_line(name: str, metrics: Metrics) -> str:
