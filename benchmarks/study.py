@@ -1,8 +1,11 @@
 """How long a study of many candidates takes to ask, tell and resume, as JSON: `python benchmarks/study.py OUT.json`.
 
 The study's own session runs against a stand-in for the workers that answers at once, so that only the driver's part is
-measured: the search, the file (each ask and each tell is a transaction that is on the disk when it returns) and what
-progress shows. Up to each size the file is filled without waiting for the disk; then candidates are timed.
+measured: the search, what keeps candidates from going on behind a rung, the file (each ask and each tell is a
+transaction that is on the disk when it returns) and what progress shows; to resume, all from opening the file to the
+first ask, for each stored candidate; to view, what `canvas watch` does at each look. Not measured: what is sent to
+worker processes, and trained networks, which are files. Up to each size the file is filled without waiting for the
+disk; then candidates are timed.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from canvas.session import Session
 from canvas.store import Store
 from canvas.study import Study
 
+RUNG = "accuracy_early"
 LAYERS = [canvas.Layer(64, 64, (16, 16), count=4), canvas.Layer(64, 128, (16, 16), stride=2)]
 
 
@@ -46,6 +50,7 @@ class Instant:
         for key, text in self.tasks:
             digest = hashlib.sha256(text.split("(", 1)[1].encode()).digest()
             metrics = {"accuracy": int.from_bytes(digest[:4], "big") / 2**32, "latency_ratio": 0.1 + digest[4] / 256}
+            metrics[RUNG] = 0.7 * metrics["accuracy"] + digest[6] / 1024
             outcomes.append(Outcome(key, "failed" if digest[5] < 16 else "complete", "", metrics))
         self.tasks, self.running = [], {}
         return outcomes
@@ -92,20 +97,25 @@ def measure(path: Path | str, size: int, timed: int) -> dict[str, Any]:
     with Store(path, "drive") as store:  # filled quickly; in earnest only what is timed
         store.database.connection.execute(HASTE[0]) if not served else store.database.read(HASTE[1])
         Session(store, Instant(), lambda status: None, size, None).go()
+    start, cpu = time.perf_counter(), time.process_time()
     with Store(path, "drive") as store:
-        start, cpu = time.perf_counter(), time.process_time()
         session = Session(store, Instant(), lambda status: None, size + timed, None)
+        session._bars(size)  # those of the stored ones are counted once
         resumed, resumed_cpu = time.perf_counter() - start, time.process_time() - cpu
-        status, ask = Timed(session, "_status"), Timed(session, "_next")
+        status, ask = Timed(session, "_status"), (Timed(session, "_next"), Timed(session, "_bars"))
         told = Timed(store, "tell"), Timed(session, "_tell")
         session.go()
         stored = float(store.database.read(SIZE[served])[0][0])
+    view, view_cpu = time.perf_counter(), time.process_time()
+    Study.open(path).status()
+    view, view_cpu = time.perf_counter() - view, time.process_time() - view_cpu
     return {
-        "ask_ms": spread(ask),
+        "ask_ms": spread(*ask),
         "tell_ms": spread(*told),
         "status_ms": spread(status),
         "resume_s": {"wall": round(resumed, 2), "cpu": round(resumed_cpu, 2)},
         "resume_ms_a_candidate": {"wall": round(1e3 * resumed / size, 3), "cpu": round(1e3 * resumed_cpu / size, 3)},
+        "view_s": {"wall": round(view, 2), "cpu": round(view_cpu, 2)},
         "stored_mb": round(stored / 1e6, 1),
         "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
@@ -122,7 +132,7 @@ def main() -> None:
     result: dict[str, Any] = {"machine": platform.machine(), "timed": asked.timed, "sizes": {}}
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         path = asked.url or Path(folder) / "study.db"
-        Study(path, LAYERS, budget=canvas.Budget(flops=0.5), seed=1)
+        Study(path, LAYERS, budget=canvas.Budget(flops=0.5), seed=1, rungs=[RUNG])
         for size in asked.sizes:
             result["sizes"][str(size)] = measure(path, size, asked.timed)
             asked.out.write_text(json.dumps(result, indent=1) + "\n")
