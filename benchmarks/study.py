@@ -5,7 +5,8 @@ measured: the search, what keeps candidates from going on behind a rung, the fil
 transaction that is on the disk when it returns) and what progress shows; to resume, all from opening the file to the
 first ask, for each stored candidate; to view, what `canvas watch` does at each look. Not measured: what is sent to
 worker processes, and trained networks, which are files. Up to each size the file is filled without waiting for the
-disk; then candidates are timed.
+disk; then candidates are timed. With `--sampled` it is filled with what the sampler draws, which is soon done, while
+asking for so many takes a quarter of an hour; then to resume leaves out that one candidate of 64 is asked for anew.
 """
 
 from __future__ import annotations
@@ -23,15 +24,24 @@ from typing import Any
 import canvas
 from canvas.executor import Outcome
 from canvas.session import Session
-from canvas.store import Store
+from canvas.store import ASK, TELL, Store
 from canvas.study import Study
 
 RUNG = "accuracy_early"
+BUDGET = canvas.Budget(flops=0.5)
 LAYERS = [canvas.Layer(64, 64, (16, 16), count=4), canvas.Layer(64, 128, (16, 16), stride=2)]
 
 
+def result(key: int, text: str) -> Outcome:
+    """What comes of a kernel: some fail."""
+    digest = hashlib.sha256(text.split("(", 1)[1].encode()).digest()
+    metrics = {"accuracy": int.from_bytes(digest[:4], "big") / 2**32, "latency_ratio": 0.1 + digest[4] / 256}
+    metrics[RUNG] = 0.7 * metrics["accuracy"] + digest[6] / 1024
+    return Outcome(key, "failed" if digest[5] < 16 else "complete", "", metrics)
+
+
 class Instant:
-    """Evaluates when it is waited for: metrics made from the kernel's text alone. Some candidates fail."""
+    """Evaluates when it is waited for: metrics made from the kernel's text alone."""
 
     def __init__(self) -> None:
         self.running: dict[int, float] = {}
@@ -46,12 +56,7 @@ class Instant:
         self.running[key] = 0.0
 
     def wait(self, seconds: float) -> list[Outcome]:
-        outcomes = []
-        for key, text in self.tasks:
-            digest = hashlib.sha256(text.split("(", 1)[1].encode()).digest()
-            metrics = {"accuracy": int.from_bytes(digest[:4], "big") / 2**32, "latency_ratio": 0.1 + digest[4] / 256}
-            metrics[RUNG] = 0.7 * metrics["accuracy"] + digest[6] / 1024
-            outcomes.append(Outcome(key, "failed" if digest[5] < 16 else "complete", "", metrics))
+        outcomes = [result(key, text) for key, text in self.tasks]
         self.tasks, self.running = [], {}
         return outcomes
 
@@ -91,12 +96,30 @@ SIZE = (
 )
 
 
-def measure(path: Path | str, size: int, timed: int) -> dict[str, Any]:
+def fill(store: Store, size: int) -> None:
+    """Brings a study to so many candidates that the search did not ask for."""
+    records = store.records()
+    held, asked, told = {record.hash for record in records}, [], []
+    for kernel in canvas.sample(LAYERS, size + len(records), seed=7, budget=BUDGET):
+        if kernel.hash not in held and len(held) < size:
+            outcome = result(len(held), str(kernel))
+            row = {"number": len(held), "hash": kernel.hash, "text": str(kernel), "origin": "random"}
+            asked.append(row | {"asked": time.time()})
+            metrics = json.dumps(outcome.metrics)
+            told.append({"number": len(held), "state": outcome.state, "reason": "", "metrics": metrics, "told": 0.0})
+            held.add(kernel.hash)
+    store.database.write((ASK, asked), (TELL, told))
+
+
+def measure(path: Path | str, size: int, timed: int, sampled: bool) -> dict[str, Any]:
     """A study is brought to `size` candidates, resumed, and asked and told `timed` more."""
     served = not isinstance(path, Path)
     with Store(path, "drive") as store:  # filled quickly; in earnest only what is timed
-        store.database.connection.execute(HASTE[0]) if not served else store.database.read(HASTE[1])
-        Session(store, Instant(), lambda status: None, size, None).go()
+        if sampled:
+            fill(store, size)
+        else:
+            store.database.connection.execute(HASTE[0]) if not served else store.database.read(HASTE[1])
+            Session(store, Instant(), lambda status: None, size, None).go()
     start, cpu = time.perf_counter(), time.process_time()
     with Store(path, "drive") as store:
         session = Session(store, Instant(), lambda status: None, size + timed, None)
@@ -126,15 +149,19 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--timed", type=int, default=500, help="candidates timed at each size")
+    parser.add_argument("--sampled", action="store_true", help="fill it with what the sampler draws")
     parser.add_argument("--folder", type=Path, default=None, help="where the study lies; its disk counts")
     parser.add_argument("--url", help="of a new study in PostgreSQL, instead of a file")
     asked = parser.parse_args()
     result: dict[str, Any] = {"machine": platform.machine(), "timed": asked.timed, "sizes": {}}
+    if asked.sampled:
+        replay = Session._replay
+        Session._replay = lambda session, record, check: replay(session, record, False)
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         path = asked.url or Path(folder) / "study.db"
-        Study(path, LAYERS, budget=canvas.Budget(flops=0.5), seed=1, rungs=[RUNG])
+        Study(path, LAYERS, budget=BUDGET, seed=1, rungs=[RUNG])
         for size in asked.sizes:
-            result["sizes"][str(size)] = measure(path, size, asked.timed)
+            result["sizes"][str(size)] = measure(path, size, asked.timed, asked.sampled)
             asked.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
