@@ -18,6 +18,8 @@ from canvas.objectives import bar, beats
 from canvas.session import REDUCTION
 
 WHOLE = 4  # quarters
+STUDIES = itertools.count()
+Candidate = tuple[int, dict[str, Any]]  # its index, and its row of the table
 CONTINUE, STOP, PAUSE = "CONTINUE", "STOP", "PAUSE"  # as Ray has them, and the states of a trial as well
 
 
@@ -84,7 +86,8 @@ class OptunaRule(Rule):
 
         super().__init__()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.study = optuna.create_study(direction="maximize", pruner=pruner)
+        name = str(next(STUDIES))  # by which HyperBand chooses brackets
+        self.study = optuna.create_study(study_name=name, direction="maximize", pruner=pruner)
 
     def add(self, trial: Trial) -> None:
         super().add(trial)
@@ -201,12 +204,12 @@ def _ray() -> dict[tuple[str, str], Callable[[], Rule]]:
 
 
 def replay(
-    rule: Rule, ask: Callable[[], tuple[int, dict[str, Any]]], tell: Callable[[Trial], None], budget: float, seed: int
+    rule: Rule, ask: Callable[[], Candidate | None], tell: Callable[[Trial], None], budget: float, seed: int
 ) -> list[tuple[float, dict[str, Any]]]:
     """One worker under a rule.
 
     Args:
-        ask: the next candidate.
+        ask: the next candidate; None: there are no more.
         tell: called with each one that was stopped or is trained.
         budget: so many whole trainings are paid for.
         seed: whose curves.
@@ -216,10 +219,11 @@ def replay(
     """
     spent, done = 0.0, []
     while True:
-        while sum(trial.status == "PENDING" for trial in rule.live) < rule.ahead:
-            rule.add(Trial(*ask()))
+        while sum(trial.status == "PENDING" for trial in rule.live) < rule.ahead and (candidate := ask()):
+            rule.add(Trial(*candidate))
         trial = rule.choose()
-        assert trial is not None, "there is one to begin with"
+        if trial is None:
+            return done
         trial.status, action = "RUNNING", CONTINUE
         while action == CONTINUE and trial.step < WHOLE:
             if spent >= budget:
@@ -237,7 +241,7 @@ def replay(
             tell(trial)
 
 
-def in_order(rows: Iterable[dict[str, Any]]) -> Callable[[], tuple[int, dict[str, Any]]]:
+def in_order(rows: Iterable[dict[str, Any]]) -> Callable[[], Candidate | None]:
     """Asks for these, one after another."""
-    left = zip(itertools.count(), rows, strict=False)
-    return lambda: next(left)
+    left = enumerate(rows)
+    return lambda: next(left, None)
