@@ -3,12 +3,16 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
+
+from processes import children, wait_for_end
 
 PASSWORD = "under:a/stone"
 
@@ -51,6 +55,23 @@ class Server:
     def stop(self, mode="fast"):
         """ "fast" says good-bye to its clients, "immediate" is as good as a crash."""
         self.run("pg_ctl", "stop", "-D", self.data, "-w", "-m", mode)
+
+    def kill(self):
+        """`kill -9` of the server itself; those that it started end when they notice."""
+        pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        started = children(pid)
+        os.kill(pid, signal.SIGKILL)
+        wait_for_end([pid, *started])
+        for left in (self.data / "postmaster.pid", self.folder / f".s.PGSQL.{self.port}.lock"):
+            left.unlink(missing_ok=True)  # where nobody asks how it ended, its number is still taken
+
+    def kill_sessions(self):
+        """`kill -9` of those that serve Canvas, upon which the server begins anew."""
+        for (pid,) in self.sql("SELECT pid FROM pg_stat_activity WHERE usename = 'canvas'")[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            while Path(f"/proc/{pid}").exists():  # when it is gone, the server knows
+                time.sleep(0.01)
 
     def close(self):
         with contextlib.suppress(subprocess.CalledProcessError):  # it is stopped already

@@ -2,6 +2,7 @@
 candidates that an undisturbed run gives. CANVAS_KILLS=50 kills the driver fifty times."""
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import random
@@ -19,6 +20,7 @@ from canvas import _core
 from canvas.errors import NoStudy, StudyError
 from canvas.store import Store
 from canvas.study import Study
+from processes import children
 
 LAYERS = [_core.Layer(16, 16, (14, 14), count=2), _core.Layer(16, 32, (14, 14), stride=2)]
 DRIVER = Path(__file__).with_name("drive_study.py")
@@ -69,16 +71,6 @@ def test_driver_killed_at_random_moments(tmp_path, anywhere):
     assert fates(path) == expected
 
 
-def workers_of(parent):
-    """The processes that the driver started, by /proc."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            if entry.name.isdigit() and int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1]) == parent:
-                found.append(int(entry.name))
-    return found
-
-
 def test_workers_killed_at_random_moments(tmp_path):
     expected = undisturbed(tmp_path / "whole.db", 12, evaluations.slow)
     study = Study(tmp_path / "study.db", LAYERS, seed=5, lookahead=4)
@@ -87,7 +79,7 @@ def test_workers_killed_at_random_moments(tmp_path):
     def kill(status):
         if status.running and len(killed) < 2 * KILLS and dice.random() < 0.2:
             with contextlib.suppress(ProcessLookupError):
-                killed.append(dice.choice(workers_of(os.getpid())))
+                killed.append(dice.choice(children(os.getpid())))
                 os.kill(killed[-1], dice.choice([signal.SIGKILL, signal.SIGTERM]))
 
     study.run(evaluations.slow, candidates=12, workers=2, progress=kill)
@@ -141,6 +133,38 @@ def test_database_locked_in_the_middle(tmp_path, monkeypatch, for_good):
     kept = told(study.path)
     assert len(kept) >= 4 and kept == [fate for fate in expected if fate[0] in {one[0] for one in kept}]
     study.run(evaluations.quick, candidates=10, workers=2, progress=False)
+    assert fates(study.path) == expected
+
+
+@contextlib.contextmanager
+def no_rights(folder):
+    """In a folder that cannot be written any more; the superuser, who still could, is somebody else to the disk."""
+    libc, mode = ctypes.CDLL(None), folder.stat().st_mode
+    folder.chmod(0o555)
+    if not os.getuid():
+        libc.setfsuid(65534)
+    try:
+        yield
+    finally:
+        libc.setfsuid(os.getuid())
+        folder.chmod(mode)
+
+
+def test_folder_turned_read_only_in_the_middle(tmp_path):
+    """Nothing can be stored without a journal beside the file."""
+    expected = undisturbed(tmp_path / "whole.db", 10)
+    study = Study(tmp_path / "study.db", LAYERS, seed=5, lookahead=4)
+    expects = pytest.raises(StudyError, match="cannot be written; make the file and its folder writable")
+    with contextlib.ExitStack() as stack, expects:
+        study.run(
+            evaluations.quick,
+            candidates=10,
+            workers=1,
+            progress=lambda status: status.told == 4 and stack.enter_context(no_rights(tmp_path)),
+        )
+    kept = told(study.path)
+    assert len(kept) == 4 and kept == [fate for fate in expected if fate[0] in {one[0] for one in kept}]
+    study.run(evaluations.quick, candidates=10, workers=1, progress=False)
     assert fates(study.path) == expected
 
 

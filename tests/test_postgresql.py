@@ -1,8 +1,14 @@
-"""A study in a PostgreSQL database: what a file gives, over a server that may go away."""
+"""A study in a PostgreSQL database: what a file gives, over a server that may go away. CANVAS_CRASHES=20 crashes the
+server twenty times."""
 
 import contextlib
+import os
+import random
+import shutil
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,9 +19,11 @@ from canvas.errors import NoStudy, StudyError
 from canvas.store import Record, Store, place_of
 from canvas.study import Study
 from postgres import PASSWORD
+from small_disk import tmpfs
 from test_faults import LAYERS, fates, told, undisturbed
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="no SQLAlchemy here: pip install 'canvas-kas[postgresql]'")
+CRASHES = int(os.environ.get("CANVAS_CRASHES", "4"))
 
 
 def fault(path, mode="read"):
@@ -81,6 +89,103 @@ def test_server_restarted_in_the_middle(postgres, whole):
     study.run(evaluations.quick, candidates=12, workers=2, progress=restart)
     assert len(restarts) == 2
     assert fates(study.path) == whole
+
+
+def crash(postgres, dice):
+    """One of the ways in which a server ends; sooner or later it is there again."""
+    way = dice.choice([postgres.kill, postgres.kill_sessions, lambda: postgres.stop("immediate")])
+    way()
+    if way != postgres.kill_sessions:
+        time.sleep(1.5 * dice.random())
+        postgres.start()
+
+
+def told_in_the_end(path):
+    """What a reader finds told, as soon as there is a server to ask."""
+    while True:
+        with contextlib.suppress(StudyError):
+            return told(path)
+
+
+def test_server_crashes_at_random_moments(tmp_path, postgres, monkeypatch):
+    """Some crashes the driver waits for, after others it gives up and is started again."""
+    monkeypatch.setattr("canvas.postgresql.AWAY_SECONDS", 0.7)
+    study, dice = Study(postgres.url(), LAYERS, seed=5, lookahead=4), random.Random(8)
+    told_so_far, lost, crashes, gave_up, goal = {}, [], 0, 0, 4
+
+    def make_crashes():
+        nonlocal crashes
+        while crashes < CRASHES:
+            time.sleep(1.2 * dice.random())
+            before = dict(told_so_far)
+            crash(postgres, dice)
+            crashes += 1
+            found = {fate[0]: fate[4:] for fate in told_in_the_end(study.path)}
+            lost.extend(index for index in before if found.get(index) != before[index])
+
+    def see(status):
+        told_so_far.update({one.index: (one.state, one.metrics) for one in status.trials if one.state != "running"})
+
+    crasher = threading.Thread(target=make_crashes)
+    crasher.start()
+    while goal == 4 or crasher.is_alive():
+        try:
+            study.run(evaluations.slow, candidates=goal, workers=2, progress=see)
+            goal += 4
+        except StudyError as error:
+            assert "the server is away" in str(error)
+            gave_up += 1
+            time.sleep(0.2)
+    crasher.join()
+    assert crashes == CRASHES and gave_up and not lost
+    study.run(evaluations.quick, candidates=goal, workers=2, progress=False)
+    assert fates(study.path) == undisturbed(tmp_path / "whole.db", goal)
+
+
+def test_database_turned_read_only_in_the_middle(postgres, whole):
+    study = Study(postgres.url(), LAYERS, seed=5, lookahead=4)
+
+    def turn(mode):
+        postgres.sql(f"ALTER SYSTEM SET default_transaction_read_only = {mode}", "SELECT pg_reload_conf()")
+
+    try:
+        with pytest.raises(StudyError, match=r"the server takes no writes \(a standby\?\); name the primary"):
+            study.run(evaluations.quick, 12, workers=1, progress=lambda it: it.told == 4 and turn("on"))
+        kept = told(study.path)
+        assert len(kept) >= 4 and kept == [fate for fate in whole if fate[0] in {one[0] for one in kept}]
+    finally:
+        turn("off")
+    study.run(evaluations.quick, candidates=12, workers=1, progress=False)
+    assert fates(study.path) == whole
+
+
+def test_full_disk_of_the_server(tmp_path, postgres):
+    study = Study(postgres.url(), LAYERS, seed=5, lookahead=4)
+    with tempfile.TemporaryDirectory() as outer, tmpfs(Path(outer) / "disk", "size=400k") as disk:
+        os.chmod(outer, 0o755)
+        (disk / "tables").mkdir()
+        shutil.chown(disk / "tables", postgres.data.owner())
+        table = f"canvas_{study.path.stem}.candidates"
+        postgres.sql(f"CREATE TABLESPACE small LOCATION '{disk}/tables'")
+        postgres.sql(f"ALTER TABLE {table} SET TABLESPACE small", database="canvas")
+
+        def fill(status):
+            with contextlib.suppress(OSError), open(disk / "filler", "ab", buffering=0) as filler:
+                while status.told >= 4:
+                    filler.write(bytes(4096))
+
+        try:
+            with pytest.raises(StudyError, match="no space left on the server's disk; free some, then resume"):
+                study.run(evaluations.quick, candidates=100, workers=1, progress=fill)
+            kept = told(study.path)
+            (disk / "filler").unlink()
+            goal = len(kept) + 8
+            study.run(evaluations.quick, candidates=goal, workers=1, progress=False)
+            expected = undisturbed(tmp_path / "whole.db", goal)
+            assert len(kept) > 4 and kept == expected[: len(kept)] and fates(study.path) == expected
+        finally:
+            postgres.sql(f"ALTER TABLE {table} SET TABLESPACE pg_default", database="canvas")
+            postgres.sql("DROP TABLESPACE small")
 
 
 def test_server_gone_for_good_is_one_error_and_nothing_told_is_lost(postgres, whole, monkeypatch):

@@ -1,8 +1,10 @@
 """A study gives the same candidates whatever interrupts it, and records what becomes of each."""
 
 import functools
+import itertools
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import evaluations
 from canvas import _core
 from canvas.errors import StudyError, UserError
 from canvas.funnel import stages
-from canvas.objectives import costs, pareto
+from canvas.objectives import bar, beats, costs, pareto
 from canvas.store import Store
 from canvas.study import Study
 
@@ -91,6 +93,22 @@ def test_whoever_is_too_far_below_the_best_on_a_rung_ends_there(tmp_path):
     assert poor > 3
     with pytest.raises(StudyError, match="made with margin"):
         Study(tmp_path / "study.db", LAYERS, seed=5, lookahead=3, rungs=["early"])
+
+
+def test_the_bar_is_the_last_rank_of_which_all_go_on():
+    """Of points with ties, some of whose costs are not known."""
+    dice = random.Random(4)
+    for _ in range(60):
+        points = [[float(dice.randrange(-9, 0)), dice.choice([*map(float, range(6)), math.nan])] for _ in range(30)]
+        left, ranks = points, []
+        while left:
+            ranks.append([point for point in left if not any(beats(other, point) for other in left)])
+            left = [point for point in left if not any(point is other for other in ranks[-1])]
+        for part in (2, 3, 10):
+            passed = itertools.accumulate(map(len, ranks))
+            last = next(at for at, count in enumerate(passed) if count >= math.ceil(31 / part))
+            assert bar(points, part) == ranks[last]
+    assert bar(points[:2], 3) == []
 
 
 def ranked(points):

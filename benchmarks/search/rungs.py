@@ -1,127 +1,156 @@
 """What stopping candidates early is worth, on the table of kernels that `table.py` made. Writes JSON.
 
-    python benchmarks/search/rungs.py [--seeds 60] [--budget 25 50] [--out FILE]
+    python benchmarks/search/rungs.py [--seeds 20] [--budget 10 25 50] [--out FILE]
 
-Candidates come in a random order; a rule sees a candidate's accuracy after a quarter or a half of its training and its
-FLOPs, and stops it or not. Once so many whole trainings have been paid for: the hypervolume of the front that is handed
-over, of those trained to the end, as in `run.py`; mean over the seeds, and the 95 % interval of the difference to no
-stopping at all, seed by seed. Rules: a study's (`Study(rungs=...)`), and with Optuna installed its pruners, which know
-the accuracy alone.
+Candidates come as the sampler draws them, the same for every rule; a rule (`stopping.py`) sees a candidate's accuracy
+after each quarter of its training, and its FLOPs, and stops it, or not. One worker; the cost is what was trained, of
+stopped candidates too. Once so many whole trainings have been paid for: the hypervolume of the front that is handed
+over, of those trained to the end, as in `run.py`; mean over the seeds, and the 95 % intervals of the difference to no
+stopping at all, and to the default search (`guided`, which stops none), seed by seed. `guided` is also run with a
+study's rule.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import run
+import stopping
 import table
 
-from canvas.objectives import bar, beats
-from canvas.session import REDUCTION
+from canvas._core import Search
+from canvas.objectives import beats
 
-AT = {"a quarter": 0, "a half": 1}  # of the training, and which of a row's accuracies on the way that is
-Rule = Callable[[int, float, float], bool]  # whether a candidate (number, accuracy, cost) is stopped
-
-
-def never() -> Rule:
-    return lambda number, accuracy, cost: False
+Row = dict[str, Any]
+DEFAULT = "guided", "none", "never"
 
 
-def ranked() -> Rule:
-    """As a study does."""
-    points: list[list[float]] = []
+class Source:
+    """Candidates of the table as a strategy asks for them."""
 
-    def stops(number: int, accuracy: float, cost: float) -> bool:
-        point = [-accuracy, cost]
-        stopped = any(beats(other, point) for other in bar(points, REDUCTION))
-        points.append(point)
-        return stopped
+    def __init__(self, strategy: str, seed: int, known: dict[str, Row], lookahead: int = 2) -> None:
+        self.known, self.seed = known, seed
+        self.search = Search(
+            table.layers(),
+            table.BUDGET,
+            seed=seed,
+            strategy=strategy,
+            lookahead=lookahead,
+            only=set(known),
+            **table.LIMITS,
+        )
 
-    return stops
+    def ask(self) -> tuple[int, Row]:
+        candidate = self.search.ask()
+        return candidate.index, self.known[candidate.hash]
+
+    def tell(self, trial: stopping.Trial) -> None:
+        """As a study does: of what was stopped the cost is known."""
+        cost = trial.row["cost"]
+        if trial.step == stopping.WHOLE:
+            self.search.tell(trial.index, [-trial.row["curves"][self.seed % 2][-1], cost])
+        else:
+            self.search.tell(trial.index, None, [float("nan"), cost])
 
 
-def optuna_rules() -> dict[str, Callable[[], Rule]]:
-    """Optuna's pruners of accuracies; none where it is not installed."""
-    try:
-        import optuna
-    except ImportError:
-        return {}
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+@functools.cache
+def drawn(seed: int, count: int, file: Path) -> list[Row]:
+    """So many of the table's kernels in the order that the sampler gives them."""
+    source = Source("random", seed, rows(file), lookahead=count)
+    return [source.ask()[1] for _ in range(count)]
 
-    def rule(pruner: Any) -> Rule:
-        study = optuna.create_study(direction="maximize", pruner=pruner)
 
-        def stops(number: int, accuracy: float, cost: float) -> bool:
-            trial = study.ask()
-            trial.report(accuracy, 1)
-            stopped = bool(trial.should_prune())
-            study.tell(trial, accuracy)
-            return stopped
-
-        return stops
-
-    halving, median = optuna.pruners.SuccessiveHalvingPruner, optuna.pruners.MedianPruner
+@functools.cache
+def rows(file: Path) -> dict[str, Row]:
+    """The table's kernels by hash: their accuracy, their cost, and both curves, each of all quarters."""
+    held = json.loads(file.read_text(encoding="utf-8"))["kernels"]
+    points = run.points(held, "flops")
     return {
-        "Optuna, successive halving": lambda: rule(halving(min_resource=1, reduction_factor=REDUCTION)),
-        "Optuna, median": lambda: rule(median(n_startup_trials=REDUCTION)),
+        row["hash"]: {
+            "accuracy": statistics.fmean(points[row["hash"]][0]),
+            "cost": points[row["hash"]][1],
+            "curves": [[*seed["accuracies"], seed["accuracy"]] for seed in row["seeds"]],
+        }
+        for row in held
+        if row["hash"] in points
     }
 
 
-def one(rule: Rule, at: int, known: list[dict[str, Any]], seed: int, budget: float) -> float:
-    """The share of the hypervolume that is reached."""
-    order = np.random.default_rng(seed).permutation(len(known))
-    spent, done = 0.0, []
-    part = table.QUARTERS[at]
-    for number in order:
-        row = known[number]
-        stopped = rule(int(number), row["curves"][seed % 2][at], row["cost"])
-        spent += part if stopped else 1.0
-        if not stopped:
-            done.append(row)
-        if spent >= budget:
-            break
-    told = [[-row["accuracies"][seed % 2], row["cost"]] for row in done]
-    front = [row for row, point in zip(done, told, strict=True) if not any(beats(other, point) for other in told)]
-    return run.hypervolume((row["accuracy"], row["cost"]) for row in front)
+def shares(done: list[tuple[float, Row]], budgets: list[int], seed: int, whole: float) -> list[float]:
+    """Which share of the whole table's hypervolume is reached, once each budget is spent."""
+    found = []
+    for budget in budgets:
+        trained = [row for spent, row in done if spent <= budget + 1e-9]
+        told = [[-row["curves"][seed % 2][-1], row["cost"]] for row in trained]
+        front = [
+            row for row, point in zip(trained, told, strict=True) if not any(beats(other, point) for other in told)
+        ]
+        found.append(run.hypervolume((row["accuracy"], row["cost"]) for row in front) / whole)
+    return found
+
+
+def measured(
+    strategy: str, rule: Callable[[], stopping.Rule], seeds: int, budgets: list[int], file: Path
+) -> list[list[float]]:
+    """The shares of each seed."""
+    known, found = rows(file), []
+    whole = run.hypervolume((row["accuracy"], row["cost"]) for row in known.values())
+    for seed in range(seeds):
+        if strategy == "random":
+            ask, tell = (
+                stopping.in_order(drawn(seed, min(len(known) // 2, 4 * max(budgets) + 64), file)),
+                lambda trial: None,
+            )
+        else:
+            source = Source(strategy, seed, known)
+            ask, tell = source.ask, source.tell
+        done = stopping.replay(rule(), ask, tell, max(budgets), seed)
+        found.append(shares(done, budgets, seed, whole))
+    return found
+
+
+def less(one: list[list[float]], other: list[list[float]], at: int) -> list[float]:
+    """The interval of the difference of two, seed by seed."""
+    return run.interval([a[at] - b[at] for a, b in zip(one, other, strict=True)])
 
 
 def main() -> None:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seeds", type=int, default=60)
-    options.add_argument("--budget", type=int, nargs="+", default=[25, 50], help="whole trainings")
+    options.add_argument("--seeds", type=int, default=20)
+    options.add_argument("--budget", type=int, nargs="+", default=[10, 25, 50], help="whole trainings")
     options.add_argument("--file", type=Path, default=table.FILE)
     options.add_argument("--out", type=Path, help="JSON; by default printed")
     asked = options.parse_args()
-    rows = json.loads(asked.file.read_text(encoding="utf-8"))["kernels"]
-    points = run.points(rows, "flops")
-    known = [
-        {"accuracies": accuracies, "accuracy": statistics.fmean(accuracies), "cost": cost, "curves": curves}
-        for row in rows
-        if row["hash"] in points
-        for (accuracies, cost), curves in [(points[row["hash"]], [seed["accuracies"] for seed in row["seeds"]])]
-    ]
-    whole = run.hypervolume((row["accuracy"], row["cost"]) for row in known)
-    rules = {"a study's": ranked, **optuna_rules()}
+    rules = stopping.rules()
+    runs = {("random", *name): rule for name, rule in rules.items()}
+    runs |= {("guided", *name): rule for name, rule in rules.items() if name[0] in ("none", "a study's")}
+    found = {}
+    for name, rule in runs.items():
+        start = time.process_time()
+        found[name] = measured(name[0], rule, asked.seeds, asked.budget, asked.file)
+        print(f"{', '.join(name)}: {time.process_time() - start:.0f} s", file=sys.stderr)
     result = []
-    for budget in asked.budget:
-        plain = [one(never(), 0, known, seed, budget) / whole for seed in range(asked.seeds)]
-        result.append({"budget": budget, "rule": "none", "share": statistics.fmean(plain)})
-        for (name, rule), (when, at) in ((r, a) for r in rules.items() for a in AT.items()):
-            shares = [one(rule(), at, known, seed, budget) / whole for seed in range(asked.seeds)]
-            gain = run.interval([share - other for share, other in zip(shares, plain, strict=True)])
-            entry = {"budget": budget, "rule": name, "after": when, "share": statistics.fmean(shares), "gain": gain}
+    for at, budget in enumerate(asked.budget):
+        for (strategy, rule, when), of_seeds in found.items():
+            entry: dict[str, Any] = {"budget": budget, "search": strategy, "rule": rule, "stops": when}
+            entry |= {
+                "share": statistics.fmean(one[at] for one in of_seeds),
+                "gain": less(of_seeds, found["random", "none", "never"], at),
+                "default_gains": less(found[DEFAULT], of_seeds, at),
+            }
             result.append(entry)
-            told = f"{budget:4} {name:28} {when:10} {entry['share']:.4f}  gain {gain[0]:+.4f} to {gain[1]:+.4f}"
-            print(told, file=sys.stderr)
-    text = json.dumps({"kernels": len(known), "rules": result}, indent=1)
+            gains = " ".join(f"{low:+.3f} to {high:+.3f}" for low, high in (entry["gain"], entry["default_gains"]))
+            print(f"{budget:4} {strategy:7} {rule:30} {when:26} {entry['share']:.3f}  {gains}", file=sys.stderr)
+    text = json.dumps({"kernels": len(rows(asked.file)), "seeds": asked.seeds, "rules": result}, indent=1)
     if asked.out:
         asked.out.write_text(text + "\n", encoding="utf-8")
     else:

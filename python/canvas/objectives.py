@@ -126,14 +126,20 @@ def bar(points: Sequence[Sequence[float]], part: int) -> list[Sequence[float]]:
         >>> bar([[-0.5, 1.0], [-0.7, 2.0], [-0.6, 3.0], [-0.4, 2.0]], 3)
         [[-0.5, 1.0], [-0.7, 2.0]]
     """
-    left, found, passed = list(points), [], 0
     if len(points) < part:
         return []
-    while passed < math.ceil((len(points) + 1) / part):
-        found = [point for point in left if not any(beats(other, point) for other in left)]
-        left = [point for point in left if point not in found]
-        passed += len(found)
-    return found
+    better, worse = np.zeros((2, len(points), len(points)), dtype=bool)
+    for values in np.array(points, dtype=float).T:
+        better |= values[:, None] < values
+        worse |= values[:, None] > values
+    better &= ~worse  # as `beats`, of all pairs
+    left = found = np.ones(len(points), dtype=bool)
+    passed = 0
+    while passed < math.ceil((len(points) + 1) / part) and found.any():
+        found = left & ~better[left].any(0)
+        left = left & ~found
+        passed += int(found.sum())
+    return [point for point, among in zip(points, found, strict=True) if among]
 
 
 def beats(a: Sequence[float], b: Sequence[float]) -> bool:

@@ -160,8 +160,9 @@ class Session:
 
     def _drop_networks(self, among: Sequence[Record]) -> None:
         """Of the trained networks that are kept, those of the front stay."""
+        kept = {trial.hash for trial in self.front}
         for trial in among:
-            if self.networks is not None and trial.state != "running" and trial not in self.front:
+            if self.networks is not None and trial.state != "running" and trial.hash not in kept:
                 (self.networks / f"{trial.hash}.pt").unlink(missing_ok=True)
 
     def _reached(self) -> bool:

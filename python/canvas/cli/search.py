@@ -200,6 +200,8 @@ def resume(
     Examples:
     canvas resume study.db
     canvas resume study.db --candidates 400
+    canvas resume study.db --minutes 30 --workers 4 --time-limit 120
+    canvas resume 'postgresql://me@host/lab?study=first' --executor ray
     """
     from canvas.study import Study
 

@@ -328,6 +328,7 @@ def watch(
 
     Examples:
     canvas watch study.db
+    canvas watch 'postgresql://me@host/lab?study=first' --seconds 10
     canvas watch study.db --json | jq .told
     """
     from canvas.progress import console_progress
