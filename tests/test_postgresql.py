@@ -91,12 +91,12 @@ def test_server_restarted_in_the_middle(postgres, whole):
     assert fates(study.path) == whole
 
 
-def crash(postgres, dice):
-    """One of the ways in which a server ends; sooner or later it is there again."""
+def crash(postgres, dice, patience):
+    """One of the ways in which a server ends; it is there again before the driver's patience ends, or after."""
     way = dice.choice([postgres.kill, postgres.kill_sessions, lambda: postgres.stop("immediate")])
     way()
     if way != postgres.kill_sessions:
-        time.sleep(1.5 * dice.random())
+        time.sleep(dice.choice([0.5 * dice.random(), 3.0]) * patience)
         postgres.start()
 
 
@@ -109,8 +109,8 @@ def told_in_the_end(path):
 
 def test_server_crashes_at_random_moments(tmp_path, postgres, monkeypatch):
     """Some crashes the driver waits for, after others it gives up and is started again."""
-    monkeypatch.setattr("canvas.postgresql.AWAY_SECONDS", 0.7)
-    study, dice = Study(postgres.url(), LAYERS, seed=5, lookahead=4), random.Random(8)
+    monkeypatch.setattr("canvas.postgresql.AWAY_SECONDS", 1.0)
+    study, dice = Study(postgres.url(), LAYERS, seed=5, lookahead=4), random.Random(10)
     told_so_far, lost, crashes, gave_up, goal = {}, [], 0, 0, 4
 
     def make_crashes():
@@ -118,7 +118,7 @@ def test_server_crashes_at_random_moments(tmp_path, postgres, monkeypatch):
         while crashes < CRASHES:
             time.sleep(1.2 * dice.random())
             before = dict(told_so_far)
-            crash(postgres, dice)
+            crash(postgres, dice, patience=1.0)
             crashes += 1
             found = {fate[0]: fate[4:] for fate in told_in_the_end(study.path)}
             lost.extend(index for index in before if found.get(index) != before[index])
