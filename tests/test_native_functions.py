@@ -1,4 +1,4 @@
-"""Functions that pieces of native code have in common are compiled once; whatever befalls who lends them, the results are right."""
+"""Functions that pieces of native code share are compiled once; whatever befalls who lends them, results are right."""
 
 import re
 import shutil

@@ -1,9 +1,9 @@
 """Functions that pieces of native code have in common are compiled once on a machine. `native.load` calls it.
 
-A source's functions are named by what they do (`src/canvas/native/writer.cpp`), and nearly all of a compile is theirs. Each
-that a library has is lent: the function's file in the cache is a link to that library. Who borrows it is compiled with
-a pointer in its place, which is set when it is loaded, and knows by itself whom to ask. What cannot be had is compiled
-anew.
+A source's functions are named by what they do (`src/canvas/native/writer.cpp`), and nearly all of a compile is theirs.
+Each that a library has is lent: the function's file in the cache is a link to that library. Who borrows it is compiled
+with a pointer in its place, which is set when it is loaded, and knows by itself whom to ask. What cannot be had is
+compiled anew.
 """
 
 from __future__ import annotations
