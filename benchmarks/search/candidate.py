@@ -3,11 +3,12 @@
     python benchmarks/search/candidate.py OUT.json [--candidates 12] [--beside FOLDER] [--seed 0]
 
 Kernels that the sampler gives under the demo's budget go through all stages: prediction, a rung, compiling, timing,
-the whole training; none is ended early. Each of them is timed alone as well, in the place of one convolution of the
-network: lowered, compiled, checked and timed, with an empty cache. `--beside` names another copy of the repository,
-built; it judges the same kernels in turns with this one. Each copy has a process and a cache of its own, which grows
-from candidate to candidate as in a search; every clock is that of the processor, compilers included. "rest" is making
-the networks, counting, and collecting garbage; what is timed lasts as long as its windows. Given are medians and means.
+the whole training; none is ended early, one that fails is left out. Each of them is timed alone as well, in the place
+of one convolution of the network: lowered, compiled, checked and timed, with an empty cache. `--beside` names another
+copy of the repository, built; it judges the same kernels in turns with this one. Each copy has a process and a cache of
+its own, which grows from candidate to candidate as in a search; every clock is that of the processor, compilers
+included. "rest" is making the networks, counting, and collecting garbage; what is timed lasts as long as its windows.
+Given are medians and means.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def serve() -> None:
 
     import canvas
     from canvas import latency, roofline, worker
+    from canvas.errors import EvaluationError
     from canvas.kernel import module_from_source
     from canvas.layers import merged
     from canvas.models import resnet8
@@ -55,7 +57,11 @@ def serve() -> None:
     for line in sys.stdin:
         binding = canvas.parse(json.loads(line)).bind(layers, canvas.Budget(flops=FLOPS, params=1.0))
         start = processor_seconds()
-        found = evaluate(binding, 0, report=lambda done, metrics: None)
+        try:
+            found = evaluate(binding, 0, report=lambda done, metrics: None)
+        except EvaluationError as error:  # it diverged, say
+            print(json.dumps({"failed": str(error)}), flush=True)
+            continue
         getattr(worker, "tidy", gc.collect)()
         spent = processor_seconds() - start
         costs = {
@@ -144,7 +150,7 @@ def main() -> None:
         for number, kernel in enumerate(kernels):
             turns = list(copies.items())[:: 1 if number % 2 else -1]
             row = {"text": str(kernel)} | {name: copy.judge(str(kernel)) for name, copy in turns}
-            if number == 0:
+            if number == 0 or any("failed" in row[name] for name in copies):
                 continue
             rows.append(row)
             asked.out.write_text(json.dumps({"summary": summary(rows), "rows": rows}, indent=1) + "\n", "utf-8")
