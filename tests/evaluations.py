@@ -2,6 +2,7 @@
 purpose."""
 
 import ctypes
+import gc
 import hashlib
 import os
 import signal
@@ -101,6 +102,10 @@ def pruned(report):
 
 def good(report):
     return {"accuracy": 0.5}
+
+
+def frozen(report):
+    return {"objects": gc.get_freeze_count()}
 
 
 def fault(report):

@@ -102,6 +102,12 @@ def test_workers_persist_have_one_thread_and_work_side_by_side():
     assert max(outcome.metrics["calls"] for outcome in outcomes) >= 3
 
 
+def test_what_a_worker_holds_after_its_first_candidate_is_not_looked_through_again():
+    outcomes = run([(evaluations.frozen,)] * 3)
+    first, second, third = (outcome.metrics["objects"] for outcome in outcomes)
+    assert first == 0 and second == third > 1000
+
+
 def test_functions_that_no_module_holds_can_be_evaluated():
     factor = 3
     with Executor(lambda x, report: {"accuracy": factor * x}) as executor:

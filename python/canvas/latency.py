@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from canvas import backends, roofline
 from canvas.errors import ImplausibleTiming
-from canvas.example import Example, call, device_of, floats, fresh
+from canvas.example import Example, call, device_of, evaluating, floats, fresh
 from canvas.machine_lock import machine_lock
 from canvas.prepared import prepared, quickest
 from canvas.roofline import fixed_threads, seconds_of
@@ -179,9 +179,11 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
 def _settled(model: nn.Module, inputs: Example) -> nn.Module:
     """The model, or where its outputs are not finite a copy whose batch norms have seen the inputs: many layers that
     were never trained may go beyond all numbers, what batch norms hold in bounds does not."""
-    twin = copy.deepcopy(model).eval()
     with torch.no_grad(), contextlib.suppress(ValueError):  # a batch norm refuses single numbers
-        if not all(bool(t.isfinite().all()) for t in floats(call(twin, inputs))):
+        with evaluating(model):
+            finite = all(bool(t.isfinite().all()) for t in floats(call(model, inputs)))
+        if not finite:
+            twin = copy.deepcopy(model)
             norms = [module for module in twin.train().modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
             usual = [norm.momentum for norm in norms]
             for norm in norms:

@@ -12,7 +12,6 @@ import copy
 import ctypes
 import errno
 import functools
-import hashlib
 import inspect
 import math
 import os
@@ -30,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from canvas import _core, native_op
+from canvas import _core, native_functions, native_op
 from canvas.errors import UserError, one_line
 
 SECONDS = 120  # that a compiler may take for a kernel
@@ -92,7 +91,8 @@ def load(source: str) -> ctypes.CDLL:
 
     Returns:
         The library. It is kept under a hash of text, flags and compiler, so that one made for another processor is
-        never taken. Where the cache cannot be written it is made in a folder of its own, and lost afterwards.
+        never taken, and borrows the functions that libraries made before have (`native_functions`). Where the cache
+        cannot be written it is made in a folder of its own, and lost afterwards.
 
     Raises:
         UserError: there is no compiler, or it refuses the text.
@@ -102,16 +102,20 @@ def load(source: str) -> ctypes.CDLL:
         2
     """
     program, flags = _command()
-    name = hashlib.sha256("\0".join((source, program, version(program), *flags)).encode()).hexdigest()[:32] + ".so"
-    kept = cache_folder() / name
-    with contextlib.suppress(OSError):  # it is not there yet, or broken
-        return ctypes.CDLL(str(kept))
+    mark = "\0".join((program, version(program), *flags))
+    kept = cache_folder() / native_functions.file_of(mark, source)
+    with contextlib.suppress(OSError):  # it is not there yet, or broken, or one whose functions it borrows is
+        return native_functions.joined(kept)
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        return ctypes.CDLL(str(compiled(source, kept)))
+        functions = native_functions.files(source, mark)
+        text, own = native_functions.borrowing(source, native_functions.lent(kept.parent, functions))
+        compiled(text, kept)
+        native_functions.lend(kept, functions, own)
+        return native_functions.joined(kept)
     except OSError:  # a full or read-only disk
         with tempfile.TemporaryDirectory(prefix="canvas-native-") as folder:
-            return ctypes.CDLL(str(compiled(source, Path(folder) / name)))
+            return ctypes.CDLL(str(compiled(source, Path(folder) / kept.name)))
 
 
 def compiled(source: str, to: Path) -> Path:

@@ -6,7 +6,6 @@ inputs; that its weights are the same is seen by its outputs.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import nn
 
 from canvas import backends
 from canvas.errors import UserError, WrongOutput, one_line
-from canvas.example import Example, call, device_of, floats, relative_error
+from canvas.example import Example, call, device_of, evaluating, floats, relative_error
 from canvas.machine_lock import machine_lock
 from canvas.roofline import fixed_threads, seconds_of
 
@@ -70,7 +69,7 @@ def prepared(
         >>> prepared(nn.Linear(8, 4), "eager", x, x, 1, 1e-2, "candidate").run(x).shape
         torch.Size([1, 4])
     """
-    key, right = (name, *_key(model, example, threads)), reference or copy.deepcopy(model).eval()
+    key, right = (name, *_key(model, example, threads)), reference or _in_eval_mode(model)
     ready = _KEPT.get(key)
     if ready:
         try:
@@ -85,6 +84,14 @@ def prepared(
     if which == "baseline":
         _keep(key, ready)
     return ready
+
+
+def _in_eval_mode(model: nn.Module) -> Callable[..., Any]:
+    def run(*arguments: Any, **named: Any) -> Any:
+        with evaluating(model):
+            return model(*arguments, **named)
+
+    return run
 
 
 def _prepare(model: nn.Module, name: str, example: Example) -> Prepared:

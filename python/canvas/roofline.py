@@ -6,7 +6,6 @@ of memory. Called by `latency`, which refuses figures below, and by `bench`, whi
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
 import math
 import time
@@ -22,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from canvas import native
 from canvas.errors import UserError
-from canvas.example import Example, call
+from canvas.example import Example, call, evaluating
 
 SMALLEST, LARGEST = 2**20, 2**28  # bytes for which the memory's rate is measured; below, a call's own time shows
 
@@ -152,8 +151,8 @@ def _bytes_seen(threads: int, device: torch.device, size: int) -> float:
 def _counted(model: nn.Module, example: Example) -> tuple[float, float]:
     """FLOPs, and bytes of the outputs."""
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        outputs = pytree.tree_leaves(call(copy.deepcopy(model).eval(), example))
+    with torch.no_grad(), evaluating(model), counter:
+        outputs = pytree.tree_leaves(call(model, example))
     written = sum(value.numel() * value.element_size() for value in outputs if isinstance(value, Tensor))
     return float(counter.get_total_flops()), float(written)
 

@@ -170,7 +170,7 @@ class TrainAndTime:
             elif isinstance(candidate, Mixture):
                 network = candidate.apply(original)
             else:
-                network = layers.replace(original, candidate, self.targets, None, example)
+                network = layers.replace(original, candidate, self.targets, None, example[:1])
         return network, original, example
 
     def _predicted(self, network: nn.Module, original: nn.Module, example: Tensor) -> dict[str, float]:

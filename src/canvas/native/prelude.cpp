@@ -82,11 +82,7 @@ template <class V> INLINE V bounded_power(V x) { return power<V>(smaller<V>(x, s
 template <class V> INLINE V safe_root(V x) { return root<V>((x < 0.f ? V{} : x) + under_root); }
 template <class V> INLINE V square(V x) { return x * x; }
 template <class V> INLINE V negative(V x) { return -x; }
-template <class V> INLINE V add(V x, V y) { return x + y; }
-template <class V> INLINE V subtract(V x, V y) { return x - y; }
-template <class V> INLINE V multiply(V x, V y) { return x * y; }
 template <class V> INLINE V safe_quotient(V x, V y) { return x * y / larger<V>(y * y, splat<V>(least_square)); }
-template <class V> INLINE V quotient(V x, V y) { return x / y; }
 template <class V> INLINE V power_of_difference(V x, V y) { return power<V>(x - y); }
 )";
 
@@ -130,7 +126,7 @@ std::string across(int lanes) {
 // A square of as many vectors as lanes, transposed: in each step pairs of vectors exchange what lies `half` lanes apart.
 std::string transposition(int lanes) {
   const std::string size = std::to_string(lanes);
-  std::string text = "static __attribute__((noinline)) void transpose" + size +
+  std::string text = "[[maybe_unused]] static __attribute__((noinline)) void transpose" + size +
                      "(const float* from, long step, float* to, long far) {\n  typedef v" + size + " V;\n";
   const auto name = [](int stage, int i) { return "a" + std::to_string(stage) + "_" + std::to_string(i); };
   for (int i = 0; i < lanes; ++i)
@@ -156,6 +152,8 @@ std::string prelude(int width) {
   for (int lanes = 1; lanes <= width; lanes *= 2) {
     const std::string size = std::to_string(lanes), bytes = std::to_string(4 * lanes);
     text += "typedef float v" + size + " __attribute__((vector_size(" + bytes + ")));\n";
+    text += "typedef float u" + size + " __attribute__((vector_size(" + bytes +
+            "), aligned(4), may_alias));\n";  // anywhere
     text += "typedef int i" + size + " __attribute__((vector_size(" + bytes + ")));\n";
   }
   for (const auto& [name, value] : {std::pair{"largest_exponent", safe::kLargestExponent},
@@ -170,15 +168,8 @@ std::string prelude(int width) {
     text += "template <> struct bits<v" + size + "> { typedef i" + size + " I; };\n";
     if (lanes > 1) text += across(lanes);
   }
+  for (int lanes = 4; lanes <= width; lanes *= 2) text += transposition(lanes);
   return text + kSine;
-}
-
-std::string transpositions(int width, const std::string& used) {
-  std::string text;
-  for (int lanes = 4; lanes <= width; lanes *= 2) {
-    if (used.find("transpose" + std::to_string(lanes) + "(") != std::string::npos) text += transposition(lanes);
-  }
-  return text;
 }
 
 std::string clock_text(size_t count) {
@@ -196,7 +187,7 @@ static __attribute__((noinline)) void tick(int i) {
 )";
 }
 
-std::string function_name(const std::string& function) {
+std::string applied(const std::string& function, const std::string& type, const std::vector<std::string>& operands) {
   static const std::map<std::string, std::string> names = {
       {"relu", "relu"},
       {"gelu", "gelu"},
@@ -209,20 +200,22 @@ std::string function_name(const std::string& function) {
       {"sin", "sine"},
       {"sqrt", "safe_root"},
       {"square", "square"},
-      {"add", "add"},
-      {"sub", "subtract"},
-      {"mul", "multiply"},
+      {"add", "+"},
+      {"sub", "-"},
+      {"mul", "*"},
       {"div", "safe_quotient"},
       {"max", "larger"},
       {"min", "smaller"},
-      {"quotient", "quotient"},
+      {"quotient", "/"},
       {"exp of difference", "power_of_difference"},
       {"plain exp", "power"},
       {"plain sqrt", "root"},
   };
   const auto found = names.find(function);
   if (found == names.end()) throw ArgumentError("native code knows no function '" + function + "'");
-  return found->second;
+  const std::string& name = found->second;
+  return name.size() == 1 ? "(" + join(operands, " " + name + " ") + ")"
+                          : name + "<" + type + ">(" + join(operands) + ")";
 }
 
 std::string entry(const Entry& sizes) {

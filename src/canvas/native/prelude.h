@@ -3,15 +3,15 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace canvas::native {
 
-// Types and functions for vectors of up to `width` floats.
+// Types and functions for vectors of up to `width` floats. `transpose4` and so on up to `width`: the elements at from[i * step + j] go to
+// to[j * far + i].
 std::string prelude(int width);
-// `transpose4` and so on up to `width`, as far as a text uses them: the elements at from[i * step + j] go to to[j * far + i].
-std::string transpositions(int width, const std::string& used);
-// The C++ function for a function of a map. Throws ArgumentError where there is none.
-std::string function_name(const std::string& function);
+// The C++ expression of a map's function of operands of a type. Throws ArgumentError where there is no such function.
+std::string applied(const std::string& function, const std::string& type, const std::vector<std::string>& operands);
 // `tick(i)`: what has passed since the last tick is added to `clocks[i]`, in ns; for i from 0, and below `count`.
 std::string clock_text(size_t count);
 // Floats of an image in and out and of scratch; how many images are computed together; whether those that are left over are copied first,

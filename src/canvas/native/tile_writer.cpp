@@ -29,11 +29,12 @@ class TileWriter {
   TileWriter(const TiledNest& nest, const Panel& panel, const Rows& rows, bool asks)
       : nest_(nest), panel_(panel), count_(nest.rows_of(rows)), asks_(asks) {}
 
-  std::string text(const std::string& name) {
-    text_ = "static __attribute__((noinline)) void " + name + "(float* __restrict__ f0";
+  std::string text() {
+    const std::string width = to_string(panel_.width);
+    text_ = "(float* __restrict__ f0";
     for (size_t operand = 1; operand < nest_.it.operands.size(); ++operand)
       text_ += ", const float* f" + to_string(operand);
-    text_ += ") {\n  typedef v" + to_string(panel_.width) + " V;\n";
+    text_ += ") {\n  typedef v" + width + " V;\n  typedef u" + width + " U;\n";
     if (nest_.sums()) {
       for (int row = 0; row < count_; ++row)
         for (int vector = 0; vector < panel_.vectors; ++vector)
@@ -83,16 +84,22 @@ class TileWriter {
   std::string element(size_t operand, const std::string& at) const {
     const int64_t lane = nest_.lane_step(operand);
     if (lane == 0) return "*(" + at + ")";
-    return lane == 1 ? "load<V>(" + at + ")" : "gather<V>(" + at + ", " + to_string(lane) + ")";
+    return lane == 1 ? "V(*(const U*)(" + at + "))" : "gather<V>(" + at + ", " + to_string(lane) + ")";
   }
 
   void store(int row) {
     const int64_t lane = nest_.lane_step(0);
     for (int vector = 0; vector < panel_.vectors; ++vector) {
       const int stored = panel_.stored(vector);
+      const std::string to = "f0 + " + to_string(offset(0, row, vector));
+      const std::string result = value(nest_.it.expression, row, vector);
+      if (lane == 1 && stored == panel_.width) {
+        line("*(U*)(" + to + ") = " + result + ";");
+        continue;
+      }
       const std::string count = stored < panel_.width ? ", " + to_string(stored) : "";
-      line((lane == 1 ? "store<" : "scatter<") + type_ + ">(f0 + " + to_string(offset(0, row, vector)) +
-           (lane == 1 ? "" : ", " + to_string(lane)) + ", " + value(nest_.it.expression, row, vector) + count + ");");
+      line((lane == 1 ? "store<" : "scatter<") + type_ + ">(" + to + (lane == 1 ? "" : ", " + to_string(lane)) + ", " +
+           result + count + ");");
     }
   }
 
@@ -114,7 +121,7 @@ class TileWriter {
     if (is_one(expression)) return "splat<" + type_ + ">(" + value_of_one(expression, row) + "[0])";
     std::vector<std::string> operands;
     for (const Expression& child : expression.of) operands.push_back(value(child, row, vector));
-    return function_name(expression.function) + "<" + type_ + ">(" + join(operands) + ")";
+    return applied(expression.function, type_, operands);
   }
 
   // Whether all elements of a vector are one, and computed from what is stored.
@@ -131,7 +138,7 @@ class TileWriter {
     }
     std::vector<std::string> operands;
     for (const Expression& child : expression.of) operands.push_back(value_of_one(child, row));
-    return function_name(expression.function) + "<v1>(" + join(operands) + ")";
+    return applied(expression.function, "v1", operands);
   }
 
   // Squares, then the rows that are left over.
@@ -205,7 +212,7 @@ class TileWriter {
         const int64_t left = nest_.at(nest_.lanes).extent - first;
         const bool part = partial && nest_.lane_step(operand) == 1;
         const char* rest = nest_.nest.maximum ? ", lowest" : ", 0";  // what changes nothing
-        line("const auto " + names.back() + " = " +
+        line((nest_.lane_step(operand) == 0 ? "const float " : "const V ") + names.back() + " = " +
              (part ? "partial<V>(" + at + ", " + to_string(left) + rest + ")" : element(operand, at)) + ";");
       }
       const std::string to = sum(product.row, product.vector);
@@ -254,9 +261,8 @@ class TileWriter {
 
 }  // namespace
 
-std::string tile_function(const TiledNest& nest, const std::string& name, const Panel& panel, const Rows& rows,
-                          bool asks) {
-  return TileWriter(nest, panel, rows, asks).text(name);
+std::string tile_function(const TiledNest& nest, const Panel& panel, const Rows& rows, bool asks) {
+  return TileWriter(nest, panel, rows, asks).text();
 }
 
 }  // namespace canvas::native

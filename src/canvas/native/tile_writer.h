@@ -12,9 +12,8 @@ std::string loop_text(const std::string& index, int64_t extent);
 // " + i * 8", or nothing.
 std::string step_text(const std::string& index, int64_t step);
 
-// Its arguments are pointers to the first element of each operand of the nest. Without factors it runs over all rows. One that
-// `asks` fetches far factors before they are read.
-std::string tile_function(const TiledNest& nest, const std::string& name, const Panel& panel, const Rows& rows,
-                          bool asks);
+// What stands behind its name. Its arguments are pointers to the first element of each operand of the nest. Without factors it runs over all
+// rows. One that `asks` fetches far factors before they are read.
+std::string tile_function(const TiledNest& nest, const Panel& panel, const Rows& rows, bool asks);
 
 }  // namespace canvas::native

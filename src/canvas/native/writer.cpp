@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <tuple>
+#include <utility>
 
 #include "canvas/emit/python.h"
+#include "canvas/ir/program.h"
 #include "canvas/native/batch.h"
 #include "canvas/native/blocks.h"
 #include "canvas/native/prelude.h"
@@ -22,19 +25,42 @@ using std::to_string;
 constexpr double kFetch = 0.6;    // cycles for a number of an image, from beyond the second cache
 constexpr double kWeights = 0.2;  // for one of the weights, which lie in the order in which they are read
 
-// Functions of tiles, each once: layers of the same sizes share theirs.
+// The functions of a source, each once: layers of the same sizes share theirs. They are named by what they do, so that other networks have the
+// same: they know sizes and steps, and are given where things lie.
 class Functions {
  public:
-  std::string name_of(const TiledNest& nest, const Panel& panel, const Rows& rows, bool asks) {
-    const auto [known, made] =
-        names_.emplace(tile_function(nest, "tile", panel, rows, asks), "tile" + to_string(names_.size()));
-    if (made) text += tile_function(nest, known->second, panel, rows, asks);
-    return known->second;
+  // `does` is what stands behind the name.
+  std::string name_of(const std::string& kind, const std::string& does) {
+    const std::string name = kind + "_" + to_string(hash_text(does));
+    if (names_.insert(name).second) text += "static __attribute__((noinline)) void " + name + does;
+    return name;
   }
   std::string text;
 
  private:
-  std::map<std::string, std::string> names_;  // by what they do
+  std::set<std::string> names_;
+};
+
+// Where the operands of some nests begin, as parameters of the function that computes these.
+class Beginnings {
+ public:
+  std::string parameter(const std::string& pointer, bool written) {
+    const auto made = names_.emplace(std::pair{pointer, written}, "p" + to_string(names_.size()));
+    if (made.second) {
+      parameters_ += (written ? "float* " : "const float* ") + made.first->second + ", ";
+      arguments_ += pointer + ", ";
+    }
+    return made.first->second;
+  }
+  // The call of a function that does this.
+  std::string call(Functions& functions, const std::string& text) const {
+    return functions.name_of("pass", "(" + parameters_ + "long t, long n) {\n" + text + "}\n") + "(" + arguments_ +
+           "t, n);\n";
+  }
+
+ private:
+  std::map<std::pair<std::string, bool>, std::string> names_;
+  std::string parameters_, arguments_;
 };
 
 // One nest as text: functions of its tiles, the loops around their calls, and the loops that store constant factors anew.
@@ -44,10 +70,11 @@ class NestWriter {
       : buffers_(buffers), functions_(functions), nest_(nest, buffers, target, number) {}
 
   // After all buffers have their places.
-  void write() {
+  void write(Beginnings& beginnings) {
     split_ = split_loop();
     for (const Panel& panel : nest_.panels) {
-      for (const Rows& rows : nest_.sums() ? nest_.row_tiles : std::vector<Rows>{{0, 1, 1}}) call(panel, rows);
+      for (const Rows& rows : nest_.sums() ? nest_.row_tiles : std::vector<Rows>{{0, 1, 1}})
+        call(panel, rows, beginnings);
     }
     for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
       if (nest_.it.operands[operand].packed) pack(operand);
@@ -99,9 +126,10 @@ class NestWriter {
   }
 
   // The loops around one kind of tile, and its call.
-  void call(const Panel& panel, const Rows& rows) {
+  void call(const Panel& panel, const Rows& rows, Beginnings& beginnings) {
     std::vector<std::string> arguments, passes;  // indices of what reads a panel once more
-    for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand) arguments.push_back(pointer(operand));
+    for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand)
+      arguments.push_back(beginnings.parameter(pointer(operand), operand == 0));
     Statement made{{}, "", false};
     const auto around = [&](const std::string& index, int64_t extent, bool share, const auto& step) {
       const std::string all = to_string(extent);
@@ -141,10 +169,10 @@ class NestWriter {
     }
     if (nest_.rows_outside) panels();
     const bool asks = nest_.reads_far() && !nest_.rows_outside && rows.begin == 0;
-    std::string tile = functions_.name_of(nest_, panel, rows, asks);
+    std::string tile = functions_.name_of("tile", tile_function(nest_, panel, rows, asks));
     if (asks && !passes.empty())
-      tile =
-          "(" + join(passes, " + ") + " == 0 ? " + tile + " : " + functions_.name_of(nest_, panel, rows, false) + ")";
+      tile = "(" + join(passes, " + ") + " == 0 ? " + tile + " : " +
+             functions_.name_of("tile", tile_function(nest_, panel, rows, false)) + ")";
     made.call = tile + "(" + join(arguments) + ");\n";
     if (!made.shared) made.heads.insert(made.heads.begin(), "if (t == 0) ");
     statements.push_back(std::move(made));
@@ -161,8 +189,7 @@ class NestWriter {
       to += step_text(index, size);
       from += source(loop, operand, index);
     }
-    packing += "  {\n    float* to = c + " + to_string(buffers_[packed.buffer].start) +
-               ";\n    const float* from = c + " + to_string(of.start + buffers_[of.buffer].start) + ";\n";
+    std::string does;
     for (const Panel& panel : packed.lanes ? nest_.panels : std::vector<Panel>{{0, 1, 1, 1}}) {
       const int64_t wide = panel.elements();
       const std::string first = "(" + to_string(panel.begin) + " + v * " + to_string(wide) + ")";
@@ -182,9 +209,11 @@ class NestWriter {
         place += " + l";
         origin += source(nest_.lanes, operand, "(" + first + " + l)");
       }
-      packing += "    " + inside + "to[0" + place + "] = from[0" + origin + "];\n";
+      does += "  " + inside + "to[0" + place + "] = from[0" + origin + "];\n";
     }
-    packing += "  }\n";
+    packing += "  " + functions_.name_of("pack", "(float* to, const float* from) {\n" + does + "}\n") + "(c + " +
+               to_string(buffers_[packed.buffer].start) + ", c + " + to_string(of.start + buffers_[of.buffer].start) +
+               ");\n";
   }
 
   // Where a step of a loop, which may be several joined, leads in an operand as it was before packing.
@@ -311,8 +340,9 @@ Source write(Plan plan, const Target& target) {
   std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));
   std::string once, packing, image;
   std::vector<NestWriter::Statement> statements;
+  Beginnings beginnings;
   for (size_t i = 0; i < plan.nests.size(); ++i) {
-    writers[i].write();
+    writers[i].write(beginnings);
     for (const Block& block : plan.blocks) {
       for (size_t j = 0; block.first == i && j < block.extents.size(); ++j)
         image += "  " + block_text(block, "b" + to_string(block.depth + j), block.extents[j]) + "{\n";
@@ -323,8 +353,9 @@ Source write(Plan plan, const Target& target) {
                                   [&](const Block& block) { return block.last == i || block.first == i + 1; });
     statements.insert(statements.end(), writers[i].statements.begin(), writers[i].statements.end());
     if (parts != 0 && !ends && i + 1 < plan.nests.size() && plan.nests[i + 1].parts == parts) continue;
-    (plan.nests[i].once ? once : image) += text_of(statements, parts != 0);
+    (plan.nests[i].once ? once : image) += "  " + beginnings.call(functions, text_of(statements, parts != 0));
     statements.clear();
+    beginnings = {};
     if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
     if (clocks && !plan.nests[i].once) image += "  if (t == 0) tick(" + to_string(i) + ");\n";
     for (const Block& block : plan.blocks) {
@@ -333,8 +364,7 @@ Source write(Plan plan, const Target& target) {
   }
   const Entry sizes{plan.buffers[0].elements() / together, plan.buffers[1].elements() / together, together,
                     touches_outside(plan), source.scratch};
-  source.text = prelude(target.width) + (clocks ? clock_text(plan.nests.size()) : "") +
-                transpositions(target.width, functions.text) + functions.text +
+  source.text = prelude(target.width) + (clocks ? clock_text(plan.nests.size()) : "") + functions.text +
                 "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
                 "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
                 "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
