@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from canvas import _core, native_tuner
 from canvas.errors import UserError
-from canvas.native import Compiled, kernel_of, target
+from canvas.native import Compiled, kernel_of, numbers, target
 from canvas.native_layers import TABLE
 from canvas.native_values import Layers, Value
 from canvas.onnx_graph import Graph, Unsupported, record
@@ -123,7 +123,12 @@ OWN = FUNCTIONS | {"gelu": _gelu, "silu": _one("Silu")}  # what native code has 
 
 
 def write(
-    model: nn.Module, example: Tensor, channels_last: bool = True, threads: int = 1, tune: bool = False
+    model: nn.Module,
+    example: Tensor,
+    channels_last: bool = True,
+    threads: int = 1,
+    tune: bool = False,
+    precision: str = "fp32",
 ) -> Written:
     """The network as C++ source.
 
@@ -134,6 +139,7 @@ def write(
             as PyTorch stores them.
         threads: among which the example's images are likely to be shared out; any number will do.
         tune: variants are timed, see `native_tuner`; else what was chosen before serves, or a first guess.
+        precision: see `native.numbers`.
 
     Returns:
         The source and what it needs.
@@ -162,12 +168,18 @@ def write(
     if len(outputs) != 1:
         raise Unsupported("several outputs")
     share = max(1, example.shape[0] // threads)
-    emit = _translated(graph, outputs[0], leaves, images, channels_last, share)
+    emit = _translated(graph, outputs[0], leaves, images, channels_last, share, numbers(precision))
     return native_tuner.chosen(emit, example.shape[0], threads, tune)
 
 
 def _translated(
-    graph: Graph, output: str, leaves: dict[str, nn.Module], images: Tensor, channels_last: bool, share: int
+    graph: Graph,
+    output: str,
+    leaves: dict[str, nn.Module],
+    images: Tensor,
+    channels_last: bool,
+    share: int,
+    of: dict[str, bool],
 ) -> Callable[[native_tuner.Choices], Written]:
     """What writes the network's source, given choices."""
     rank = images.dim() - 1
@@ -204,7 +216,7 @@ def _translated(
 
     def emit(choices: native_tuner.Choices) -> Written:
         text, parameters, constants, scratch, cycles = at.network.source(
-            result.number, names, machine.width, machine.registers, share, choices
+            result.number, names, machine.width, machine.registers, share, choices, **of
         )
         stored = [at.parameters[name].float().cpu().contiguous() for name in parameters]
         return Written(text, stored, constants, scratch, cycles, *shapes)
@@ -237,18 +249,19 @@ class NativeNetwork:
         model: any network of a single input and a single output.
         example: an input.
         tune: variants are timed to find the quickest, which takes seconds; what is found is kept for this machine.
+        precision: "fp32" or "bf16", see `native.numbers`.
 
     Raises:
         Unsupported: see `write`.
-        UserError: there is no compiler; at a call: an input of another shape.
+        UserError: there is no compiler or no such precision; at a call: an input of another shape.
 
     Example:
         >>> NativeNetwork(resnet8().eval(), torch.zeros(1, 1, 28, 28))(torch.zeros(3, 1, 28, 28)).shape
         torch.Size([3, 10])
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, tune: bool = False) -> None:
-        self.written = write(model, example, threads=torch.get_num_threads(), tune=tune)
+    def __init__(self, model: nn.Module, example: Tensor, tune: bool = False, precision: str = "fp32") -> None:
+        self.written = write(model, example, threads=torch.get_num_threads(), tune=tune, precision=precision)
         made = self.written
         self.compiled = Compiled(made.source, made.parameters, made.constants, made.scratch)
         self.planes = made.last == (True, True) and len(made.inputs) == len(made.outputs) == 3

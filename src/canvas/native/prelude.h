@@ -8,6 +8,8 @@ namespace canvas::native {
 
 // Types and functions for vectors of up to `width` floats.
 std::string prelude(int width);
+// Numbers of 16 bits; behind the prelude.
+std::string halves();
 // `transpose4` and so on up to `width`, as far as a text uses them: the elements at from[i * step + j] go to to[j * far + i].
 std::string transpositions(int width, const std::string& used);
 // The C++ function for a function of a map. Throws ArgumentError where there is none.

@@ -30,9 +30,9 @@ class TileWriter {
       : nest_(nest), panel_(panel), count_(nest.rows_of(rows)), asks_(asks) {}
 
   std::string text(const std::string& name) {
-    text_ = "static __attribute__((noinline)) void " + name + "(float* __restrict__ f0";
+    text_ = "static __attribute__((noinline)) void " + name + "(" + type_of(0) + "* __restrict__ f0";
     for (size_t operand = 1; operand < nest_.it.operands.size(); ++operand)
-      text_ += ", const float* f" + to_string(operand);
+      text_ += ", const " + type_of(operand) + "* f" + to_string(operand);
     text_ += ") {\n  typedef v" + to_string(panel_.width) + " V;\n";
     if (nest_.sums()) {
       for (int row = 0; row < count_; ++row)
@@ -80,9 +80,10 @@ class TileWriter {
   int64_t offset(size_t operand, int row, int vector) const {
     return nest_.row_offset(operand, row) + nest_.lane_step(operand) * vector * panel_.width;
   }
+  std::string type_of(size_t operand) const { return nest_.it.operands[operand].half ? "half" : "float"; }
   std::string element(size_t operand, const std::string& at) const {
     const int64_t lane = nest_.lane_step(operand);
-    if (lane == 0) return "*(" + at + ")";
+    if (lane == 0) return "value(*(" + at + "))";
     return lane == 1 ? "load<V>(" + at + ")" : "gather<V>(" + at + ", " + to_string(lane) + ")";
   }
 
@@ -127,7 +128,7 @@ class TileWriter {
   std::string value_of_one(const Expression& expression, int row) const {
     if (expression.kind == Expression::kLoad) {
       const size_t operand = static_cast<size_t>(std::stoi(expression.function));
-      return "splat<v1>(*(f" + expression.function + " + " + to_string(offset(operand, row, 0)) + "))";
+      return "splat<v1>(value(*(f" + expression.function + " + " + to_string(offset(operand, row, 0)) + ")))";
     }
     std::vector<std::string> operands;
     for (const Expression& child : expression.of) operands.push_back(value_of_one(child, row));
@@ -158,6 +159,7 @@ class TileWriter {
   struct Product {
     int row, vector;
     std::vector<int64_t> at;  // of each factor
+    int half;                 // of its pairs: 0 or 1
   };
 
   // Adds the products of all steps; across vectors those of `chunks` vectors from element `first` on, the last one of which may be `partial`.
@@ -169,7 +171,7 @@ class TileWriter {
       if (first > 0) base[operand] += " + " + to_string(first * nest_.lane_step(operand));
     }
     if (nest_.across) line("{");
-    int64_t straight = int64_t{count_} * panel_.vectors;
+    int64_t straight = int64_t{count_} * panel_.vectors * nest_.products();
     size_t loops = nest_.reduced.size();
     while (loops > 0 && straight * nest_.at(nest_.reduced[loops - 1]).extent <= nest_.straight)
       straight *= nest_.at(nest_.reduced[--loops]).extent;
@@ -185,7 +187,7 @@ class TileWriter {
         base[operand] += step_text("l", panel_.width * nest_.lane_step(operand));
     }
     for (size_t operand = 1; operand <= factors; ++operand)
-      line("const float* g" + to_string(operand) + " = " + base[operand] + ";");
+      line("const " + type_of(operand) + "* g" + to_string(operand) + " = " + base[operand] + ";");
     std::vector<Product> products = products_of(loops);
     // What several rows load is loaded once: in the order of the factor that moves with rows and vectors.
     for (size_t operand = 1; operand <= factors; ++operand) {
@@ -199,8 +201,18 @@ class TileWriter {
       std::vector<std::string> names;
       for (size_t operand = 1; operand <= factors; ++operand) {
         names.push_back("e" + to_string(operand) + "_" + to_string(product.at[operand]));
+        const std::string at = "g" + to_string(operand) + " + " + to_string(product.at[operand]), word = names.back();
+        if (operand == nest_.paired && !nest_.dots) names.back() += product.half == 0 ? "l" : "h";
         if (!loaded.insert(names.back()).second) continue;
-        const std::string at = "g" + to_string(operand) + " + " + to_string(product.at[operand]);
+        if (operand == nest_.paired && !nest_.dots) {
+          if (loaded.insert(word).second) line("const V " + word + " = load<V>(" + at + ");");
+          line("const V " + names.back() + " = " + (product.half == 0 ? "low" : "high") + "<V>(" + word + ");");
+          continue;
+        }
+        if (nest_.dots && operand != nest_.paired) {
+          line("const V " + names.back() + " = pairs<V>(" + at + ");");
+          continue;
+        }
         if (asks_ && nest_.packed[operand].far) line("__builtin_prefetch(" + at + " + " + to_string(kAhead) + ");");
         const int64_t left = nest_.at(nest_.lanes).extent - first;
         const bool part = partial && nest_.lane_step(operand) == 1;
@@ -209,6 +221,10 @@ class TileWriter {
              (part ? "partial<V>(" + at + ", " + to_string(left) + rest + ")" : element(operand, at)) + ";");
       }
       const std::string to = sum(product.row, product.vector);
+      if (nest_.dots) {
+        line(to + " = dot<V>(" + to + ", " + join(names) + ");");
+        continue;
+      }
       line(nest_.nest.maximum ? to + " = larger<V>(" + to + ", splat<V>(" + names[0] + "));"
                               : to + " += " + join(names, " * ") + ";");
     }
@@ -231,14 +247,16 @@ class TileWriter {
       steps = std::move(next);
     }
     std::vector<Product> products;
+    const int of_step = count_ * panel_.vectors;
     for (const std::vector<int64_t>& at : steps) {
-      for (int row = 0; row < count_; ++row) {
-        for (int vector = 0; vector < panel_.vectors; ++vector) {
-          Product product{row, vector, at};
-          for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
-            product.at[operand] += offset(operand, row, vector);
-          products.push_back(std::move(product));
+      for (int i = 0; i < of_step * nest_.products(); ++i) {
+        const int half = i / of_step, row = i % of_step / panel_.vectors, vector = i % panel_.vectors;
+        Product product{row, vector, at, half};
+        for (size_t operand = 1; operand <= nest_.it.factors; ++operand) {
+          product.at[operand] += offset(operand, row, vector);
+          if (half > 0 && operand != nest_.paired) product.at[operand] += nest_.at(nest_.pair).step[operand];
         }
+        products.push_back(std::move(product));
       }
     }
     return products;

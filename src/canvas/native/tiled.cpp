@@ -61,6 +61,7 @@ TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, siz
       target_(target),
       number_(number) {
   choose_lanes();
+  choose_pair();
   choose_rows();
   choose_unit();
   order();
@@ -131,12 +132,47 @@ void TiledNest::choose_summed_lanes(double least) {
   for (Operand& operand : it.operands) operand.packed = operand.packed && !across;
 }
 
+// Many weights are kept as bf16, two neighbours of a summed loop in the place of a number; so are few where the processor multiplies pairs.
+void TiledNest::choose_pair() {
+  for (size_t operand = 1; target_.bf16 && operand <= it.factors; ++operand) {
+    if (!it.operands[operand].packed || step(lanes, operand) == 0) continue;
+    double weights = 1;
+    for (size_t i = 0; i < it.loops.size(); ++i)
+      weights *= step(i, operand) == 0 ? 1 : static_cast<double>(at(i).extent);
+    for (size_t i = 0; i < it.loops.size() && !dots; ++i) {
+      bool even = at(i).reduced && step(i, operand) != 0 && at(i).parts.back().first % 2 == 0;
+      for (size_t other = 1; other <= it.factors; ++other)
+        even = even && (other == operand || !it.operands[other].packed || step(i, other) == 0);
+      if (!even) continue;
+      const size_t other = 3 - operand;
+      const bool meets =
+          target_.dots && it.factors == 2 && it.operands[other].half && step(i, other) == 1 && step(lanes, other) == 0;
+      if (!meets && (weights <= kFarElements || paired > 0)) continue;
+      paired = operand;
+      pair = i;
+      dots = meets;
+    }
+  }
+  if (paired == 0) return;
+  Loop& whole = it.loops[pair];
+  auto& [extent, steps] = whole.parts.back();
+  Loop two{2, true, whole.step, {{2, steps}}};
+  whole.extent /= 2;
+  extent /= 2;
+  for (size_t operand = 0; operand < it.operands.size(); ++operand) {
+    whole.step[operand] *= 2;
+    steps[operand] *= 2;
+  }
+  pair = it.loops.size();
+  it.loops.push_back(std::move(two));
+}
+
 // The loop of which several steps share what is loaded of the factors; without factors one of near steps, which then runs within a tile.
 void TiledNest::choose_rows() {
   rows = it.loops.size();
   for (size_t i = 0; i < it.loops.size() && it.operands.size() == 2 && it.factors == 0; ++i) {
     if (i == lanes || it.expression.kind != Expression::kLoad || step(i, 1) != 1 || at(i).extent < 4) continue;
-    if (step(lanes, 0) != 1 || step(lanes, 1) < 2) continue;
+    if (step(lanes, 0) != 1 || step(lanes, 1) < 2 || it.operands[0].half || it.operands[1].half) continue;
     rows = i;
     transposes = true;
     return;
@@ -193,7 +229,8 @@ bool TiledNest::weighs(size_t loop) const {
 
 void TiledNest::order() {
   for (size_t i = 0; i < it.loops.size(); ++i) {
-    if (i != lanes && i != rows && i != unit) (it.loops[i].reduced ? reduced : outer).push_back(i);
+    if (i == lanes || i == rows || i == unit || (paired > 0 && i == pair)) continue;
+    (it.loops[i].reduced ? reduced : outer).push_back(i);
   }
   const auto steps = [&](size_t loop) {  // in what is not packed
     int64_t sum = 0;
@@ -231,7 +268,7 @@ void TiledNest::tile(const Buffers& buffers) {
   std::vector<Shape> shapes;
   for (int vectors = 1; sums() && vectors <= kMostVectors && vectors <= wide; ++vectors) {
     for (int steps = 1; steps * unit_extent() <= kMostRows && steps <= row_extent; ++steps) {
-      if (steps * unit_extent() * vectors + vectors + 2 > target_.registers) break;
+      if (steps * unit_extent() * vectors + vectors * products() + 2 > target_.registers) break;
       const int64_t tiles = (row_extent + steps - 1) / steps;
       if ((row_extent + tiles - 1) / tiles < steps) continue;  // shared out evenly there are fewer
       shapes.push_back({cost(row_extent, steps, wide, vectors), steps, vectors});

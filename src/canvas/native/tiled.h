@@ -52,6 +52,9 @@ class TiledNest {
   const Nest& nest;
   Loops it;
   size_t lanes = 0;           // the loop along vectors
+  size_t paired = 0;          // the factor whose numbers hold two bf16 weights each, or 0
+  size_t pair = 0;            // then the loop of two steps between these; it is in none of the lists below
+  bool dots = false;          // what they meet are pairs as well: both products are added at once
   bool across = false;        // which is summed: the elements of each vector are added up in the end
   bool transposes = false;    // it copies what lies along the rows to the lanes
   bool strips = false;        // without sums: a tile runs through all of its panels, not through rows
@@ -72,6 +75,8 @@ class TiledNest {
   int rows_of(const Rows& tile) const { return tile.steps * static_cast<int>(unit_extent()); }
   int64_t row_offset(size_t operand, int row) const;
   bool has_rows() const { return rows < it.loops.size(); }
+  // Multiply-adds for a row and a vector in one step of the reduced loops.
+  int products() const { return paired > 0 && !dots ? 2 : 1; }
   bool sums() const { return it.factors > 0; }
   const Loop& at(size_t loop) const { return it.loops[loop]; }
   // A factor that is packed and has the loop.
@@ -88,6 +93,7 @@ class TiledNest {
  private:
   bool has_unit() const { return unit < it.loops.size(); }
   int64_t unit_extent() const { return has_unit() ? at(unit).extent : 1; }
+  void choose_pair();
   void choose_unit();
   bool may_go_beyond(const Buffers& buffers) const;
   int64_t step(size_t loop, size_t operand) const { return at(loop).step[operand]; }

@@ -8,6 +8,7 @@
 #include "canvas/emit/python.h"
 #include "canvas/native/batch.h"
 #include "canvas/native/blocks.h"
+#include "canvas/native/halves.h"
 #include "canvas/native/prelude.h"
 #include "canvas/native/tile_writer.h"
 #include "canvas/native/tiled.h"
@@ -86,7 +87,7 @@ class NestWriter {
     const Operand& of = nest_.it.operands[operand];
     if (of.packed) return "c + " + to_string(buffers_[nest_.packed[operand].buffer].start);
     const Buffer& buffer = buffers_[of.buffer];
-    std::string start = " + " + to_string(of.start + buffer.start);
+    std::string start = " + " + to_string(of.start + (buffer.half ? 0 : buffer.start));
     for (size_t i = 0; i < of.around.size(); ++i) start += step_text("b" + to_string(i), of.around[i]);
     switch (buffer.place) {
       case Place::kInput: return "x" + start;
@@ -94,7 +95,7 @@ class NestWriter {
       case Place::kAddend: return "z" + start;
       case Place::kParameter: return "p[" + to_string(buffer.parameter) + "]" + start;
       case Place::kConstant: return "c" + start;
-      default: return "s" + start;
+      default: return (buffer.half ? "(half*)(s + " + to_string(buffer.start) + ")" : "s") + start;
     }
   }
 
@@ -161,8 +162,10 @@ class NestWriter {
       to += step_text(index, size);
       from += source(loop, operand, index);
     }
-    packing += "  {\n    float* to = c + " + to_string(buffers_[packed.buffer].start) +
-               ";\n    const float* from = c + " + to_string(of.start + buffers_[of.buffer].start) + ";\n";
+    const bool pairs = operand == nest_.paired;
+    const std::string type = pairs ? "half* to = (half*)" : "float* to = ";
+    packing += "  {\n    " + type + "(c + " + to_string(buffers_[packed.buffer].start) +
+               ");\n    const float* from = c + " + to_string(of.start + buffers_[of.buffer].start) + ";\n";
     for (const Panel& panel : packed.lanes ? nest_.panels : std::vector<Panel>{{0, 1, 1, 1}}) {
       const int64_t wide = panel.elements();
       const std::string first = "(" + to_string(panel.begin) + " + v * " + to_string(wide) + ")";
@@ -182,7 +185,10 @@ class NestWriter {
         place += " + l";
         origin += source(nest_.lanes, operand, "(" + first + " + l)");
       }
-      packing += "    " + inside + "to[0" + place + "] = from[0" + origin + "];\n";
+      packing += "    " + inside +
+                 (pairs ? loop_text("h", 2) + "to[(0" + place + ") * 2 + h] = narrow<v1>(v1{from[0" + origin +
+                              source(nest_.pair, operand, "h") + "]})[0];\n"
+                        : "to[0" + place + "] = from[0" + origin + "];\n");
     }
     packing += "  }\n";
   }
@@ -302,6 +308,7 @@ Source write(Plan plan, const Target& target) {
   Functions functions;
   std::vector<NestWriter> writers;
   add_transposes(plan);
+  if (target.dots) keep_halves(plan);
   make_blocks(plan, target);
   const int64_t together = target.choice("together", images_together(target.images));
   add_images(plan, together);
@@ -333,7 +340,7 @@ Source write(Plan plan, const Target& target) {
   }
   const Entry sizes{plan.buffers[0].elements() / together, plan.buffers[1].elements() / together, together,
                     touches_outside(plan), source.scratch};
-  source.text = prelude(target.width) + (clocks ? clock_text(plan.nests.size()) : "") +
+  source.text = prelude(target.width) + (target.bf16 ? halves() : "") + (clocks ? clock_text(plan.nests.size()) : "") +
                 transpositions(target.width, functions.text) + functions.text +
                 "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
                 "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
