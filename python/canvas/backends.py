@@ -174,7 +174,7 @@ class Native:
     Args:
         name: of the backend.
         tune: whether variants of the whole network's code are timed, to take the quickest.
-        precision: see `native.numbers`.
+        precision: see `native.reads_bf16`.
     """
 
     packages: tuple[str, ...] = ()
@@ -277,6 +277,10 @@ BACKENDS: dict[str, Backend] = {
 NAMED: dict[str, Backend] = {
     backend.name: backend for backend in (Native("native-tuned", tune=True), Native("native-bf16", precision="bf16"))
 }
+
+
+# The largest relative error (2-norm) of outputs that a backend of fewer bits is allowed, where others are held to less.
+ROUNDING = {"native-bf16": 0.05}
 
 
 def find(name: str) -> Backend:

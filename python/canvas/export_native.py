@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from canvas import native
+from canvas.backends import ROUNDING
 from canvas.errors import UserError, WrongOutput, one_line
 from canvas.example import Example, evaluating, relative_error
 from canvas.export import TOLERANCE
 from canvas.native_network import Written, write
 from canvas.onnx_graph import Unsupported
 
-TOLERANCES = {"fp32": TOLERANCE, "bf16": 0.05}  # relative errors of the outputs (2-norm)
+TOLERANCES = {"fp32": TOLERANCE, "bf16": ROUNDING["native-bf16"]}
 PARTS = Path(__file__).with_name("native_project")
 
 
@@ -36,7 +37,7 @@ def export_native(
         example: an input. The project takes any number of images of its shape; it is quickest for as many.
         folder: to be made, or empty.
         threads: that the example's images are likely to be shared out among.
-        precision: "fp32" or "bf16", see `native.numbers`.
+        precision: "fp32" or "bf16", see `native.reads_bf16`.
 
     Returns:
         The folder.

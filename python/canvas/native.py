@@ -51,13 +51,13 @@ class Target:
         flags: of the compiler.
         width: floats in a vector.
         registers: how many vectors the processor holds.
-        dots: whether it multiplies pairs of bf16.
+        bf16: whether it multiplies pairs of bf16.
     """
 
     flags: tuple[str, ...]
     width: int
     registers: int
-    dots: bool = False
+    bf16: bool = False
 
 
 @functools.cache
@@ -71,30 +71,32 @@ def target() -> Target:
         found = None
     has = set(found[1].split()) if found else set()
     if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= has:
-        dots = "avx512_bf16" in has
-        return Target(("-march=x86-64-v4", "-mprefer-vector-width=512", *["-mavx512bf16"] * dots), 16, 32, dots)
+        bf16 = "avx512_bf16" in has
+        return Target(("-march=x86-64-v4", "-mprefer-vector-width=512", *["-mavx512bf16"] * bf16), 16, 32, bf16)
     if {"avx2", "fma", "bmi2"} <= has:
         return Target(("-march=x86-64-v3",), 8, 16)
     return Target((), 4, 16)
 
 
-def numbers(precision: str) -> dict[str, bool]:
+def reads_bf16(precision: str) -> bool:
     """What the core is told of a precision.
 
     Args:
-        precision: "fp32"; or "bf16": contractions with many weights read these in 16 bits, and, where the processor
-            multiplies such numbers, what they meet as well. Sums and all else are float32.
+        precision: "fp32"; or "bf16": contractions read weights and what these meet in 16 bits. Sums and all else are
+            float32.
 
     Raises:
-        UserError: there is no such precision.
+        UserError: there is no such precision, or the processor does not multiply such numbers.
 
     Example:
-        >>> numbers("fp32")
-        {'bf16': False, 'dots': False}
+        >>> reads_bf16("fp32")
+        False
     """
     if precision not in PRECISIONS:
         raise UserError(f"native code: knows no precision '{precision}'; use {' or '.join(PRECISIONS)}")
-    return {"bf16": precision == "bf16", "dots": precision == "bf16" and target().dots}
+    if precision == "bf16" and not target().bf16:
+        raise UserError("native code: bf16 needs a processor with AVX-512 BF16, which this one lacks; use fp32")
+    return precision == "bf16"
 
 
 def compiler() -> str | None:
@@ -214,10 +216,10 @@ class NativeKernel(nn.Module):
 
     Args:
         module: from `Kernel.module` or `canvas.replace`.
-        precision: see `numbers`.
+        precision: see `reads_bf16`.
 
     Raises:
-        UserError: there is no such precision; at the first call: there is no compiler, or the input has another shape
+        UserError: see `reads_bf16`; at the first call: there is no compiler, or the input has another shape
             than the kernel was made for.
 
     Example:
@@ -230,7 +232,7 @@ class NativeKernel(nn.Module):
     def __init__(self, module: nn.Module, precision: str = "fp32") -> None:
         super().__init__()
         self.module = module
-        self.numbers = numbers(precision)
+        self.bf16 = reads_bf16(precision)
         self.kernel, self.sizes = kernel_of(module)
         self.scale: Tensor | None = None
         self.shift: Tensor | None = None
@@ -307,7 +309,7 @@ class _Run:
             scale=owner.scale is not None,
             addend=owner.adds,
             relu=owner.relu,
-            **owner.numbers,
+            bf16=owner.bf16,
         )
         values: dict[str, Any] = dict(owner.module.named_parameters())
         values |= {"ending.scale": owner.scale, "ending.shift": owner.shift}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from canvas import _core, native_tuner
 from canvas.errors import UserError
-from canvas.native import Compiled, kernel_of, numbers, target
+from canvas.native import Compiled, kernel_of, reads_bf16, target
 from canvas.native_layers import TABLE
 from canvas.native_values import Layers, Value
 from canvas.onnx_graph import Graph, Unsupported, record
@@ -139,7 +139,7 @@ def write(
             as PyTorch stores them.
         threads: among which the example's images are likely to be shared out; any number will do.
         tune: variants are timed, see `native_tuner`; else what was chosen before serves, or a first guess.
-        precision: see `native.numbers`.
+        precision: see `native.reads_bf16`.
 
     Returns:
         The source and what it needs.
@@ -168,7 +168,7 @@ def write(
     if len(outputs) != 1:
         raise Unsupported("several outputs")
     share = max(1, example.shape[0] // threads)
-    emit = _translated(graph, outputs[0], leaves, images, channels_last, share, numbers(precision))
+    emit = _translated(graph, outputs[0], leaves, images, channels_last, share, reads_bf16(precision))
     return native_tuner.chosen(emit, example.shape[0], threads, tune)
 
 
@@ -179,7 +179,7 @@ def _translated(
     images: Tensor,
     channels_last: bool,
     share: int,
-    of: dict[str, bool],
+    bf16: bool,
 ) -> Callable[[native_tuner.Choices], Written]:
     """What writes the network's source, given choices."""
     rank = images.dim() - 1
@@ -216,7 +216,7 @@ def _translated(
 
     def emit(choices: native_tuner.Choices) -> Written:
         text, parameters, constants, scratch, cycles = at.network.source(
-            result.number, names, machine.width, machine.registers, share, choices, **of
+            result.number, names, machine.width, machine.registers, share, choices, bf16
         )
         stored = [at.parameters[name].float().cpu().contiguous() for name in parameters]
         return Written(text, stored, constants, scratch, cycles, *shapes)
@@ -249,11 +249,11 @@ class NativeNetwork:
         model: any network of a single input and a single output.
         example: an input.
         tune: variants are timed to find the quickest, which takes seconds; what is found is kept for this machine.
-        precision: "fp32" or "bf16", see `native.numbers`.
+        precision: "fp32" or "bf16", see `native.reads_bf16`.
 
     Raises:
         Unsupported: see `write`.
-        UserError: there is no compiler or no such precision; at a call: an input of another shape.
+        UserError: there is no compiler, or no such precision here; at a call: an input of another shape.
 
     Example:
         >>> NativeNetwork(resnet8().eval(), torch.zeros(1, 1, 28, 28))(torch.zeros(3, 1, 28, 28)).shape

@@ -15,10 +15,9 @@ constexpr double kOfPairs = 13;  // the same of pairs of bf16
 constexpr double kLoad = 0.25;   // what a load costs beside the arithmetic, in multiply-adds
 constexpr double kFar = 0.5;     // the same for a vector of weights from the second cache
 constexpr double kNearBytes = 24 * 1024;
-constexpr double kWiden = 0.25;  // an instruction that makes floats of bf16
-constexpr double kGather = 2;    // instructions for an element that is loaded or stored by itself
-constexpr double kCall = 16;     // instructions around a tile
-constexpr double kBytes = 24;    // that the second cache moves in a cycle
+constexpr double kGather = 2;  // instructions for an element that is loaded or stored by itself
+constexpr double kCall = 16;   // instructions around a tile
+constexpr double kBytes = 24;  // that the second cache moves in a cycle
 
 }  // namespace
 
@@ -28,17 +27,14 @@ double TiledNest::loads(int64_t steps, int64_t vectors) const {
   for (size_t operand = 1; operand <= it.factors; ++operand) {
     const int64_t by_step = has_rows() && step(rows, operand) != 0 ? steps : 1;
     const int64_t by_unit = has_unit() && step(unit, operand) != 0 ? unit_extent() : 1;
-    const int64_t times = operand == paired ? 1 : products();
-    count += static_cast<double>(times * by_step * by_unit * (step(lanes, operand) != 0 ? vectors : 1));
+    count += static_cast<double>(by_step * by_unit * (step(lanes, operand) != 0 ? vectors : 1));
   }
   return count;
 }
 
 // Multiply-adds in the time of which one step of the innermost loop is done for so many rows and vectors.
 double TiledNest::step_cost(int64_t steps, int64_t vectors) const {
-  const double loaded = loads(steps, vectors);
-  const double arithmetic = static_cast<double>(steps * unit_extent() * vectors * products());
-  const double widened = products() == 2 ? 2.0 * static_cast<double>(vectors) : 0;
+  const double loaded = loads(steps, vectors), arithmetic = static_cast<double>(steps * unit_extent() * vectors);
   double far = 0;  // vectors of weights that the first cache does not hold
   for (size_t operand = 1; operand <= it.factors; ++operand) {
     double bytes = 4.0 * static_cast<double>(vectors * target_.width);
@@ -46,8 +42,7 @@ double TiledNest::step_cost(int64_t steps, int64_t vectors) const {
     if (it.operands[operand].packed && step(lanes, operand) != 0 && bytes > kNearBytes)
       far += static_cast<double>(vectors);
   }
-  return std::max({arithmetic, loaded, dots ? kOfPairs : kLatency}) + kLoad * loaded + kWiden * widened + kFar * far +
-         1;
+  return std::max({arithmetic, loaded, paired > 0 ? kOfPairs : kLatency}) + kLoad * loaded + kFar * far + 1;
 }
 
 // The same for all rows and vectors in tiles of at most so many.

@@ -159,7 +159,6 @@ class TileWriter {
   struct Product {
     int row, vector;
     std::vector<int64_t> at;  // of each factor
-    int half;                 // of its pairs: 0 or 1
   };
 
   // Adds the products of all steps; across vectors those of `chunks` vectors from element `first` on, the last one of which may be `partial`.
@@ -171,7 +170,7 @@ class TileWriter {
       if (first > 0) base[operand] += " + " + to_string(first * nest_.lane_step(operand));
     }
     if (nest_.across) line("{");
-    int64_t straight = int64_t{count_} * panel_.vectors * nest_.products();
+    int64_t straight = int64_t{count_} * panel_.vectors;
     size_t loops = nest_.reduced.size();
     while (loops > 0 && straight * nest_.at(nest_.reduced[loops - 1]).extent <= nest_.straight)
       straight *= nest_.at(nest_.reduced[--loops]).extent;
@@ -201,32 +200,22 @@ class TileWriter {
       std::vector<std::string> names;
       for (size_t operand = 1; operand <= factors; ++operand) {
         names.push_back("e" + to_string(operand) + "_" + to_string(product.at[operand]));
-        const std::string at = "g" + to_string(operand) + " + " + to_string(product.at[operand]), word = names.back();
-        if (operand == nest_.paired && !nest_.dots) names.back() += product.half == 0 ? "l" : "h";
         if (!loaded.insert(names.back()).second) continue;
-        if (operand == nest_.paired && !nest_.dots) {
-          if (loaded.insert(word).second) line("const V " + word + " = load<V>(" + at + ");");
-          line("const V " + names.back() + " = " + (product.half == 0 ? "low" : "high") + "<V>(" + word + ");");
-          continue;
-        }
-        if (nest_.dots && operand != nest_.paired) {
-          line("const V " + names.back() + " = pairs<V>(" + at + ");");
-          continue;
-        }
+        const std::string at = "g" + to_string(operand) + " + " + to_string(product.at[operand]);
         if (asks_ && nest_.packed[operand].far) line("__builtin_prefetch(" + at + " + " + to_string(kAhead) + ");");
         const int64_t left = nest_.at(nest_.lanes).extent - first;
         const bool part = partial && nest_.lane_step(operand) == 1;
         const char* rest = nest_.nest.maximum ? ", lowest" : ", 0";  // what changes nothing
         line("const auto " + names.back() + " = " +
-             (part ? "partial<V>(" + at + ", " + to_string(left) + rest + ")" : element(operand, at)) + ";");
+             (part                                          ? "partial<V>(" + at + ", " + to_string(left) + rest + ")"
+              : nest_.paired > 0 && operand != nest_.paired ? "pairs<V>(" + at + ")"
+                                                            : element(operand, at)) +
+             ";");
       }
       const std::string to = sum(product.row, product.vector);
-      if (nest_.dots) {
-        line(to + " = dot<V>(" + to + ", " + join(names) + ");");
-        continue;
-      }
-      line(nest_.nest.maximum ? to + " = larger<V>(" + to + ", splat<V>(" + names[0] + "));"
-                              : to + " += " + join(names, " * ") + ";");
+      line(nest_.paired > 0     ? to + " = dot<V>(" + to + ", " + join(names) + ");"
+           : nest_.nest.maximum ? to + " = larger<V>(" + to + ", splat<V>(" + names[0] + "));"
+                                : to + " += " + join(names, " * ") + ";");
     }
     for (size_t i = 0; i < loops + nest_.across; ++i) close();
     if (nest_.across) line("}");
@@ -247,16 +236,14 @@ class TileWriter {
       steps = std::move(next);
     }
     std::vector<Product> products;
-    const int of_step = count_ * panel_.vectors;
     for (const std::vector<int64_t>& at : steps) {
-      for (int i = 0; i < of_step * nest_.products(); ++i) {
-        const int half = i / of_step, row = i % of_step / panel_.vectors, vector = i % panel_.vectors;
-        Product product{row, vector, at, half};
-        for (size_t operand = 1; operand <= nest_.it.factors; ++operand) {
-          product.at[operand] += offset(operand, row, vector);
-          if (half > 0 && operand != nest_.paired) product.at[operand] += nest_.at(nest_.pair).step[operand];
+      for (int row = 0; row < count_; ++row) {
+        for (int vector = 0; vector < panel_.vectors; ++vector) {
+          Product product{row, vector, at};
+          for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
+            product.at[operand] += offset(operand, row, vector);
+          products.push_back(std::move(product));
         }
-        products.push_back(std::move(product));
       }
     }
     return products;

@@ -132,25 +132,17 @@ void TiledNest::choose_summed_lanes(double least) {
   for (Operand& operand : it.operands) operand.packed = operand.packed && !across;
 }
 
-// Many weights are kept as bf16, two neighbours of a summed loop in the place of a number; so are few where the processor multiplies pairs.
+// Weights that meet numbers of bf16, neighbours of a summed loop, are kept as bf16 too: two of that loop's steps in the place of a number.
 void TiledNest::choose_pair() {
-  for (size_t operand = 1; target_.bf16 && operand <= it.factors; ++operand) {
+  for (size_t operand = 1; target_.bf16 && it.factors == 2 && operand <= 2; ++operand) {
+    const size_t other = 3 - operand;
     if (!it.operands[operand].packed || step(lanes, operand) == 0) continue;
-    double weights = 1;
-    for (size_t i = 0; i < it.loops.size(); ++i)
-      weights *= step(i, operand) == 0 ? 1 : static_cast<double>(at(i).extent);
-    for (size_t i = 0; i < it.loops.size() && !dots; ++i) {
-      bool even = at(i).reduced && step(i, operand) != 0 && at(i).parts.back().first % 2 == 0;
-      for (size_t other = 1; other <= it.factors; ++other)
-        even = even && (other == operand || !it.operands[other].packed || step(i, other) == 0);
-      if (!even) continue;
-      const size_t other = 3 - operand;
-      const bool meets =
-          target_.dots && it.factors == 2 && it.operands[other].half && step(i, other) == 1 && step(lanes, other) == 0;
-      if (!meets && (weights <= kFarElements || paired > 0)) continue;
+    if (!it.operands[other].half || step(lanes, other) != 0) continue;
+    for (size_t i = 0; i < it.loops.size(); ++i) {
+      const Loop& loop = at(i);
+      if (!loop.reduced || step(i, operand) == 0 || step(i, other) != 1 || loop.parts.back().first % 2 != 0) continue;
       paired = operand;
       pair = i;
-      dots = meets;
     }
   }
   if (paired == 0) return;
@@ -268,7 +260,7 @@ void TiledNest::tile(const Buffers& buffers) {
   std::vector<Shape> shapes;
   for (int vectors = 1; sums() && vectors <= kMostVectors && vectors <= wide; ++vectors) {
     for (int steps = 1; steps * unit_extent() <= kMostRows && steps <= row_extent; ++steps) {
-      if (steps * unit_extent() * vectors + vectors * products() + 2 > target_.registers) break;
+      if (steps * unit_extent() * vectors + vectors + 2 > target_.registers) break;
       const int64_t tiles = (row_extent + steps - 1) / steps;
       if ((row_extent + tiles - 1) / tiles < steps) continue;  // shared out evenly there are fewer
       shapes.push_back({cost(row_extent, steps, wide, vectors), steps, vectors});

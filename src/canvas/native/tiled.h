@@ -51,10 +51,10 @@ class TiledNest {
 
   const Nest& nest;
   Loops it;
-  size_t lanes = 0;           // the loop along vectors
-  size_t paired = 0;          // the factor whose numbers hold two bf16 weights each, or 0
-  size_t pair = 0;            // then the loop of two steps between these; it is in none of the lists below
-  bool dots = false;          // what they meet are pairs as well: both products are added at once
+  size_t lanes = 0;   // the loop along vectors
+  size_t paired = 0;  // the factor whose numbers hold two bf16 weights each, or 0
+  size_t pair =
+      0;  // then the loop of two steps between these, which a dot product takes at once: in none of the lists below
   bool across = false;        // which is summed: the elements of each vector are added up in the end
   bool transposes = false;    // it copies what lies along the rows to the lanes
   bool strips = false;        // without sums: a tile runs through all of its panels, not through rows
@@ -75,8 +75,6 @@ class TiledNest {
   int rows_of(const Rows& tile) const { return tile.steps * static_cast<int>(unit_extent()); }
   int64_t row_offset(size_t operand, int row) const;
   bool has_rows() const { return rows < it.loops.size(); }
-  // Multiply-adds for a row and a vector in one step of the reduced loops.
-  int products() const { return paired > 0 && !dots ? 2 : 1; }
   bool sums() const { return it.factors > 0; }
   const Loop& at(size_t loop) const { return it.loops[loop]; }
   // A factor that is packed and has the loop.

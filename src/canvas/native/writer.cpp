@@ -308,7 +308,7 @@ Source write(Plan plan, const Target& target) {
   Functions functions;
   std::vector<NestWriter> writers;
   add_transposes(plan);
-  if (target.dots) keep_halves(plan);
+  if (target.bf16) keep_halves(plan);
   make_blocks(plan, target);
   const int64_t together = target.choice("together", images_together(target.images));
   add_images(plan, together);
