@@ -159,11 +159,11 @@ template <class V> INLINE V pairs(const half* p) {
 }
 #ifdef __AVX512BF16__
 #if __GNUC__ > 12 || __clang_major__ > 15
-typedef __bf16 numbers __attribute__((vector_size(64)));
+typedef __bf16 operands __attribute__((vector_size(64)));
 #elif defined __clang__
-typedef int numbers __attribute__((vector_size(64)));
+typedef int operands __attribute__((vector_size(64)));
 #else
-typedef short numbers __attribute__((vector_size(64)));
+typedef short operands __attribute__((vector_size(64)));
 #endif
 #ifdef __clang__
 #define DOT __builtin_ia32_dpbf16ps_512
@@ -173,7 +173,7 @@ typedef short numbers __attribute__((vector_size(64)));
 #endif
 template <class V> INLINE V dot(V sum, V x, V y) {
 #ifdef DOT
-  if constexpr (sizeof x == 64) return (V)DOT(sum, (numbers)x, (numbers)y);
+  if constexpr (sizeof x == 64) return (V)DOT(sum, (operands)x, (operands)y);
 #endif
   return sum + high<V>(x) * high<V>(y) + low<V>(x) * low<V>(y);
 }
