@@ -135,8 +135,8 @@ def write(
     Args:
         model: with or without kernels in it; left as it is.
         example: an input; the code takes any number of images of this shape.
-        channels_last: inputs of more than a few channels, and outputs with positions, lie channels last; else both lie
-            as PyTorch stores them.
+        channels_last: outputs with positions lie channels last, and so do inputs of more than a few channels if the
+            example does; else both lie as PyTorch stores them.
         threads: among which the example's images are likely to be shared out; any number will do.
         tune: variants are timed, see `native_tuner`; else what was chosen before serves, or a first guess.
         precision: see `native.reads_bf16`.
@@ -161,6 +161,7 @@ def write(
                 place = next(key for key, module in twin.named_modules() if module is child).partition(".")[2]
                 leaves[place] = child
                 parent._modules[name] = _Leaf(graph, place, child)
+    planes = not channels_last or (example.dim() == 4 and not example.is_contiguous(memory_format=torch.channels_last))
     images = example[:1].expand(
         max(2, example.shape[0]), *example.shape[1:]
     )  # so that a batch is no axis of one element
@@ -168,7 +169,8 @@ def write(
     if len(outputs) != 1:
         raise Unsupported("several outputs")
     share = max(1, example.shape[0] // threads)
-    emit = _translated(graph, outputs[0], leaves, images, channels_last, share, reads_bf16(precision))
+    last = not planes, channels_last
+    emit = _translated(graph, outputs[0], leaves, images, last, share, reads_bf16(precision))
     return native_tuner.chosen(emit, example.shape[0], threads, tune)
 
 
@@ -177,7 +179,7 @@ def _translated(
     output: str,
     leaves: dict[str, nn.Module],
     images: Tensor,
-    channels_last: bool,
+    last: tuple[bool, bool],
     share: int,
     bf16: bool,
 ) -> Callable[[native_tuner.Choices], Written]:
@@ -189,7 +191,7 @@ def _translated(
         for index, size in enumerate(images.shape[1:])
     )
     x = Value(0, dims)
-    last_in = channels_last and first and images.shape[1] > FEW
+    last_in = last[0] and first and images.shape[1] > FEW
     order = [axis for axis in ((*dims[1:], dims[0]) if last_in else dims) if axis]
     at = Layers(_core.NativeNetwork(order), images.shape[0])
     values: dict[str, Value] = {"input": x}
@@ -208,7 +210,7 @@ def _translated(
         except (ValueError, AttributeError) as error:  # operands that it does not take
             raise Unsupported(f"layer {kind}: {error}") from error
     result = values[output]
-    last_out = channels_last and len(result.dims) > 2
+    last_out = last[1] and len(result.dims) > 2
     ends = (*result.dims[1:], result.dims[0]) if last_out else result.dims
     machine = target()
     names = [axis[0] for axis in ends if axis]
@@ -247,7 +249,7 @@ class NativeNetwork:
 
     Args:
         model: any network of a single input and a single output.
-        example: an input.
+        example: an input. Those that lie as it does, in planes or channels last, are taken as they lie.
         tune: variants are timed to find the quickest, which takes seconds; what is found is kept for this machine.
         precision: "fp32" or "bf16", see `native.reads_bf16`.
 
