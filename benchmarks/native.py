@@ -1,6 +1,7 @@
 """Native code against the best of the other backends. Appends a row of JSON a line; what is there is not run again.
 
     python benchmarks/native.py layers OUT.jsonl [--sampled 200] [--kernel NAME ...] [--batch 1 32] [--tune]
+    python benchmarks/native.py layers OUT.jsonl --against native-bf16 --kernel dense found ...
     python benchmarks/native.py networks OUT.jsonl [--batch 1 32]
 
 "layers": each kernel is bound to a layer of each stage of ResNet-18 (a sampled one to the layer of one stage in turn),
@@ -38,7 +39,7 @@ from canvas.models import resnet18
 from canvas.objectives import rank_correlation
 
 STAGES = {"stage 1": (64, 32), "stage 2": (128, 16), "stage 3": (256, 8), "stage 4": (512, 4)}
-OTHERS = ("eager", "onnxruntime", "openvino")
+OTHERS = ["eager", "onnxruntime", "openvino"]
 HOPELESS = 3.0  # times the best: timed once
 TURN = 0.5  # ms that a backend is given at a time, at least, or ten calls
 # From a search: a bottleneck, then windows along one axis at a time with a relu between, and a grouped convolution.
@@ -77,7 +78,7 @@ def timed(calls: dict[str, Any], x: torch.Tensor, seconds: float, clock: Callabl
 def compared(module: nn.Module, x: torch.Tensor, flops: float, asked: argparse.Namespace) -> dict[str, Any]:
     """A module on all backends."""
     calls, refused, compile_seconds = {}, {}, 0.0
-    for name in ("native", *OTHERS):
+    for name in ("native", *asked.against):
         start = time.perf_counter()
         try:
             calls[name] = backends.find("native-tuned" if asked.tune and name == "native" else name).prepare(module, x)
@@ -87,11 +88,15 @@ def compared(module: nn.Module, x: torch.Tensor, flops: float, asked: argparse.N
             compile_seconds = time.perf_counter() - start
     start = time.perf_counter()
     with torch.no_grad():
-        wanted, got = module(x), calls["native"](x)
-    error = float((got - wanted).norm() / wanted.norm().clamp(min=1e-30))
+        wanted = module(x)
+        errors = {
+            name: float((call(x) - wanted).norm() / wanted.norm().clamp(min=1e-30))
+            for name, call in calls.items()
+            if name.startswith("native")
+        }
     checked = time.perf_counter() - start
     times = timed(calls, x, asked.seconds, time.process_time if asked.cpu else time.perf_counter)
-    best = min((other for other in OTHERS if other in times), key=lambda other: times[other])
+    best = min((other for other in asked.against if other in times), key=lambda other: times[other])
     floor = flops * x.shape[0] / roofline.peak_flops(asked.threads, torch.device("cpu")) * 1e3
     written = native_network.write(module, x, threads=asked.threads)
     return {
@@ -101,7 +106,8 @@ def compared(module: nn.Module, x: torch.Tensor, flops: float, asked: argparse.N
         "peak": floor / times["native"],
         "floor": floor,
         "predicted": written.cycles[0] * x.shape[0] + written.cycles[1],
-        "error": error,
+        "error": errors["native"],
+        "errors": errors,
         "compile_seconds": compile_seconds,
         "check_seconds": checked,
         "refused": refused,
@@ -112,7 +118,9 @@ def kernels_of(asked: argparse.Namespace) -> dict[str, canvas.Kernel]:
     """By name: of the zoo, sampled."""
     zoo = canvas.zoo()
     if asked.part == "networks":
-        return {name: canvas.parse(FOUND) if name == "found" else zoo[name] for name in asked.kernel or IN_NETWORKS}
+        zoo = zoo | {"found": canvas.parse(FOUND)}
+        return {name: zoo[name] for name in asked.kernel or IN_NETWORKS}
+    zoo = zoo | {"found": canvas.parse(FOUND)} if asked.kernel else zoo
     kernels = {name: zoo[name] for name in (zoo if asked.kernel is None else asked.kernel)}
     layers = [canvas.Layer(channels, channels, (extent, extent)) for channels, extent in STAGES.values()]
     sampled = canvas.sample(layers, asked.sampled, seed=asked.seed, budget=canvas.Budget(flops=1.0))
@@ -252,6 +260,7 @@ def main() -> None:
     options.add_argument("part", choices=["layers", "networks"])
     options.add_argument("out", type=Path, help="a row a line")
     options.add_argument("--kernel", nargs="*", help="hand-designed kernels; by default all")
+    options.add_argument("--against", nargs="+", default=OTHERS, help="other backends")
     options.add_argument("--sampled", type=int, default=0)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--stage", nargs="+", default=list(STAGES), choices=list(STAGES))

@@ -45,7 +45,7 @@ Values values_of(const Kernel& kernel, const Sizes& sizes) {
   return values;
 }
 
-native::Target target_of(int width, int registers, const native::Choices& choices, int images = 1) {
+native::Target target_of(int width, int registers, const native::Choices& choices, bool bf16, int images = 1) {
   if (width < 1 || width > 64 || (width & (width - 1)) != 0)
     throw ArgumentError("a vector holds 1, 2, 4, 8, … floats, not " + std::to_string(width));
   if (images < 1) throw ArgumentError("at least one image is computed, not " + std::to_string(images));
@@ -54,7 +54,7 @@ native::Target target_of(int width, int registers, const native::Choices& choice
     if (std::find(known.begin(), known.end(), name.substr(0, name.find(' '))) == known.end())
       throw ArgumentError("native code has no choice '" + name + "'");
   }
-  return {width, registers, images, choices};
+  return {width, registers, images, choices, bf16};
 }
 
 nb::tuple as_tuple(const NativeKernel& made) {
@@ -63,9 +63,9 @@ nb::tuple as_tuple(const NativeKernel& made) {
 }
 
 nb::tuple native_source(const Kernel& kernel, const Sizes& sizes, int width, int registers, bool scale, bool addend,
-                        bool relu, const native::Choices& choices) {
+                        bool relu, const native::Choices& choices, bool bf16) {
   const Values values = values_of(kernel, sizes);
-  return as_tuple(emit_native(kernel, values, target_of(width, registers, choices), {scale, addend, relu}));
+  return as_tuple(emit_native(kernel, values, target_of(width, registers, choices, bf16), {scale, addend, relu}));
 }
 
 // Addresses as numbers: what Python holds are tensors and a library of its own.
@@ -135,12 +135,15 @@ void bind_whole_network(nb::module_& module) {
       .def(
           "source",
           [](const Network& self, int result, const std::vector<std::string>& order, int width, int registers,
-             int images, const native::Choices& choices) {
-            return as_tuple(self.emit(result, order, target_of(width, registers, choices, images)));
+             int images, const native::Choices& choices, bool bf16) {
+            return as_tuple(self.emit(result, order, target_of(width, registers, choices, bf16, images)));
           },
           "result"_a, "order"_a, "width"_a, "registers"_a, "images"_a = 1, "choices"_a = native::Choices{},
+          "bf16"_a = false,
           "The source that computes a value.\n\nArgs:\n    order: its axes as they lie in memory.\n    images: that a "
-          "thread is likely to be given.\n    choices: of a tuner, see src/canvas/native/target.h.\n\n"
+          "thread is likely to be given.\n    choices: of a tuner, see src/canvas/native/target.h.\n    bf16, dots: "
+          "see "
+          "there too.\n\n"
           "Returns:\n    As native_source.\n");
 }
 
@@ -150,12 +153,12 @@ void bind_native(nb::module_& module) {
   bind_whole_network(module);
   module.def(
       "native_source", &native_source, "kernel"_a, "sizes"_a, "width"_a, "registers"_a, nb::kw_only(),
-      "scale"_a = false, "addend"_a = false, "relu"_a = false, "choices"_a = native::Choices{},
+      "scale"_a = false, "addend"_a = false, "relu"_a = false, "choices"_a = native::Choices{}, "bf16"_a = false,
       "A kernel as C++ source for a compiler with GCC's vector extensions.\n\n"
       "Args:\n    sizes: all variables by name, static ones (C, K, H, W, s, …) included.\n    width: floats in a "
       "vector of the processor.\n    registers: how many vectors it holds.\n    scale, addend, relu: what "
       "follows it and is computed with it: relu(y * scale + shift + addend).\n    choices: of a tuner, see "
-      "src/canvas/native/target.h.\n\n"
+      "src/canvas/native/target.h.\n    bf16: see there too.\n\n"
       "Returns:\n    (source, names of the parameters that `prepare` takes, elements of constants, elements of "
       "scratch for each thread, about how many cycles (an image takes, a "
       "run takes besides)).\n\n"

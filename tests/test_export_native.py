@@ -58,6 +58,14 @@ def test_the_project_computes_what_pytorch_does(project, example, tmp_path, imag
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_bf16_is_exported(tmp_path, monkeypatch):
+    machine = native.target()
+    made = native.Target(machine.flags, machine.width, machine.registers, True)
+    monkeypatch.setattr(native, "target", lambda: made)
+    folder = export_native(model(), EXAMPLE, tmp_path / "bf16", precision="bf16")
+    assert "dot<V>(a" in (folder / "network.cpp").read_text()
+
+
 def test_results_with_positions_lie_as_pytorch_stores_them(tmp_path):
     folder = export_native(nn.Conv2d(6, 5, 3, 2), torch.randn(2, 6, 7, 8), tmp_path / "conv")
     assert "[images, 6, 7, 8] to [images, 5, 3, 3]" in (folder / "network.h").read_text()
@@ -156,6 +164,8 @@ def test_the_command_writes_it_and_names_what_is_missing(tmp_path, capsys, monke
     place = str(tmp_path / "fast")
     assert main(["export", "resnet8", "--native", place, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": place} and (tmp_path / "fast" / "main.cpp").exists()
+    assert main(["export", "resnet8", "--native", str(tmp_path / "other"), "--precision", "fp16"]) != 0
+    assert "knows no precision 'fp16'" in capsys.readouterr().err
     for arguments in ([], ["-o", "x.onnx", "--native", place]):
         assert main(["export", "resnet8", *arguments]) != 0
         assert "name a file by -o, or a folder by --native" in capsys.readouterr().err

@@ -70,6 +70,27 @@ def test_networks_compute_the_same(build, kernel, size):
     agrees(seasoned(model), x, (1, 32, 5), 1e-4)
 
 
+@needs_compiler
+@pytest.mark.parametrize("channels", [4, 5, 40])
+@pytest.mark.parametrize("name", ["depthwise_separable", "dense", "non_local"])
+@pytest.mark.parametrize("extents", [(16, 17), (1, 6), (5, 1), (1, 1)])
+def test_inputs_may_lie_otherwise_than_the_example(name, channels, extents):
+    """In planes or channels last, and as a project takes and gives them."""
+    module = canvas.zoo()[name].module(canvas.Layer(channels, channels, extents)).eval()
+    x = torch.randn(2, channels, *extents)
+    with torch.no_grad():
+        wanted = module(x)
+    layouts = [x.contiguous(memory_format=layout) for layout in (torch.contiguous_format, torch.channels_last)]
+    for example in layouts:
+        network = NativeNetwork(module, example)
+        for given in layouts:
+            torch.testing.assert_close(network(given), wanted, rtol=1e-4, atol=1e-5, check_stride=False)
+    made = write(module, x, channels_last=False)
+    y = torch.empty(wanted.shape)
+    native.Compiled(made.source, made.parameters, made.constants, made.scratch).run(x, None, y, 2)
+    torch.testing.assert_close(y, wanted, rtol=1e-4, atol=1e-5)
+
+
 class Gate(nn.Module):
     """Squeeze and excitation."""
 

@@ -167,30 +167,31 @@ class OpenVino:
 
 
 class Native:
-    """The whole network as compiled C++ loops. On the CPU, in float32.
+    """The whole network as compiled C++ loops. On the CPU.
 
     Where it does what native code lacks, its kernels and what follows them are compiled, and the rest runs as in eager.
 
     Args:
         name: of the backend.
         tune: whether variants of the whole network's code are timed, to take the quickest.
+        precision: see `native.reads_bf16`.
     """
 
     packages: tuple[str, ...] = ()
     workload = NATIVE
 
-    def __init__(self, name: str, tune: bool) -> None:
-        self.name, self.tune = name, tune
+    def __init__(self, name: str, tune: bool = False, precision: str = "fp32") -> None:
+        self.name, self.tune, self.precision = name, tune, precision
 
     def reset(self) -> None:
         pass
 
     def prepare(self, model: nn.Module, example: Example) -> Callee:
         try:
-            return _whole(model, example, self.tune)
+            return _whole(model, example, self.tune, self.precision)
         except Unsupported as refusal:
             warnings.warn(f"backend native compiles kernel by kernel: the network has {refusal}", stacklevel=2)
-        ready = native.with_native_kernels(copy.deepcopy(model).eval())
+        ready = native.with_native_kernels(copy.deepcopy(model).eval(), self.precision)
         ready = ready if isinstance(ready, native.NativeKernel) else fold(ready)
         if isinstance(ready, fx.GraphModule):
             native_endings.join_endings(ready)
@@ -199,12 +200,12 @@ class Native:
         return run
 
 
-def _whole(model: nn.Module, example: Example, tune: bool) -> Callee:
+def _whole(model: nn.Module, example: Example, tune: bool, precision: str) -> Callee:
     """A network of one input as one piece of native code."""
     arguments = () if isinstance(example, dict) else example if isinstance(example, tuple) else (example,)
     if len(arguments) != 1 or not isinstance(arguments[0], Tensor):
         raise Unsupported("other inputs than one tensor")
-    network = NativeNetwork(model, arguments[0], tune)
+    network = NativeNetwork(model, arguments[0], tune, precision)
 
     def run(inputs: Example) -> Any:
         [x] = inputs if isinstance(inputs, tuple) else (inputs,)
@@ -268,11 +269,18 @@ def _positional(backend: str, example: Example) -> tuple[Any, ...]:
 
 
 BACKENDS: dict[str, Backend] = {
-    backend.name: backend for backend in (Eager(), Native("native", False), Inductor(), OnnxRuntime(), OpenVino())
+    backend.name: backend for backend in (Eager(), Native("native"), Inductor(), OnnxRuntime(), OpenVino())
 }
 
 
-TUNED = Native("native-tuned", True)  # takes seconds a network: for those who name it
+# For those who name it: one takes seconds a network, the other computes other numbers.
+NAMED: dict[str, Backend] = {
+    backend.name: backend for backend in (Native("native-tuned", tune=True), Native("native-bf16", precision="bf16"))
+}
+
+
+# The largest relative error (2-norm) of outputs that a backend of fewer bits is allowed, where others are held to less.
+ROUNDING = {"native-bf16": 0.05}
 
 
 def find(name: str) -> Backend:
@@ -281,7 +289,7 @@ def find(name: str) -> Backend:
     Raises:
         UserError: no such backend.
     """
-    known = BACKENDS | {TUNED.name: TUNED}
+    known = BACKENDS | NAMED
     if name not in known:
         raise UserError(f"backend '{name}': unknown; use one of {', '.join(known)}")
     return known[name]

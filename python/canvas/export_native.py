@@ -16,16 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from canvas import native
+from canvas.backends import ROUNDING
 from canvas.errors import UserError, WrongOutput, one_line
 from canvas.example import Example, evaluating, relative_error
 from canvas.export import TOLERANCE
 from canvas.native_network import Written, write
 from canvas.onnx_graph import Unsupported
 
+TOLERANCES = {"fp32": TOLERANCE, "bf16": ROUNDING["native-bf16"]}
 PARTS = Path(__file__).with_name("native_project")
 
 
-def export_native(model: nn.Module, example: Example, folder: str | os.PathLike[str], threads: int = 1) -> Path:
+def export_native(
+    model: nn.Module, example: Example, folder: str | os.PathLike[str], threads: int = 1, precision: str = "fp32"
+) -> Path:
     """Writes a network in eval mode as a C++ project, checked by running it.
 
     Args:
@@ -33,6 +37,7 @@ def export_native(model: nn.Module, example: Example, folder: str | os.PathLike[
         example: an input. The project takes any number of images of its shape; it is quickest for as many.
         folder: to be made, or empty.
         threads: that the example's images are likely to be shared out among.
+        precision: "fp32" or "bf16", see `native.reads_bf16`.
 
     Returns:
         The folder.
@@ -56,7 +61,7 @@ def export_native(model: nn.Module, example: Example, folder: str | os.PathLike[
     if compiler is None:
         raise UserError("export --native: there is no C++ compiler to check it; install g++ or name one by CXX")
     try:
-        written = write(model, example, channels_last=False, threads=threads)
+        written = write(model, example, channels_last=False, threads=threads, precision=precision)
     except Unsupported as refusal:
         raise UserError(f"export --native: native code lacks {refusal}; export the network as .onnx or .pt2") from None
     with evaluating(model), torch.no_grad():
@@ -68,7 +73,7 @@ def export_native(model: nn.Module, example: Example, folder: str | os.PathLike[
             for name, content in files(written).items():
                 (project / name).write_bytes(content)
             with tempfile.TemporaryDirectory(prefix="canvas-export-") as bench:
-                _check(project, Path(bench), compiler, example, wanted)
+                _check(project, Path(bench), compiler, example, wanted, TOLERANCES[precision])
             project.replace(target)
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
@@ -118,7 +123,7 @@ def _shape(sizes: Sequence[int]) -> str:
     return "".join(f", {size}" for size in sizes)
 
 
-def _check(project: Path, place: Path, compiler: str, example: Tensor, wanted: Tensor) -> None:
+def _check(project: Path, place: Path, compiler: str, example: Tensor, wanted: Tensor, tolerance: float) -> None:
     """Compiles the project, runs its example and compares."""
     program, given, made = (place / name for name in ("example", "input.bin", "output.bin"))
     flags = ("-O2", "-std=c++17", "-fopenmp", "-fno-math-errno", *native.target().flags)
@@ -135,5 +140,5 @@ def _check(project: Path, place: Path, compiler: str, example: Tensor, wanted: T
             )
     got = torch.frombuffer(bytearray(made.read_bytes()), dtype=torch.float32)
     error = relative_error(got.double(), wanted.flatten().double())
-    if not error <= TOLERANCE:
-        raise WrongOutput(f"export --native: off by {error:.2g} (relative), more than {TOLERANCE:g}")
+    if not error <= tolerance:
+        raise WrongOutput(f"export --native: off by {error:.2g} (relative), more than {tolerance:g}")

@@ -37,6 +37,7 @@ SECONDS = 120  # that a compiler may take for a kernel
 # this takes a third as long again and gains 1 % (measured).
 FLAGS = ("-O1", "-fexpensive-optimizations", "-fschedule-insns2", "-fno-exceptions", "-fno-asynchronous-unwind-tables")
 OPTIONS = (*FLAGS, "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-w")
+PRECISIONS = ("fp32", "bf16")
 LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14
 SIZES = re.compile(r"^Sizes: (.*)\.$", re.MULTILINE)
 
@@ -49,11 +50,13 @@ class Target:
         flags: of the compiler.
         width: floats in a vector.
         registers: how many vectors the processor holds.
+        bf16: whether it multiplies pairs of bf16.
     """
 
     flags: tuple[str, ...]
     width: int
     registers: int
+    bf16: bool = False
 
 
 @functools.cache
@@ -67,10 +70,32 @@ def target() -> Target:
         found = None
     has = set(found[1].split()) if found else set()
     if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= has:
-        return Target(("-march=x86-64-v4", "-mprefer-vector-width=512"), 16, 32)
+        bf16 = "avx512_bf16" in has
+        return Target(("-march=x86-64-v4", "-mprefer-vector-width=512", *["-mavx512bf16"] * bf16), 16, 32, bf16)
     if {"avx2", "fma", "bmi2"} <= has:
         return Target(("-march=x86-64-v3",), 8, 16)
     return Target((), 4, 16)
+
+
+def reads_bf16(precision: str) -> bool:
+    """What the core is told of a precision.
+
+    Args:
+        precision: "fp32"; or "bf16": contractions read weights and what these meet in 16 bits. Sums and all else are
+            float32.
+
+    Raises:
+        UserError: there is no such precision, or the processor does not multiply such numbers.
+
+    Example:
+        >>> reads_bf16("fp32")
+        False
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"native code: knows no precision '{precision}'; use {' or '.join(PRECISIONS)}")
+    if precision == "bf16" and not target().bf16:
+        raise UserError("native code: bf16 needs a processor with AVX-512 BF16, which this one lacks; use fp32")
+    return precision == "bf16"
 
 
 def compiler() -> str | None:
@@ -195,9 +220,11 @@ class NativeKernel(nn.Module):
 
     Args:
         module: from `Kernel.module` or `canvas.replace`.
+        precision: see `reads_bf16`.
 
     Raises:
-        UserError: at the first call: there is no compiler, or the input has another shape than the kernel was made for.
+        UserError: see `reads_bf16`; at the first call: there is no compiler, or the input has another shape
+            than the kernel was made for.
 
     Example:
         >>> layer = canvas.Layer(16, 32, (8, 8))
@@ -206,9 +233,10 @@ class NativeKernel(nn.Module):
         torch.Size([1, 32, 8, 8])
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, precision: str = "fp32") -> None:
         super().__init__()
         self.module = module
+        self.bf16 = reads_bf16(precision)
         self.kernel, self.sizes = kernel_of(module)
         self.scale: Tensor | None = None
         self.shift: Tensor | None = None
@@ -285,6 +313,7 @@ class _Run:
             scale=owner.scale is not None,
             addend=owner.adds,
             relu=owner.relu,
+            bf16=owner.bf16,
         )
         values: dict[str, Any] = dict(owner.module.named_parameters())
         values |= {"ending.scale": owner.scale, "ending.shift": owner.shift}
@@ -363,12 +392,12 @@ def _room(count: int) -> Tensor:
     return room[skipped : skipped + count].zero_()
 
 
-def with_native_kernels(model: nn.Module) -> nn.Module:
+def with_native_kernels(model: nn.Module, precision: str = "fp32") -> nn.Module:
     """The model with each emitted kernel module as a `NativeKernel`: changed in place, or a new one where it is one."""
     if hasattr(type(model), "source"):
-        return NativeKernel(model)
+        return NativeKernel(model, precision)
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if child is not None and hasattr(type(child), "source"):
-                parent._modules[name] = NativeKernel(child)
+                parent._modules[name] = NativeKernel(child, precision)
     return model

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from canvas import _core, native_tuner
 from canvas.errors import UserError
-from canvas.native import Compiled, kernel_of, target
+from canvas.native import Compiled, kernel_of, reads_bf16, target
 from canvas.native_layers import TABLE
 from canvas.native_values import Layers, Value
 from canvas.onnx_graph import Graph, Unsupported, record
@@ -123,17 +123,23 @@ OWN = FUNCTIONS | {"gelu": _gelu, "silu": _one("Silu")}  # what native code has 
 
 
 def write(
-    model: nn.Module, example: Tensor, channels_last: bool = True, threads: int = 1, tune: bool = False
+    model: nn.Module,
+    example: Tensor,
+    channels_last: bool = True,
+    threads: int = 1,
+    tune: bool = False,
+    precision: str = "fp32",
 ) -> Written:
     """The network as C++ source.
 
     Args:
         model: with or without kernels in it; left as it is.
         example: an input; the code takes any number of images of this shape.
-        channels_last: inputs of more than a few channels, and outputs with positions, lie channels last; else both lie
-            as PyTorch stores them.
+        channels_last: outputs with positions lie channels last, and so do inputs of more than a few channels if the
+            example does; else both lie as PyTorch stores them.
         threads: among which the example's images are likely to be shared out; any number will do.
         tune: variants are timed, see `native_tuner`; else what was chosen before serves, or a first guess.
+        precision: see `native.reads_bf16`.
 
     Returns:
         The source and what it needs.
@@ -155,6 +161,7 @@ def write(
                 place = next(key for key, module in twin.named_modules() if module is child).partition(".")[2]
                 leaves[place] = child
                 parent._modules[name] = _Leaf(graph, place, child)
+    planes = not channels_last or (example.dim() == 4 and not example.is_contiguous(memory_format=torch.channels_last))
     images = example[:1].expand(
         max(2, example.shape[0]), *example.shape[1:]
     )  # so that a batch is no axis of one element
@@ -162,12 +169,19 @@ def write(
     if len(outputs) != 1:
         raise Unsupported("several outputs")
     share = max(1, example.shape[0] // threads)
-    emit = _translated(graph, outputs[0], leaves, images, channels_last, share)
+    last = not planes, channels_last
+    emit = _translated(graph, outputs[0], leaves, images, last, share, reads_bf16(precision))
     return native_tuner.chosen(emit, example.shape[0], threads, tune)
 
 
 def _translated(
-    graph: Graph, output: str, leaves: dict[str, nn.Module], images: Tensor, channels_last: bool, share: int
+    graph: Graph,
+    output: str,
+    leaves: dict[str, nn.Module],
+    images: Tensor,
+    last: tuple[bool, bool],
+    share: int,
+    bf16: bool,
 ) -> Callable[[native_tuner.Choices], Written]:
     """What writes the network's source, given choices."""
     rank = images.dim() - 1
@@ -177,7 +191,7 @@ def _translated(
         for index, size in enumerate(images.shape[1:])
     )
     x = Value(0, dims)
-    last_in = channels_last and first and images.shape[1] > FEW
+    last_in = last[0] and first and images.shape[1] > FEW
     order = [axis for axis in ((*dims[1:], dims[0]) if last_in else dims) if axis]
     at = Layers(_core.NativeNetwork(order), images.shape[0])
     values: dict[str, Value] = {"input": x}
@@ -196,7 +210,7 @@ def _translated(
         except (ValueError, AttributeError) as error:  # operands that it does not take
             raise Unsupported(f"layer {kind}: {error}") from error
     result = values[output]
-    last_out = channels_last and len(result.dims) > 2
+    last_out = last[1] and len(result.dims) > 2
     ends = (*result.dims[1:], result.dims[0]) if last_out else result.dims
     machine = target()
     names = [axis[0] for axis in ends if axis]
@@ -204,7 +218,7 @@ def _translated(
 
     def emit(choices: native_tuner.Choices) -> Written:
         text, parameters, constants, scratch, cycles = at.network.source(
-            result.number, names, machine.width, machine.registers, share, choices
+            result.number, names, machine.width, machine.registers, share, choices, bf16
         )
         stored = [at.parameters[name].float().cpu().contiguous() for name in parameters]
         return Written(text, stored, constants, scratch, cycles, *shapes)
@@ -235,20 +249,21 @@ class NativeNetwork:
 
     Args:
         model: any network of a single input and a single output.
-        example: an input.
+        example: an input. Those that lie as it does, in planes or channels last, are taken as they lie.
         tune: variants are timed to find the quickest, which takes seconds; what is found is kept for this machine.
+        precision: "fp32" or "bf16", see `native.reads_bf16`.
 
     Raises:
         Unsupported: see `write`.
-        UserError: there is no compiler; at a call: an input of another shape.
+        UserError: there is no compiler, or no such precision here; at a call: an input of another shape.
 
     Example:
         >>> NativeNetwork(resnet8().eval(), torch.zeros(1, 1, 28, 28))(torch.zeros(3, 1, 28, 28)).shape
         torch.Size([3, 10])
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, tune: bool = False) -> None:
-        self.written = write(model, example, threads=torch.get_num_threads(), tune=tune)
+    def __init__(self, model: nn.Module, example: Tensor, tune: bool = False, precision: str = "fp32") -> None:
+        self.written = write(model, example, threads=torch.get_num_threads(), tune=tune, precision=precision)
         made = self.written
         self.compiled = Compiled(made.source, made.parameters, made.constants, made.scratch)
         self.planes = made.last == (True, True) and len(made.inputs) == len(made.outputs) == 3

@@ -54,7 +54,7 @@ def prepared(
         example: its inputs, of which only shapes and types are used.
         inputs: those that its outputs are compared on.
         threads: of the backend.
-        tolerance: the largest relative error of the outputs.
+        tolerance: the largest relative error of the outputs; more for a backend of fewer bits.
         which: "candidate" or "baseline".
         reference: gives the right outputs; by default the model itself, in eval mode.
 
@@ -69,6 +69,7 @@ def prepared(
         >>> prepared(nn.Linear(8, 4), "eager", x, x, 1, 1e-2, "candidate").run(x).shape
         torch.Size([1, 4])
     """
+    tolerance = max(tolerance, backends.ROUNDING.get(name, 0.0))
     key, right = (name, *_key(model, example, threads)), reference or _in_eval_mode(model)
     ready = _KEPT.get(key)
     if ready:

@@ -194,6 +194,9 @@ def export(
     ] = None,
     input: Input = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images that it takes at once.")] = 1,
+    precision: Annotated[
+        str, typer.Option("--precision", help="Of --native: fp32, or bf16 where that is quicker.")
+    ] = "fp32",
     as_json: Json = False,
 ) -> None:
     """Writes a network with kernels in it to a file that needs no Canvas, and checks that file in a fresh process.
@@ -224,7 +227,7 @@ def export(
     if kernel is not None:
         loaded = replace(loaded, options.named_kernel(kernel), example=example)
     given = batched(example, batch)
-    path = written(loaded, given, output) if output else export_native(loaded, given, str(native))
+    path = written(loaded, given, output) if output else export_native(loaded, given, str(native), precision=precision)
     put({"file": str(path)}) if as_json else print(path)
 
 

@@ -39,7 +39,7 @@ Access Buffers::all(int id) const {
 
 std::pair<int64_t, int64_t> Buffers::arrange(const std::vector<std::pair<int, int>>& lives) {
   const auto room = [](const Buffer& buffer) {  // in lines of the cache, and one more that a wide load may touch
-    return (buffer.elements() + 31) / 16 * 16;
+    return (buffer.elements() / (buffer.half ? 2 : 1) + 31) / 16 * 16;
   };
   int64_t constants = 0, kept = 0;
   for (Buffer& buffer : list_) {

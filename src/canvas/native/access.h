@@ -38,6 +38,7 @@ struct Buffer {
   int parameter = -1;            // its number
   int64_t start = 0;             // in the region of its place, in elements
   bool lowest = false;           // its margins hold the lowest number, not zeros
+  bool half = false;             // its elements are bf16, 16 bits each
 
   bool can_have_margins() const { return place == Place::kConstant || place == Place::kScratch; }
   bool has_margins() const;

@@ -38,8 +38,11 @@ Loops loops_of(const Nest& nest, const Buffers& buffers) {
   for (size_t i = 0; i < accesses.size(); ++i) {
     const bool packed = i > 0 && i <= made.factors && !nest.once && !nest.maximum &&
                         buffers[accesses[i]->buffer].place == Place::kConstant;
-    made.operands.push_back(
-        {accesses[i]->buffer, buffers.start(*accesses[i]) - buffers[accesses[i]->buffer].start, {}, packed});
+    made.operands.push_back({accesses[i]->buffer,
+                             buffers.start(*accesses[i]) - buffers[accesses[i]->buffer].start,
+                             {},
+                             packed,
+                             buffers[accesses[i]->buffer].half});
     for (const std::string& name : nest.around)
       made.operands.back().around.push_back(buffers.stride(*accesses[i], name));
   }

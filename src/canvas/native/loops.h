@@ -21,6 +21,7 @@ struct Operand {
   int64_t start;                // of its first element, from that of the buffer
   std::vector<int64_t> around;  // steps for the loops around the nest
   bool packed = false;  // a constant factor: stored anew in the order in which it is read; its steps are those before
+  bool half = false;    // its elements are bf16
 };
 
 struct Loops {

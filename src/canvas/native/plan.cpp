@@ -15,6 +15,8 @@ namespace canvas::native {
 
 namespace {
 
+constexpr int64_t kFew = 4;  // channels that are read where they lie
+
 Expression load(Access access) { return {Expression::kLoad, std::move(access)}; }
 
 // Functions that cost more than a load.
@@ -44,10 +46,15 @@ class Planner {
     input_ = outside(Place::kInput, from);
     output_ = outside(Place::kOutput, to);
     addend_ = outside(Place::kAddend, to);
+    takes_planes_ = in_planes(from);
+    gives_planes_ = in_planes(to);
   }
 
   Plan run() {
-    store(static_cast<int>(ops_.size()) - 1, plan_.buffers.all(output_));
+    const int last = static_cast<int>(ops_.size()) - 1;
+    const Access out = plan_.buffers.all(output_), made = gives_planes_ ? fresh(op(last).axes, false) : out;
+    store(last, made);
+    if (gives_planes_) add(op(last).axes, out, load(made), false);
     leave_out_zeros(plan_);
     return std::move(plan_);
   }
@@ -55,6 +62,13 @@ class Planner {
  private:
   const CoreOp& op(int id) const { return ops_[static_cast<size_t>(id)]; }
   int64_t extent(const Axis& axis) const { return extent_of(axis, values_); }
+
+  // Whether channels, and more than a few, are not the last axis. Such input is copied first, such output last: squares of vectors are
+  // transposed then, where nests would load and store each element by itself.
+  bool in_planes(const Axes& axes) const {
+    return axes.size() > 1 && axes.front().role == Role::kChannel && axes.back().role == Role::kSpatial &&
+           extent(axes.front()) > kFew;
+  }
 
   // The input or the output.
   int outside(Place place, const Axes& axes) {
@@ -115,7 +129,11 @@ class Planner {
     std::optional<Access>& known = known_[static_cast<size_t>(id)];
     if (known) return *known;
     const CoreOp& of = op(id);
-    if (of.kind == CoreKind::kInput) return *(known = plan_.buffers.all(of.name == kAddendName ? addend_ : input_));
+    if (of.kind == CoreKind::kInput && of.name == kAddendName) return *(known = plan_.buffers.all(addend_));
+    if (of.kind == CoreKind::kInput) {
+      const Access given = plan_.buffers.all(input_);
+      return *(known = takes_planes_ ? copied(given, of.axes, false) : given);
+    }
     if (of.kind == CoreKind::kParameter) return *(known = copied(parameter(of), of.axes, true));
     const bool view =
         of.kind == CoreKind::kView || of.kind == CoreKind::kPick || (of.kind == CoreKind::kIndex && of.over.empty());
@@ -362,6 +380,7 @@ class Planner {
   std::vector<std::vector<Name>> pairs_;
   std::map<std::pair<int, bool>, std::optional<Access>> own_;
   int input_ = 0, output_ = 0, addend_ = 0;
+  bool takes_planes_ = false, gives_planes_ = false;
   int parts_ = 0;  // numbers of parts so far
   Plan plan_;
 };

@@ -21,14 +21,15 @@ template <class V> INLINE V load(const float* p) { V v; __builtin_memcpy(&v, p, 
 template <class V> INLINE void store(float* p, V v) { __builtin_memcpy(p, &v, sizeof v); }
 template <class V> INLINE V load(const float* p, unsigned count) { V v = {}; __builtin_memcpy(&v, p, 4 * count); return v; }
 template <class V> INLINE void store(float* p, V v, unsigned count) { __builtin_memcpy(p, &v, 4 * count); }
-template <class V> INLINE V gather(const float* p, long step) {
+INLINE float value(float x) { return x; }
+template <class V, class T> INLINE V gather(const T* p, long step) {
   V v;
-  for (unsigned i = 0; i < sizeof v / 4; i++) v[i] = p[i * step];
+  for (unsigned i = 0; i < sizeof v / 4; i++) v[i] = value(p[i * step]);
   return v;
 }
-template <class V> INLINE V partial(const float* p, unsigned count, float rest) {
+template <class V, class T> INLINE V partial(const T* p, unsigned count, float rest) {
   V v = V{} + rest;
-  for (unsigned i = 0; i < count; i++) v[i] = p[i];
+  for (unsigned i = 0; i < count; i++) v[i] = value(p[i]);
   return v;
 }
 template <class V> INLINE void scatter(float* p, long step, V v, unsigned count = sizeof(V) / 4) {
@@ -105,6 +106,75 @@ template <class V> INLINE V sine(V x) {
 }
 )";
 
+// bf16: the upper half of a float's bits, rounded to the nearest, the even one of two. Two in the place of a float are a pair. What
+// vdpbf16ps and vcvtneps2bf16 round differently are numbers below 1e-38, which they take for zero.
+constexpr const char* kHalves = R"(typedef unsigned short half;
+INLINE float value(half x) {
+  const int wide = x << 16;
+  float y;
+  __builtin_memcpy(&y, &wide, 4);
+  return y;
+}
+template <class V> INLINE typename bits<V>::H narrow(V x) {
+  typedef typename bits<V>::I I;
+  typedef typename bits<V>::H H;
+#ifdef __AVX512BF16__
+  if constexpr (sizeof x == 64) {
+    H y;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(y) : "v"(x));
+    return y;
+  }
+#endif
+  const I whole = (I)x, rounded = whole + (whole >> 16 & 1) + 0x7fff;
+  return __builtin_convertvector((x == x ? rounded : whole | 0x400000) >> 16, H);
+}
+template <class V> INLINE V load(const half* p) {
+  typename bits<V>::H v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return (V)(__builtin_convertvector(v, typename bits<V>::I) << 16);
+}
+template <class V> INLINE V load(const half* p, unsigned count) {
+  typename bits<V>::H v = {};
+  __builtin_memcpy(&v, p, 2 * count);
+  return (V)(__builtin_convertvector(v, typename bits<V>::I) << 16);
+}
+template <class V> INLINE void store(half* p, V v, unsigned count = sizeof(V) / 4) {
+  const typename bits<V>::H narrowed = narrow<V>(v);
+  __builtin_memcpy(p, &narrowed, 2 * count);
+}
+template <class V> INLINE void scatter(half* p, long step, V v, unsigned count = sizeof(V) / 4) {
+  const typename bits<V>::H narrowed = narrow<V>(v);
+  for (unsigned i = 0; i < count; i++) p[i * step] = narrowed[i];
+}
+template <class V> INLINE V low(V pair) { return (V)((typename bits<V>::I)pair << 16); }
+template <class V> INLINE V high(V pair) { return (V)((typename bits<V>::I)pair & -65536); }
+template <class V> INLINE V pairs(const half* p) {
+  int pair;
+  __builtin_memcpy(&pair, p, 4);
+  return (V)(typename bits<V>::I{} + pair);
+}
+#ifdef __AVX512BF16__
+#if __GNUC__ > 12 || __clang_major__ > 15
+typedef __bf16 operands __attribute__((vector_size(64)));
+#elif defined __clang__
+typedef int operands __attribute__((vector_size(64)));
+#else
+typedef short operands __attribute__((vector_size(64)));
+#endif
+#ifdef __clang__
+#define DOT __builtin_ia32_dpbf16ps_512
+#else
+#define DOT __builtin_ia32_dpbf16ps_v16sf
+#endif
+#endif
+template <class V> INLINE V dot(V sum, V x, V y) {
+#ifdef DOT
+  if constexpr (sizeof x == 64) return (V)DOT(sum, (operands)x, (operands)y);
+#endif
+  return sum + high<V>(x) * high<V>(y) + low<V>(x) * low<V>(y);
+}
+)";
+
 // "__builtin_shufflevector(a, b, …)" of some lanes; those of b count from the lanes of a.
 template <class Lane>
 std::string shuffled(const std::string& a, const std::string& b, int count, const Lane& lane) {
@@ -155,6 +225,7 @@ std::string prelude(int width) {
     text += "typedef float u" + size + " __attribute__((vector_size(" + bytes +
             "), aligned(4), may_alias));\n";  // anywhere
     text += "typedef int i" + size + " __attribute__((vector_size(" + bytes + ")));\n";
+    text += "typedef unsigned short h" + size + " __attribute__((vector_size(" + std::to_string(2 * lanes) + ")));\n";
   }
   for (const auto& [name, value] : {std::pair{"largest_exponent", safe::kLargestExponent},
                                     {"under_root", safe::kUnderRoot},
@@ -165,12 +236,14 @@ std::string prelude(int width) {
   text += "INLINE float total(v1 v) { return v[0]; }\nINLINE float largest(v1 v) { return v[0]; }\n";
   for (int lanes = 1; lanes <= width; lanes *= 2) {
     const std::string size = std::to_string(lanes);
-    text += "template <> struct bits<v" + size + "> { typedef i" + size + " I; };\n";
+    text += "template <> struct bits<v" + size + "> { typedef i" + size + " I; typedef h" + size + " H; };\n";
     if (lanes > 1) text += across(lanes);
   }
   for (int lanes = 4; lanes <= width; lanes *= 2) text += transposition(lanes);
   return text + kSine;
 }
+
+std::string halves() { return kHalves; }
 
 std::string clock_text(size_t count) {
   return "extern \"C\" {\ndouble clocks[" + std::to_string(count) + R"(];

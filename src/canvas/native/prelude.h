@@ -10,6 +10,8 @@ namespace canvas::native {
 // Types and functions for vectors of up to `width` floats. `transpose4` and so on up to `width`: the elements at from[i * step + j] go to
 // to[j * far + i].
 std::string prelude(int width);
+// Numbers of 16 bits; behind the prelude.
+std::string halves();
 // The C++ expression of a map's function of operands of a type. Throws ArgumentError where there is no such function.
 std::string applied(const std::string& function, const std::string& type, const std::vector<std::string>& operands);
 // `tick(i)`: what has passed since the last tick is added to `clocks[i]`, in ns; for i from 0, and below `count`.

@@ -25,6 +25,7 @@ struct Target {
   int registers = 16;  // vectors that the processor has
   int images = 1;      // that one thread is likely to be given: up to so many are computed together
   Choices choices = {};
+  bool bf16 = false;  // contractions read weights and what these meet in 16 bits, two numbers at a time
 
   int64_t choice(const std::string& name, int64_t otherwise) const {
     const auto found = choices.find(name);

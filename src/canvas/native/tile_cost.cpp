@@ -10,9 +10,10 @@ namespace canvas::native {
 
 namespace {
 
-constexpr double kLatency = 9;  // sums in flight that keep two multiply-add units busy, and one to spare
-constexpr double kLoad = 0.25;  // what a load costs beside the arithmetic, in multiply-adds
-constexpr double kFar = 0.5;    // the same for a vector of weights from the second cache
+constexpr double kLatency = 9;   // sums in flight that keep two multiply-add units busy, and one to spare
+constexpr double kOfPairs = 13;  // the same of pairs of bf16
+constexpr double kLoad = 0.25;   // what a load costs beside the arithmetic, in multiply-adds
+constexpr double kFar = 0.5;     // the same for a vector of weights from the second cache
 constexpr double kNearBytes = 24 * 1024;
 constexpr double kGather = 2;  // instructions for an element that is loaded or stored by itself
 constexpr double kCall = 16;   // instructions around a tile
@@ -41,7 +42,7 @@ double TiledNest::step_cost(int64_t steps, int64_t vectors) const {
     if (it.operands[operand].packed && step(lanes, operand) != 0 && bytes > kNearBytes)
       far += static_cast<double>(vectors);
   }
-  return std::max({arithmetic, loaded, kLatency}) + kLoad * loaded + kFar * far + 1;
+  return std::max({arithmetic, loaded, paired > 0 ? kOfPairs : kLatency}) + kLoad * loaded + kFar * far + 1;
 }
 
 // The same for all rows and vectors in tiles of at most so many.
@@ -98,7 +99,7 @@ double TiledNest::cycles() const {
     }
   }
   for (size_t operand = 0; operand < it.operands.size(); ++operand) {
-    double bytes = 4;
+    double bytes = it.operands[operand].half || (paired > 0 && operand == paired) ? 2 : 4;
     for (size_t loop = 0; loop < it.loops.size(); ++loop)
       if (step(loop, operand) != 0) bytes *= static_cast<double>(at(loop).extent);
     moved += bytes;

@@ -31,9 +31,9 @@ class TileWriter {
 
   std::string text() {
     const std::string width = to_string(panel_.width);
-    text_ = "(float* __restrict__ f0";
+    text_ = "(" + nest_.type_of(0) + "* __restrict__ f0";
     for (size_t operand = 1; operand < nest_.it.operands.size(); ++operand)
-      text_ += ", const float* f" + to_string(operand);
+      text_ += ", " + nest_.type_of(operand) + "* f" + to_string(operand);
     text_ += ") {\n  typedef v" + width + " V;\n  typedef u" + width + " U;\n";
     if (nest_.sums()) {
       for (int row = 0; row < count_; ++row)
@@ -83,8 +83,10 @@ class TileWriter {
   }
   std::string element(size_t operand, const std::string& at) const {
     const int64_t lane = nest_.lane_step(operand);
-    if (lane == 0) return "*(" + at + ")";
-    return lane == 1 ? "V(*(const U*)(" + at + "))" : "gather<V>(" + at + ", " + to_string(lane) + ")";
+    const bool half = nest_.it.operands[operand].half;
+    if (lane == 0) return half ? "value(*(" + at + "))" : "*(" + at + ")";
+    if (lane != 1) return "gather<V>(" + at + ", " + to_string(lane) + ")";
+    return half ? "load<V>(" + at + ")" : "V(*(const U*)(" + at + "))";
   }
 
   void store(int row) {
@@ -93,7 +95,7 @@ class TileWriter {
       const int stored = panel_.stored(vector);
       const std::string to = "f0 + " + to_string(offset(0, row, vector));
       const std::string result = value(nest_.it.expression, row, vector);
-      if (lane == 1 && stored == panel_.width) {
+      if (lane == 1 && stored == panel_.width && !nest_.it.operands[0].half) {
         line("*(U*)(" + to + ") = " + result + ";");
         continue;
       }
@@ -134,7 +136,7 @@ class TileWriter {
   std::string value_of_one(const Expression& expression, int row) const {
     if (expression.kind == Expression::kLoad) {
       const size_t operand = static_cast<size_t>(std::stoi(expression.function));
-      return "splat<v1>(*(f" + expression.function + " + " + to_string(offset(operand, row, 0)) + "))";
+      return "splat<v1>(value(*(f" + expression.function + " + " + to_string(offset(operand, row, 0)) + ")))";
     }
     std::vector<std::string> operands;
     for (const Expression& child : expression.of) operands.push_back(value_of_one(child, row));
@@ -192,7 +194,7 @@ class TileWriter {
         base[operand] += step_text("l", panel_.width * nest_.lane_step(operand));
     }
     for (size_t operand = 1; operand <= factors; ++operand)
-      line("const float* g" + to_string(operand) + " = " + base[operand] + ";");
+      line(nest_.type_of(operand) + "* g" + to_string(operand) + " = " + base[operand] + ";");
     std::vector<Product> products = products_of(loops);
     // What several rows load is loaded once: in the order of the factor that moves with rows and vectors.
     for (size_t operand = 1; operand <= factors; ++operand) {
@@ -212,12 +214,17 @@ class TileWriter {
         const int64_t left = nest_.at(nest_.lanes).extent - first;
         const bool part = partial && nest_.lane_step(operand) == 1;
         const char* rest = nest_.nest.maximum ? ", lowest" : ", 0";  // what changes nothing
-        line((nest_.lane_step(operand) == 0 ? "const float " : "const V ") + names.back() + " = " +
-             (part ? "partial<V>(" + at + ", " + to_string(left) + rest + ")" : element(operand, at)) + ";");
+        const bool pair = nest_.paired > 0 && operand != nest_.paired;
+        line((nest_.lane_step(operand) == 0 && !pair ? "const float " : "const V ") + names.back() + " = " +
+             (part   ? "partial<V>(" + at + ", " + to_string(left) + rest + ")"
+              : pair ? "pairs<V>(" + at + ")"
+                     : element(operand, at)) +
+             ";");
       }
       const std::string to = sum(product.row, product.vector);
-      line(nest_.nest.maximum ? to + " = larger<V>(" + to + ", splat<V>(" + names[0] + "));"
-                              : to + " += " + join(names, " * ") + ";");
+      line(nest_.paired > 0     ? to + " = dot<V>(" + to + ", " + join(names) + ");"
+           : nest_.nest.maximum ? to + " = larger<V>(" + to + ", splat<V>(" + names[0] + "));"
+                                : to + " += " + join(names, " * ") + ";");
     }
     for (size_t i = 0; i < loops + nest_.across; ++i) close();
     if (nest_.across) line("}");

@@ -61,6 +61,7 @@ TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, siz
       target_(target),
       number_(number) {
   choose_lanes();
+  choose_pair();
   choose_rows();
   choose_unit();
   order();
@@ -131,12 +132,39 @@ void TiledNest::choose_summed_lanes(double least) {
   for (Operand& operand : it.operands) operand.packed = operand.packed && !across;
 }
 
+// Weights that meet numbers of bf16, neighbours of a summed loop, are kept as bf16 too: two of that loop's steps in the place of a number.
+void TiledNest::choose_pair() {
+  for (size_t operand = 1; target_.bf16 && it.factors == 2 && operand <= 2; ++operand) {
+    const size_t other = 3 - operand;
+    if (!it.operands[operand].packed || step(lanes, operand) == 0) continue;
+    if (!it.operands[other].half || step(lanes, other) != 0) continue;
+    for (size_t i = 0; i < it.loops.size(); ++i) {
+      const Loop& loop = at(i);
+      if (!loop.reduced || step(i, operand) == 0 || step(i, other) != 1 || loop.parts.back().first % 2 != 0) continue;
+      paired = operand;
+      pair = i;
+    }
+  }
+  if (paired == 0) return;
+  Loop& whole = it.loops[pair];
+  auto& [extent, steps] = whole.parts.back();
+  Loop two{2, true, whole.step, {{2, steps}}};
+  whole.extent /= 2;
+  extent /= 2;
+  for (size_t operand = 0; operand < it.operands.size(); ++operand) {
+    whole.step[operand] *= 2;
+    steps[operand] *= 2;
+  }
+  pair = it.loops.size();
+  it.loops.push_back(std::move(two));
+}
+
 // The loop of which several steps share what is loaded of the factors; without factors one of near steps, which then runs within a tile.
 void TiledNest::choose_rows() {
   rows = it.loops.size();
   for (size_t i = 0; i < it.loops.size() && it.operands.size() == 2 && it.factors == 0; ++i) {
     if (i == lanes || it.expression.kind != Expression::kLoad || step(i, 1) != 1 || at(i).extent < 4) continue;
-    if (step(lanes, 0) != 1 || step(lanes, 1) < 2) continue;
+    if (step(lanes, 0) != 1 || step(lanes, 1) < 2 || it.operands[0].half || it.operands[1].half) continue;
     rows = i;
     transposes = true;
     return;
@@ -193,7 +221,8 @@ bool TiledNest::weighs(size_t loop) const {
 
 void TiledNest::order() {
   for (size_t i = 0; i < it.loops.size(); ++i) {
-    if (i != lanes && i != rows && i != unit) (it.loops[i].reduced ? reduced : outer).push_back(i);
+    if (i == lanes || i == rows || i == unit || (paired > 0 && i == pair)) continue;
+    (it.loops[i].reduced ? reduced : outer).push_back(i);
   }
   const auto steps = [&](size_t loop) {  // in what is not packed
     int64_t sum = 0;

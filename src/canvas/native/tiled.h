@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <string>
 #include <vector>
 
 #include "canvas/native/loops.h"
@@ -51,7 +52,10 @@ class TiledNest {
 
   const Nest& nest;
   Loops it;
-  size_t lanes = 0;           // the loop along vectors
+  size_t lanes = 0;   // the loop along vectors
+  size_t paired = 0;  // the factor whose numbers hold two bf16 weights each, or 0
+  size_t pair =
+      0;  // then the loop of two steps between these, which a dot product takes at once: in none of the lists below
   bool across = false;        // which is summed: the elements of each vector are added up in the end
   bool transposes = false;    // it copies what lies along the rows to the lanes
   bool strips = false;        // without sums: a tile runs through all of its panels, not through rows
@@ -80,6 +84,10 @@ class TiledNest {
   bool reads_far() const;
   // Steps of an operand in elements, as it is stored in the end.
   int64_t lane_step(size_t operand) const;
+  // What a pointer to an operand points to.
+  std::string type_of(size_t operand) const {
+    return std::string(operand == 0 ? "" : "const ") + (it.operands[operand].half ? "half" : "float");
+  }
   int64_t panel_step(size_t operand) const;  // for one element along the panels
   int64_t row_step(size_t operand) const;
   int64_t outer_step(size_t loop, size_t operand) const;
@@ -88,6 +96,7 @@ class TiledNest {
  private:
   bool has_unit() const { return unit < it.loops.size(); }
   int64_t unit_extent() const { return has_unit() ? at(unit).extent : 1; }
+  void choose_pair();
   void choose_unit();
   bool may_go_beyond(const Buffers& buffers) const;
   int64_t step(size_t loop, size_t operand) const { return at(loop).step[operand]; }

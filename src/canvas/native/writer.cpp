@@ -11,6 +11,7 @@
 #include "canvas/ir/program.h"
 #include "canvas/native/batch.h"
 #include "canvas/native/blocks.h"
+#include "canvas/native/halves.h"
 #include "canvas/native/prelude.h"
 #include "canvas/native/tile_writer.h"
 #include "canvas/native/tiled.h"
@@ -44,10 +45,10 @@ class Functions {
 // Where the operands of some nests begin, as parameters of the function that computes these.
 class Beginnings {
  public:
-  std::string parameter(const std::string& pointer, bool written) {
-    const auto made = names_.emplace(std::pair{pointer, written}, "p" + to_string(names_.size()));
+  std::string parameter(const std::string& pointer, const std::string& type) {
+    const auto made = names_.emplace(std::pair{pointer, type}, "p" + to_string(names_.size()));
     if (made.second) {
-      parameters_ += (written ? "float* " : "const float* ") + made.first->second + ", ";
+      parameters_ += type + "* " + made.first->second + ", ";
       arguments_ += pointer + ", ";
     }
     return made.first->second;
@@ -59,7 +60,7 @@ class Beginnings {
   }
 
  private:
-  std::map<std::pair<std::string, bool>, std::string> names_;
+  std::map<std::pair<std::string, std::string>, std::string> names_;  // by what they point to, and its type
   std::string parameters_, arguments_;
 };
 
@@ -113,7 +114,7 @@ class NestWriter {
     const Operand& of = nest_.it.operands[operand];
     if (of.packed) return "c + " + to_string(buffers_[nest_.packed[operand].buffer].start);
     const Buffer& buffer = buffers_[of.buffer];
-    std::string start = " + " + to_string(of.start + buffer.start);
+    std::string start = " + " + to_string(of.start + (buffer.half ? 0 : buffer.start));
     for (size_t i = 0; i < of.around.size(); ++i) start += step_text("b" + to_string(i), of.around[i]);
     switch (buffer.place) {
       case Place::kInput: return "x" + start;
@@ -121,7 +122,7 @@ class NestWriter {
       case Place::kAddend: return "z" + start;
       case Place::kParameter: return "p[" + to_string(buffer.parameter) + "]" + start;
       case Place::kConstant: return "c" + start;
-      default: return "s" + start;
+      default: return (buffer.half ? "(half*)(s + " + to_string(buffer.start) + ")" : "s") + start;
     }
   }
 
@@ -129,7 +130,7 @@ class NestWriter {
   void call(const Panel& panel, const Rows& rows, Beginnings& beginnings) {
     std::vector<std::string> arguments, passes;  // indices of what reads a panel once more
     for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand)
-      arguments.push_back(beginnings.parameter(pointer(operand), operand == 0));
+      arguments.push_back(beginnings.parameter(pointer(operand), nest_.type_of(operand)));
     Statement made{{}, "", false};
     const auto around = [&](const std::string& index, int64_t extent, bool share, const auto& step) {
       const std::string all = to_string(extent);
@@ -189,6 +190,7 @@ class NestWriter {
       to += step_text(index, size);
       from += source(loop, operand, index);
     }
+    const bool pairs = operand == nest_.paired;
     std::string does;
     for (const Panel& panel : packed.lanes ? nest_.panels : std::vector<Panel>{{0, 1, 1, 1}}) {
       const int64_t wide = panel.elements();
@@ -209,11 +211,15 @@ class NestWriter {
         place += " + l";
         origin += source(nest_.lanes, operand, "(" + first + " + l)");
       }
-      does += "  " + inside + "to[0" + place + "] = from[0" + origin + "];\n";
+      does += "  " + inside +
+              (pairs ? loop_text("h", 2) + "to[(0" + place + ") * 2 + h] = narrow<v1>(v1{from[0" + origin +
+                           source(nest_.pair, operand, "h") + "]})[0];\n"
+                     : "to[0" + place + "] = from[0" + origin + "];\n");
     }
-    packing += "  " + functions_.name_of("pack", "(float* to, const float* from) {\n" + does + "}\n") + "(c + " +
-               to_string(buffers_[packed.buffer].start) + ", c + " + to_string(of.start + buffers_[of.buffer].start) +
-               ");\n";
+    const std::string type = pairs ? "half*" : "float*";
+    packing += "  " + functions_.name_of("pack", "(" + type + " to, const float* from) {\n" + does + "}\n") + "((" +
+               type + ")(c + " + to_string(buffers_[packed.buffer].start) + "), c + " +
+               to_string(of.start + buffers_[of.buffer].start) + ");\n";
   }
 
   // Where a step of a loop, which may be several joined, leads in an operand as it was before packing.
@@ -331,6 +337,7 @@ Source write(Plan plan, const Target& target) {
   Functions functions;
   std::vector<NestWriter> writers;
   add_transposes(plan);
+  if (target.bf16) keep_halves(plan);
   make_blocks(plan, target);
   const int64_t together = target.choice("together", images_together(target.images));
   add_images(plan, together);
@@ -364,8 +371,8 @@ Source write(Plan plan, const Target& target) {
   }
   const Entry sizes{plan.buffers[0].elements() / together, plan.buffers[1].elements() / together, together,
                     touches_outside(plan), source.scratch};
-  source.text = prelude(target.width) + (clocks ? clock_text(plan.nests.size()) : "") + functions.text +
-                "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
+  source.text = prelude(target.width) + (target.bf16 ? halves() : "") + (clocks ? clock_text(plan.nests.size()) : "") +
+                functions.text + "extern \"C\" void prepare(const float* const* p, float* c) {\n" +
                 "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
                 "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
                 "static void block(const float* x, const float* z, float* y, const float* c, float* s, long m, long t, "
