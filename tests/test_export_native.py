@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 import canvas
-from canvas import native, native_network
+from canvas import native_compiler, native_network
 from canvas.cli import main
 from canvas.errors import UserError, WrongOutput
 from canvas.export_native import export_native
 from canvas.models import ResNet
 from small_disk import tmpfs
 
-pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(native_compiler.compiler() is None, reason="no C++ compiler")
 EXAMPLE = torch.randn(4, 3, 9, 8)
 
 
@@ -59,9 +59,9 @@ def test_the_project_computes_what_pytorch_does(project, example, tmp_path, imag
 
 
 def test_bf16_is_exported(tmp_path, monkeypatch):
-    machine = native.target()
-    made = native.Target(machine.flags, machine.width, machine.registers, True)
-    monkeypatch.setattr(native, "target", lambda: made)
+    machine = native_compiler.target()
+    made = native_compiler.Target(machine.flags, machine.width, machine.registers, True)
+    monkeypatch.setattr(native_compiler, "target", lambda: made)
     folder = export_native(model(), EXAMPLE, tmp_path / "bf16", precision="bf16")
     assert "dot<V>(a" in (folder / "network.cpp").read_text()
 
@@ -94,7 +94,7 @@ def test_the_program_names_what_is_wrong(project, example, tmp_path):
 def test_it_compiles_without_openmp_and_without_warnings(project, tmp_path):
     sources = [project / "main.cpp", project / "network.cpp"]
     done = run(
-        native.compiler(),
+        native_compiler.compiler(),
         "-std=c++17",
         "-O0",
         "-Wall",

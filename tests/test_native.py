@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import canvas
-from canvas import Layer, _core, native, native_endings, parse
+from canvas import Layer, _core, native, native_compiler, native_endings, parse
 from canvas.backends import BACKENDS
 from canvas.errors import UserError
 from canvas.folding import fold
@@ -19,7 +19,7 @@ from sampled import Case, each, one_each
 
 STEP = int(os.environ.get("CANVAS_NATIVE_STEP", "16"))  # every so many kernels; 1: all
 
-needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(native_compiler.compiler() is None, reason="no C++ compiler")
 
 
 def computed(case: Case, threads: int) -> np.ndarray:
@@ -52,8 +52,8 @@ def test_sampled_kernels_compute_what_the_interpreter_does():
 @needs_compiler
 @pytest.mark.parametrize("width", [1, 4, 16])
 def test_any_width_of_vectors_computes_the_same(width, monkeypatch):
-    machine = native.target()
-    monkeypatch.setattr(native, "target", lambda: native.Target(machine.flags, width, 32))
+    machine = native_compiler.target()
+    monkeypatch.setattr(native_compiler, "target", lambda: native_compiler.Target(machine.flags, width, 32))
     for name in ("involution", "shift_pointwise", "cross_covariance_attention"):
         layer = Layer(20, 12, (7, 5))
         module = canvas.zoo()[name].module(layer).eval()
@@ -70,8 +70,8 @@ def test_any_width_of_vectors_computes_the_same(width, monkeypatch):
 @pytest.mark.parametrize("extents", [(24, 20), (6, 4)])
 def test_attention_computes_the_same_in_blocks_and_at_once(name, width, extents, monkeypatch):
     """Its pairs of positions go beyond the cache, or do not."""
-    machine = native.target()
-    monkeypatch.setattr(native, "target", lambda: native.Target(machine.flags, width, 32))
+    machine = native_compiler.target()
+    monkeypatch.setattr(native_compiler, "target", lambda: native_compiler.Target(machine.flags, width, 32))
     module = canvas.zoo()[name].module(Layer(16, 24, extents)).eval()
     x = torch.randn(2, 16, *extents)
     before = torch.get_num_threads()
@@ -94,8 +94,8 @@ IN_PLANES = {"cross_covariance_attention": True, "permute_mlp": True, "mlp_mixer
 @pytest.mark.parametrize("name", IN_PLANES)
 def test_what_is_stored_the_other_way_round_is_copied_right(name, width, extents, monkeypatch):
     """A contraction along positions wants them as neighbours: squares of vectors are transposed, and what is left."""
-    machine = native.target()
-    monkeypatch.setattr(native, "target", lambda: native.Target(machine.flags, width, 32))
+    machine = native_compiler.target()
+    monkeypatch.setattr(native_compiler, "target", lambda: native_compiler.Target(machine.flags, width, 32))
     tokens = extents[0] * extents[1]
     module = canvas.zoo()[name].module(Layer(20, 20, extents) if IN_PLANES[name] else Layer(20, 20, tokens=tokens))
     x = torch.randn(2, 20, *extents) if IN_PLANES[name] else torch.randn(2, tokens, 20)
@@ -291,29 +291,29 @@ SOURCE = 'extern "C" int answer() { return 42; }\n'
 @needs_compiler
 def test_nothing_is_compiled_twice(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert native.load(SOURCE).answer() == 42
-    monkeypatch.setattr(native, "compiled", None)
-    assert native.load(SOURCE).answer() == 42
-    assert [file.suffix for file in native.cache_folder().iterdir()] == [".so"]
+    assert native_compiler.load(SOURCE).answer() == 42
+    monkeypatch.setattr(native_compiler, "compiled", None)
+    assert native_compiler.load(SOURCE).answer() == 42
+    assert [file.suffix for file in native_compiler.cache_folder().iterdir()] == [".so"]
 
 
 @needs_compiler
 def test_a_broken_file_in_the_cache_is_made_anew(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "whole"))
-    native.load(SOURCE)
-    [whole] = native.cache_folder().iterdir()
+    native_compiler.load(SOURCE)
+    [whole] = native_compiler.cache_folder().iterdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "broken"))
-    native.cache_folder().mkdir(parents=True)
-    broken = native.cache_folder() / whole.name
+    native_compiler.cache_folder().mkdir(parents=True)
+    broken = native_compiler.cache_folder() / whole.name
     broken.write_bytes(b"no library")
-    assert native.load(SOURCE).answer() == 42 and broken.stat().st_size > 100
+    assert native_compiler.load(SOURCE).answer() == 42 and broken.stat().st_size > 100
 
 
 @needs_compiler
 def test_a_cache_that_cannot_be_written_costs_time_alone(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert native.load(SOURCE).answer() == 42
+    assert native_compiler.load(SOURCE).answer() == 42
 
 
 @needs_compiler
@@ -321,21 +321,21 @@ def test_a_full_cache_costs_time_alone(tmp_path, monkeypatch):
     """The compiler cannot write the shared object there, though its source still went in."""
     program = tmp_path / "c++"
     full = f'case "$*" in *{tmp_path}/cache*) echo "ld: final link failed: No space left on device" >&2; exit 1;; esac'
-    program.write_text(f'#!/bin/sh\n{full}\nexec {native.compiler()} "$@"\n')
+    program.write_text(f'#!/bin/sh\n{full}\nexec {native_compiler.compiler()} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("CXX", str(program))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert native.load(SOURCE).answer() == 42
-    assert list(native.cache_folder().iterdir()) == []
+    assert native_compiler.load(SOURCE).answer() == 42
+    assert list(native_compiler.cache_folder().iterdir()) == []
 
 
 @needs_compiler
 def test_code_for_another_processor_is_not_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native.load(SOURCE)
-    monkeypatch.setattr(native, "target", lambda: native.Target(("-O1",), 4, 16))
-    native.load(SOURCE)
-    assert len(list(native.cache_folder().iterdir())) == 2
+    native_compiler.load(SOURCE)
+    monkeypatch.setattr(native_compiler, "target", lambda: native_compiler.Target(("-O1",), 4, 16))
+    native_compiler.load(SOURCE)
+    assert len(list(native_compiler.cache_folder().iterdir())) == 2
 
 
 @needs_compiler
@@ -347,8 +347,8 @@ def test_a_compile_that_fails_is_told_and_leaves_nothing(script, tmp_path, monke
     monkeypatch.setenv("CXX", str(program))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(UserError, match=r"native code: .*c\+\+ failed"):
-        native.load(SOURCE)
-    assert list(native.cache_folder().iterdir()) == []
+        native_compiler.load(SOURCE)
+    assert list(native_compiler.cache_folder().iterdir()) == []
 
 
 def test_without_a_compiler_the_backend_says_so(monkeypatch):

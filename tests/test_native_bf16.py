@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import canvas
-from canvas import Layer, _core, native
+from canvas import Layer, _core, native, native_compiler
 from canvas.backends import find
 from canvas.errors import UserError
 from canvas.models import resnet8, resnet18
@@ -27,20 +27,20 @@ HALF = 2.0**-8
 OTHERS = 1e-5  # sums in float32
 # Vectors and registers of what the code is written for. By 16 the processor multiplies pairs, where it can.
 MACHINES = {"16": (16, 32), "8": (8, 16), "4": (4, 32)}
-pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(native_compiler.compiler() is None, reason="no C++ compiler")
 
 
 @pytest.fixture(params=MACHINES)
 def machine(request, monkeypatch):
     """Native code is written for it."""
-    made = native.Target(native.target().flags, *MACHINES[request.param], True)
-    monkeypatch.setattr(native, "target", lambda: made)
+    made = native_compiler.Target(native_compiler.target().flags, *MACHINES[request.param], True)
+    monkeypatch.setattr(native_compiler, "target", lambda: made)
 
 
 def multiplies_pairs(module: nn.Module, precision: str = "bf16") -> bool:
     kernel, sizes = native.kernel_of(module)
-    machine = native.target()
-    bf16 = native.reads_bf16(precision)
+    machine = native_compiler.target()
+    bf16 = native_compiler.reads_bf16(precision)
     return "dot<V>(a" in _core.native_source(kernel, sizes, machine.width, machine.registers, bf16=bf16)[0]
 
 
@@ -177,7 +177,7 @@ def test_an_unknown_precision_is_refused():
 
 
 def test_a_processor_without_it_is_named(monkeypatch):
-    monkeypatch.setattr(native, "target", lambda: native.Target((), 8, 16))
+    monkeypatch.setattr(native_compiler, "target", lambda: native_compiler.Target((), 8, 16))
     with pytest.raises(UserError, match="bf16 needs a processor with AVX-512 BF16, which this one lacks; use fp32"):
         find("native-bf16").prepare(canvas.zoo()["dense"].module(Layer(8, 8, (4, 4))), torch.zeros(1, 8, 4, 4))
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import canvas
-from canvas import Layer, native, native_functions
+from canvas import Layer, native_compiler, native_functions
 from canvas.native_network import NativeNetwork
 
-pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(native_compiler.compiler() is None, reason="no C++ compiler")
 
 OWN = re.compile(r"void (\w+_\d+)\(")  # definitions
 KERNELS = ("depthwise_separable", "shift_pointwise", "involution")
@@ -36,11 +36,11 @@ def compiles(tmp_path, monkeypatch):
     """An empty cache; the functions of each text that is compiled."""
     made = []
 
-    def compiled(source, to, before=native.compiled):
+    def compiled(source, to, before=native_compiler.compiled):
         made.append(set(OWN.findall(source)))
         return before(source, to)
 
-    monkeypatch.setattr(native, "compiled", compiled)
+    monkeypatch.setattr(native_compiler, "compiled", compiled)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return made
 
@@ -56,7 +56,7 @@ def elsewhere(tmp_path, monkeypatch):
     """The cache in another place, so that nothing in it is loaded yet."""
     shutil.copytree(tmp_path / "cache", tmp_path / "copy", symlinks=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "copy"))
-    return native.cache_folder()
+    return native_compiler.cache_folder()
 
 
 def lenders(folder: Path) -> list[Path]:
@@ -87,7 +87,7 @@ def test_what_is_lent_no_more_is_compiled_anew(fault, compiles, tmp_path, monkey
         results(name)
     folder = elsewhere(tmp_path, monkeypatch)
     other = folder / "other.so"
-    native.compiled('extern "C" int answer() { return 42; }', other)
+    native_compiler.compiled('extern "C" int answer() { return 42; }', other)
     for link in lenders(folder):
         lender = link.resolve()
         if fault == "broken" and lender.exists():
@@ -113,7 +113,7 @@ def test_a_cache_that_takes_no_links_costs_time_alone(compiles, tmp_path, monkey
     monkeypatch.setattr(Path, "symlink_to", full)
     for name, right in zip(KERNELS, wanted, strict=True):
         assert torch.equal(results(name), right)
-    assert not lenders(native.cache_folder())
+    assert not lenders(native_compiler.cache_folder())
 
 
 def test_functions_are_lent_to_the_same_compiler_processor_and_surroundings_alone():

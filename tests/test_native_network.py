@@ -9,14 +9,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import canvas
-from canvas import _core, native
+from canvas import _core, native, native_compiler
 from canvas.backends import BACKENDS
 from canvas.errors import UserError
 from canvas.models import resnet8, resnet18, resnet20
 from canvas.native_network import NativeNetwork, write
 from canvas.onnx_graph import Unsupported
 
-needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(native_compiler.compiler() is None, reason="no C++ compiler")
 
 
 def agrees(model: nn.Module, example: torch.Tensor, batches: tuple[int, ...], tolerance: float = 1e-5) -> None:

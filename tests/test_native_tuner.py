@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import canvas
-from canvas import Layer, _core, native, native_tuner
+from canvas import Layer, _core, native_compiler, native_tuner
 from canvas.backends import find
 from canvas.errors import UserError
 from canvas.native_network import NativeNetwork, write
 
-pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(native_compiler.compiler() is None, reason="no C++ compiler")
 
 
 def layer(name="depthwise_separable"):

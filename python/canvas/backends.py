@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, fx, nn
 
-from canvas import native, native_endings
+from canvas import native, native_compiler, native_endings
 from canvas.errors import UserError
 from canvas.example import Example, call, channels_last, store_channels_last
 from canvas.folding import fold
@@ -174,7 +174,7 @@ class Native:
     Args:
         name: of the backend.
         tune: whether variants of the whole network's code are timed, to take the quickest.
-        precision: see `native.reads_bf16`.
+        precision: see `native_compiler.reads_bf16`.
     """
 
     packages: tuple[str, ...] = ()
@@ -241,7 +241,7 @@ def usual(device: str = "cpu") -> str:
         >>> usual("cuda")
         'eager'
     """
-    return "native" if device == "cpu" and native.compiler() else "eager"
+    return "native" if device == "cpu" and native_compiler.compiler() else "eager"
 
 
 def need(what: str, *packages: str) -> None:

@@ -25,7 +25,7 @@ from canvas._core import Budget, Kernel, Layer, Prices
 from canvas.errors import EvaluationError, UserError
 from canvas.example import Example
 from canvas.kernel import module_from_source
-from canvas.native import cache_folder
+from canvas.native_compiler import cache_folder
 from canvas.objectives import rank_correlation
 from canvas.workload import ENDS, NATIVE
 

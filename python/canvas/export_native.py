@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from canvas import native
+from canvas import native_compiler
 from canvas.backends import ROUNDING
 from canvas.errors import UserError, WrongOutput, one_line
 from canvas.example import Example, evaluating, relative_error
@@ -37,7 +37,7 @@ def export_native(
         example: an input. The project takes any number of images of its shape; it is quickest for as many.
         folder: to be made, or empty.
         threads: that the example's images are likely to be shared out among.
-        precision: "fp32" or "bf16", see `native.reads_bf16`.
+        precision: "fp32" or "bf16", see `native_compiler.reads_bf16`.
 
     Returns:
         The folder.
@@ -57,7 +57,7 @@ def export_native(
         raise UserError(f"{target}: the folder {target.parent} does not exist; create it first")
     if not isinstance(example, Tensor):
         raise UserError("export --native: takes models of one tensor; give the example as a tensor")
-    compiler = native.compiler()
+    compiler = native_compiler.compiler()
     if compiler is None:
         raise UserError("export --native: there is no C++ compiler to check it; install g++ or name one by CXX")
     try:
@@ -96,7 +96,7 @@ def files(written: Written) -> dict[str, bytes]:
     sizes = [value.numel() for value in written.parameters]
     starts = [sum(sizes[:index]) for index in range(len(sizes))] or [0]
     numbers = {
-        "FLAGS": " ".join(native.target().flags),
+        "FLAGS": " ".join(native_compiler.target().flags),
         "INPUTS": _shape(written.inputs),
         "OUTPUTS": _shape(written.outputs),
         "INPUT": str(torch.Size(written.inputs).numel()),
@@ -126,14 +126,14 @@ def _shape(sizes: Sequence[int]) -> str:
 def _check(project: Path, place: Path, compiler: str, example: Tensor, wanted: Tensor, tolerance: float) -> None:
     """Compiles the project, runs its example and compares."""
     program, given, made = (place / name for name in ("example", "input.bin", "output.bin"))
-    flags = ("-O2", "-std=c++17", "-fopenmp", "-fno-math-errno", *native.target().flags)
+    flags = ("-O2", "-std=c++17", "-fopenmp", "-fno-math-errno", *native_compiler.target().flags)
     sources = [str(project / name) for name in ("main.cpp", "network.cpp")]
     given.write_bytes(example.detach().contiguous().numpy().tobytes())
     for command in (
         [compiler, *flags, *sources, "-o", str(program)],
         [str(program), str(project / "weights.bin"), str(given), str(made)],
     ):
-        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=native.SECONDS)
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=native_compiler.SECONDS)
         if run.returncode:
             raise WrongOutput(
                 f"export --native: {Path(command[0]).name} failed: {one_line(Exception(run.stderr))[:300]}"

@@ -1,197 +1,29 @@
 """Native code: kernels of a network as compiled C++ loops, the rest as PyTorch runs it. The backend "native" calls it.
 
-The core writes a kernel's C++ source (`_core.native_source`); the machine's compiler makes a shared object of it, which
-is kept in a cache, and `NativeKernel` runs that in place of the emitted module. What follows a kernel in the network
-(batch norm, addition, relu) is computed with it.
+The core writes a kernel's C++ source (`_core.native_source`), `native_compiler` makes a library of it, and
+`NativeKernel` runs that in place of the emitted module. What follows a kernel in the network (batch norm, addition,
+relu) is computed with it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import ctypes
-import errno
-import functools
 import inspect
 import math
-import os
-import platform
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from canvas import _core, native_functions, native_op
-from canvas.errors import UserError, one_line
+from canvas import _core, native_compiler, native_op
+from canvas.errors import UserError
 
-SECONDS = 120  # that a compiler may take for a kernel
-# The vectors are written out. -fexpensive-optimizations makes multiply-adds one instruction (6 %); what -O2 does beyond
-# this takes a third as long again and gains 1 % (measured).
-FLAGS = ("-O1", "-fexpensive-optimizations", "-fschedule-insns2", "-fno-exceptions", "-fno-asynchronous-unwind-tables")
-OPTIONS = (*FLAGS, "-shared", "-fPIC", "-fopenmp", "-fno-math-errno", "-w")
-PRECISIONS = ("fp32", "bf16")
 LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14
 SIZES = re.compile(r"^Sizes: (.*)\.$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Target:
-    """What code is written for.
-
-    Attributes:
-        flags: of the compiler.
-        width: floats in a vector.
-        registers: how many vectors the processor holds.
-        bf16: whether it multiplies pairs of bf16.
-    """
-
-    flags: tuple[str, ...]
-    width: int
-    registers: int
-    bf16: bool = False
-
-
-@functools.cache
-def target() -> Target:
-    """This machine's processor, as the system describes it: what a compiler takes for native may be wrong."""
-    if platform.machine() in ("aarch64", "arm64"):
-        return Target(("-mcpu=native",), 4, 32)
-    try:
-        found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
-    except OSError:
-        found = None
-    has = set(found[1].split()) if found else set()
-    if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= has:
-        bf16 = "avx512_bf16" in has
-        return Target(("-march=x86-64-v4", "-mprefer-vector-width=512", *["-mavx512bf16"] * bf16), 16, 32, bf16)
-    if {"avx2", "fma", "bmi2"} <= has:
-        return Target(("-march=x86-64-v3",), 8, 16)
-    return Target((), 4, 16)
-
-
-def reads_bf16(precision: str) -> bool:
-    """What the core is told of a precision.
-
-    Args:
-        precision: "fp32"; or "bf16": contractions read weights and what these meet in 16 bits. Sums and all else are
-            float32.
-
-    Raises:
-        UserError: there is no such precision, or the processor does not multiply such numbers.
-
-    Example:
-        >>> reads_bf16("fp32")
-        False
-    """
-    if precision not in PRECISIONS:
-        raise UserError(f"native code: knows no precision '{precision}'; use {' or '.join(PRECISIONS)}")
-    if precision == "bf16" and not target().bf16:
-        raise UserError("native code: bf16 needs a processor with AVX-512 BF16, which this one lacks; use fp32")
-    return precision == "bf16"
-
-
-def compiler() -> str | None:
-    """The C++ compiler: $CXX, else g++; None where there is none."""
-    return shutil.which(os.environ.get("CXX") or "g++")
-
-
-def cache_folder(what: str = "native") -> Path:
-    """Where things of a kind, here shared objects, are kept: below $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "canvas" / what
-
-
-def load(source: str) -> ctypes.CDLL:
-    """Compiles C++ source for this machine, unless the cache has it, and loads it.
-
-    Args:
-        source: a text of `_core.native_source`.
-
-    Returns:
-        The library. It is kept under a hash of text, flags and compiler, so that one made for another processor is
-        never taken, and borrows the functions that libraries made before have (`native_functions`). Where the cache
-        cannot be written it is made in a folder of its own, and lost afterwards.
-
-    Raises:
-        UserError: there is no compiler, or it refuses the text.
-
-    Example:
-        >>> load('extern "C" int two() { return 2; }').two()
-        2
-    """
-    program, flags = _command()
-    mark = "\0".join((program, version(program), *flags))
-    kept = cache_folder() / native_functions.file_of(mark, source)
-    with contextlib.suppress(OSError):  # it is not there yet, or broken, or one whose functions it borrows is
-        return native_functions.joined(kept)
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        functions = native_functions.files(source, mark)
-        text, own = native_functions.borrowing(source, native_functions.lent(kept.parent, functions))
-        compiled(text, kept)
-        native_functions.lend(kept, functions, own)
-        return native_functions.joined(kept)
-    except OSError:  # a full or read-only disk
-        with tempfile.TemporaryDirectory(prefix="canvas-native-") as folder:
-            return ctypes.CDLL(str(compiled(source, Path(folder) / kept.name)))
-
-
-def compiled(source: str, to: Path) -> Path:
-    """Makes a shared object of C++ source, in a folder of its own, and moves it to its place at once: what was cut off
-    leaves nothing.
-
-    Args:
-        source: a text of `_core.native_source`.
-        to: the file, in a folder that is there.
-
-    Returns:
-        The file.
-
-    Raises:
-        UserError: as `load`.
-        OSError: the folder cannot be written.
-
-    Example:
-        >>> compiled('extern "C" int two() { return 2; }', Path("two.so"))  # doctest: +SKIP
-        PosixPath('two.so')
-    """
-    program, flags = _command()
-    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".making-") as place:
-        text, made = Path(place) / "kernel.cpp", Path(place) / "kernel.so"
-        text.write_text(source, encoding="utf-8")
-        try:
-            command, language = [program, *flags, str(text), "-o", str(made)], os.environ | {"LC_ALL": "C"}
-            run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=language)
-        except subprocess.TimeoutExpired:
-            raise UserError(f"native code: {program} took more than {SECONDS} s for a kernel") from None
-        if run.returncode != 0 and os.strerror(errno.ENOSPC) in run.stderr:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if run.returncode != 0 or not made.exists():
-            raise UserError(
-                f"native code: {program} failed ({run.returncode}): {one_line(Exception(run.stderr))[:300]}"
-            )
-        made.replace(to)
-    return to
-
-
-def _command() -> tuple[str, tuple[str, ...]]:
-    program = compiler()
-    if program is None:
-        raise UserError("native code: there is no C++ compiler; install g++ (apt install g++) or name one by CXX")
-    return program, (*OPTIONS, *target().flags)
-
-
-@functools.cache
-def version(program: str) -> str:
-    """What a compiler says that it is."""
-    return subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
 
 
 def kernel_of(module: nn.Module) -> tuple[_core.Kernel, dict[str, int]]:
@@ -220,11 +52,11 @@ class NativeKernel(nn.Module):
 
     Args:
         module: from `Kernel.module` or `canvas.replace`.
-        precision: see `reads_bf16`.
+        precision: see `native_compiler.reads_bf16`.
 
     Raises:
-        UserError: see `reads_bf16`; at the first call: there is no compiler, or the input has another shape
-            than the kernel was made for.
+        UserError: see `native_compiler.reads_bf16`; at the first call: there is no compiler, or the input has another
+            shape than the kernel was made for.
 
     Example:
         >>> layer = canvas.Layer(16, 32, (8, 8))
@@ -236,7 +68,7 @@ class NativeKernel(nn.Module):
     def __init__(self, module: nn.Module, precision: str = "fp32") -> None:
         super().__init__()
         self.module = module
-        self.bf16 = reads_bf16(precision)
+        self.bf16 = native_compiler.reads_bf16(precision)
         self.kernel, self.sizes = kernel_of(module)
         self.scale: Tensor | None = None
         self.shift: Tensor | None = None
@@ -308,8 +140,8 @@ class _Run:
         text, names, constants, scratch, _ = _core.native_source(
             owner.kernel,
             sizes,
-            target().width,
-            target().registers,
+            native_compiler.target().width,
+            native_compiler.target().registers,
             scale=owner.scale is not None,
             addend=owner.adds,
             relu=owner.relu,
@@ -363,7 +195,7 @@ class Compiled:
     """
 
     def __init__(self, source: str, parameters: Sequence[Tensor], constants: int, scratch: int) -> None:
-        self.library, self.scratch = load(source), scratch
+        self.library, self.scratch = native_compiler.load(source), scratch
         self.constants, self.room = _room(constants), _room(0)
         pointers = (ctypes.c_void_p * max(1, len(parameters)))(*[value.data_ptr() for value in parameters])
         self.library.prepare(pointers, ctypes.c_void_p(self.constants.data_ptr()))

@@ -1,4 +1,4 @@
-"""Functions that pieces of native code have in common are compiled once on a machine. `native.load` calls it.
+"""Functions that pieces of native code have in common are compiled once on a machine. `native_compiler` calls it.
 
 A source's functions are named by what they do (`src/canvas/native/writer.cpp`), and nearly all of a compile is theirs.
 Each that a library has is lent: the function's file in the cache is a link to that library. Who borrows it is compiled

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from canvas import _core, native_tuner
+from canvas import _core, native_compiler, native_tuner
 from canvas.errors import UserError
-from canvas.native import Compiled, kernel_of, reads_bf16, target
+from canvas.native import Compiled, kernel_of
 from canvas.native_layers import TABLE
 from canvas.native_values import Layers, Value
 from canvas.onnx_graph import Graph, Unsupported, record
@@ -139,7 +139,7 @@ def write(
             example does; else both lie as PyTorch stores them.
         threads: among which the example's images are likely to be shared out; any number will do.
         tune: variants are timed, see `native_tuner`; else what was chosen before serves, or a first guess.
-        precision: see `native.reads_bf16`.
+        precision: see `native_compiler.reads_bf16`.
 
     Returns:
         The source and what it needs.
@@ -170,7 +170,7 @@ def write(
         raise Unsupported("several outputs")
     share = max(1, example.shape[0] // threads)
     last = not planes, channels_last
-    emit = _translated(graph, outputs[0], leaves, images, last, share, reads_bf16(precision))
+    emit = _translated(graph, outputs[0], leaves, images, last, share, native_compiler.reads_bf16(precision))
     return native_tuner.chosen(emit, example.shape[0], threads, tune)
 
 
@@ -212,7 +212,7 @@ def _translated(
     result = values[output]
     last_out = last[1] and len(result.dims) > 2
     ends = (*result.dims[1:], result.dims[0]) if last_out else result.dims
-    machine = target()
+    machine = native_compiler.target()
     names = [axis[0] for axis in ends if axis]
     shapes = tuple(images.shape[1:]), result.shape, (last_in, last_out)
 
@@ -251,7 +251,7 @@ class NativeNetwork:
         model: any network of a single input and a single output.
         example: an input. Those that lie as it does, in planes or channels last, are taken as they lie.
         tune: variants are timed to find the quickest, which takes seconds; what is found is kept for this machine.
-        precision: "fp32" or "bf16", see `native.reads_bf16`.
+        precision: "fp32" or "bf16", see `native_compiler.reads_bf16`.
 
     Raises:
         Unsupported: see `write`.

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from canvas import native
+from canvas import native_compiler
 from canvas.errors import UserError
 from canvas.machine_lock import machine_lock
 
@@ -65,8 +65,8 @@ def chosen(emit: Callable[[Choices], Written], images: int, threads: int, tune: 
         >>> chosen(emit, images=32, threads=1, tune=True).source  # doctest: +SKIP
     """
     first = emit({})
-    text = "\0".join((first.source, str((images, threads, native.target())), _processor()))
-    kept = native.cache_folder() / (hashlib.sha256(text.encode()).hexdigest()[:32] + ".tuned.json")
+    text = "\0".join((first.source, str((images, threads, native_compiler.target())), _processor()))
+    kept = native_compiler.cache_folder() / (hashlib.sha256(text.encode()).hexdigest()[:32] + ".tuned.json")
     with contextlib.suppress(
         OSError, ValueError, TypeError, KeyError, AttributeError
     ):  # not there, broken, or of another version
@@ -158,11 +158,11 @@ class _Tuner:
     def _compile(self, sources: Iterable[str]) -> None:
         def one(source: str) -> tuple[str, Path | None]:
             try:
-                return source, native.compiled(
+                return source, native_compiler.compiled(
                     source, self.folder / f"{hashlib.sha256(source.encode()).hexdigest()[:32]}.so"
                 )
             except UserError:
-                if native.compiler() is None:
+                if native_compiler.compiler() is None:
                     raise
                 return source, None
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 
-from canvas import native
+from canvas import native_compiler
 from canvas.errors import UserError
 from canvas.example import Example, call, evaluating
 
@@ -126,9 +126,9 @@ def _multiply_adds(threads: int) -> tuple[float, Callable[[Any], Any]]:
     Raises:
         UserError: there is no compiler.
     """
-    width, times, sums = native.target().width, 4_000_000, [f"sum{i}" for i in range(12)]
+    width, times, sums = native_compiler.target().width, 4_000_000, [f"sum{i}" for i in range(12)]
     start = ", ".join(f"{name} = by * {i}" for i, name in enumerate(sums))
-    run = native.load(
+    run = native_compiler.load(
         f"typedef float Vector __attribute__((vector_size({4 * width})));"
         f'extern "C" float run(float at) {{ Vector by = at - Vector{{}}, {start}; for (long i = 0; i < {times}; i++) {{'
         f"{''.join(f'{name} = {name} * by + by;' for name in sums)} }} return ({' + '.join(sums)})[0]; }}"

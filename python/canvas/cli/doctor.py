@@ -52,7 +52,7 @@ def _machine() -> list[Row]:
 def _backends() -> list[Row]:
     import torch
 
-    from canvas import backends, cost_model, native
+    from canvas import backends, cost_model, native_compiler
     from canvas.errors import UserError
 
     rows: list[Row] = []
@@ -61,8 +61,8 @@ def _backends() -> list[Row]:
             backends.need(name, *backend.packages)
             versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in backend.packages)
             if name == "native":
-                program = native.compiler()
-                found = program and " ".join((program, *native.target().flags))
+                program = native_compiler.compiler()
+                found = program and " ".join((program, *native_compiler.target().flags))
                 rows.append(("backend native", found, "apt install g++, or name one by CXX"))
             else:
                 rows.append((f"backend {name}", versions or f"part of PyTorch {torch.__version__}", ""))
