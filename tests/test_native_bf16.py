@@ -166,6 +166,17 @@ def test_networks_are_off_by_what_rounding_explains(build, kernel, machine):
         torch.set_num_threads(before)
 
 
+def test_fewer_cycles_are_counted_where_pairs_are_multiplied(machine):
+    def cycles(module: nn.Module) -> list[float]:
+        return [
+            find(name).workload.trace(module, torch.zeros(1, 128, 8, 8), 1)[0] for name in ("native", "native-bf16")
+        ]
+
+    fp32, bf16 = cycles(nn.Conv2d(128, 128, 3))
+    assert bf16 < 0.7 * fp32
+    assert len(set(cycles(nn.ReLU()))) == 1
+
+
 def test_an_unknown_precision_is_refused():
     module = canvas.zoo()["dense"].module(Layer(8, 8, (4, 4)))
     for make in (

@@ -22,7 +22,7 @@ from canvas.folding import fold
 from canvas.native_network import NativeNetwork
 from canvas.onnx_graph import Unsupported, onnx_bytes, write_onnx
 from canvas.onnx_table import FOR_OPENVINO
-from canvas.workload import NATIVE, OPERATIONS, Workload
+from canvas.workload import NATIVE, NATIVE_BF16, OPERATIONS, Workload
 
 Callee = Callable[[Example], Any]
 AUTO = "auto"  # whichever is quickest for a network
@@ -178,10 +178,10 @@ class Native:
     """
 
     packages: tuple[str, ...] = ()
-    workload = NATIVE
 
     def __init__(self, name: str, tune: bool = False, precision: str = "fp32") -> None:
         self.name, self.tune, self.precision = name, tune, precision
+        self.workload = NATIVE if precision == "fp32" else NATIVE_BF16
 
     def reset(self) -> None:
         pass

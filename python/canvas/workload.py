@@ -1,12 +1,13 @@
 """What a network makes a backend do, as figures, without running it: a cost model multiplies each by what it costs.
 
 `OPERATIONS` counts what PyTorch would call: eager runs that; Inductor, ONNX Runtime and OpenVINO run something alike.
-`NATIVE` is what native code's generator says of the code that it writes. A backend names the one that is its.
+`NATIVE` and `NATIVE_BF16` are what native code's generator says of the code that it writes. A backend names its own.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,7 @@ def _operations(module: nn.Module, example: Example, _: int) -> np.ndarray:
     return np.array([*recorder.work.flatten(), *_ends(inputs, result)])
 
 
-def _native(module: nn.Module, example: Example, threads: int) -> np.ndarray:
+def _native(module: nn.Module, example: Example, threads: int, precision: str = "fp32") -> np.ndarray:
     """The cycles that the code is likely to take."""
     inputs = example[0] if isinstance(example, tuple) and len(example) == 1 else example
     try:
@@ -81,7 +82,7 @@ def _native(module: nn.Module, example: Example, threads: int) -> np.ndarray:
         if any(value.is_meta for value in (*module.parameters(), *module.buffers())):
             module = copy.deepcopy(module).to_empty(device="cpu")  # their values do not matter
         images = torch.empty(1, dtype=inputs.dtype, device="cpu").expand(inputs.shape)
-        made = native_network.write(module, images, threads=threads)
+        made = native_network.write(module, images, threads=threads, precision=precision)
     except Unsupported as refusal:
         raise UserError(
             f"native code cannot be predicted: the network has {refusal}; choose another backend"
@@ -108,6 +109,7 @@ def _apart(value: Tensor) -> bool:
 
 OPERATIONS = Workload((*(f"{kind} {part}" for kind in KINDS for part in PARTS), *ENDS), _operations)
 NATIVE = Workload(("cycles", *ENDS), _native)
+NATIVE_BF16 = Workload(NATIVE.figures, functools.partial(_native, precision="bf16"))
 
 
 class _Recorder(TorchDispatchMode):
