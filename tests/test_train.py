@@ -19,7 +19,7 @@ from canvas.loaders import loaders
 from canvas.mixture import Mixture
 from canvas.models import resnet8
 from canvas.objectives import rung_point
-from canvas.train import Recipe, _augment, accuracy, train
+from canvas.train import Recipe, _augment, accuracy, judged, train
 from canvas.train_and_time import TrainAndTime
 from canvas.workload import NATIVE, OPERATIONS
 
@@ -80,10 +80,11 @@ def test_a_loss_that_is_not_finite_is_divergence():
         train(Small(), stripes(), Recipe(images=400, batch=16, lr=1e6))
 
 
-def test_outputs_that_are_not_numbers_are_divergence():
+@pytest.mark.parametrize("logit", [math.nan, math.inf])
+def test_outputs_that_are_not_numbers_are_divergence(logit):
     class Nothing(nn.Module):
         def forward(self, x):
-            return torch.full((len(x), 2), math.nan)
+            return torch.full((len(x), 2), logit)
 
     with pytest.raises(Diverged, match="not numbers"):
         accuracy(Nothing(), torch.zeros(3, 1, 2, 2), torch.zeros(3, dtype=torch.long))
@@ -114,6 +115,16 @@ def test_accuracy_is_the_fraction_right_whatever_the_batch():
     for batch in (1, 50, 103, 500):
         assert accuracy(model, logits, labels, batch) == pytest.approx(expected)
     assert model.training and model[1].training
+
+
+def test_soft_accuracy_is_what_classes_drawn_by_the_outputs_get():
+    logits, labels = torch.randn(4_000, 4, 1, 1), torch.randint(4, (4_000,))
+    model = nn.Flatten()
+    found = judged(model, [(logits[:1_500], labels[:1_500]), (logits[1_500:], labels[1_500:])])
+    drawn = torch.distributions.Categorical(logits=logits.flatten(1)).sample((100,))
+    assert found["soft_accuracy"] == pytest.approx(float((drawn == labels).float().mean()), abs=0.01)
+    sharp = judged(model, [(1e4 * logits, labels)])
+    assert sharp["soft_accuracy"] == pytest.approx(sharp["accuracy"], abs=0.01) == found["accuracy"]
 
 
 def test_the_learning_rate_rises_once_and_falls_to_zero():

@@ -33,6 +33,7 @@ from canvas import latency
 from canvas.cost_model import CostModel
 from canvas.data import Data, load_data
 from canvas.models import resnet8
+from canvas.report import write_report
 from canvas.train import accuracy
 
 SLOWEST = 0.5  # of the original's latency, as counted: no hand-designed kernel slower than that is compared
@@ -63,7 +64,7 @@ def quick(batch: int = 32) -> Kernels:
 def front(turns: list[dict[str, demo.Metrics]], names: Any, count: int) -> list[str]:
     """Those that add most to the hypervolume, by means over the turns."""
     means = {
-        name: {key: statistics.mean(turn[name][key] for turn in turns) for key in ("accuracy", "latency_ratio")}
+        name: {key: statistics.mean(turn[name][key] for turn in turns) for key in (demo.SCORE, "latency_ratio")}
         for name in names
     }
     return demo.along(means, count)
@@ -147,6 +148,11 @@ def main() -> None:
     order = dict(sorted(rows.items(), key=lambda item: item[1]["ms"]))
     figures = {"minutes": options.minutes, "seed": options.seed, "candidates": len(study.trials), "rows": order}
     options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    marks = {
+        name: {"accuracy": row["accuracy"], "latency_ratio": row["ms"] / rows["original"]["ms"]}
+        for name, row in order.items()
+    }
+    write_report(study, options.folder / "report.html", marks)
     print("| kernel | accuracy | ms | backend | times as fast as |\n|---|---|---|---|---|")
     for name, row in order.items():
         against = row.get("against")

@@ -16,7 +16,7 @@ from canvas.store import Record
 # metric of its name.
 PREDICTED = "latency_predicted"
 METRICS = {"latency": ("latency_ratio", "latency_ms", "latency", PREDICTED)}
-MAXIMISED = ("accuracy",)
+MAXIMISED = ("accuracy", "soft_accuracy")
 
 T = TypeVar("T", bound=Record)
 

@@ -36,7 +36,12 @@ COLUMNS = {
     "reason": "reason",
 }
 TEXT_COLUMNS = ("state", "origin", "hash", "reason")
-NAMES = {"latency_ratio": "latency, fraction of the original's", "latency_ms": "latency, ms", "flops": "FLOPs"}
+NAMES = {
+    "soft_accuracy": "probability of the right class",
+    "latency_ratio": "latency, fraction of the original's",
+    "latency_ms": "latency, ms",
+    "flops": "FLOPs",
+}
 # The funnel in the order in which candidates are dropped: name in Study.counts, words, whether it is good to arrive
 # there.
 FUNNEL = (

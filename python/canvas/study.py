@@ -38,8 +38,8 @@ class Study:
         layers: the layers to replace: what `canvas.targets` gives, or `canvas.Layer`s.
         budget: `canvas.Budget`, on the layers together and each by itself. Its latency limit is held against the metric
             `latency_ratio`.
-        objectives: "accuracy" is maximised, anything else is minimised. Each is a metric of the evaluation's result
-            ("latency" is the first of latency_ratio, latency_ms, latency).
+        objectives: "accuracy" and "soft_accuracy" are maximised, anything else is minimised. Each is a metric of the
+            evaluation's result ("latency" is the first of latency_ratio, latency_ms, latency).
         seed: decides all candidates, together with the results.
         strategy: "guided" (evolution, of whose children a model picks the most promising), "evolution" or "random".
         lookahead: candidate i depends on the results of candidates 0 to i - lookahead alone; so many can be under way

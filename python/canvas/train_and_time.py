@@ -66,7 +66,7 @@ class TrainAndTime:
         ['accuracy', 'flops', 'latency_ms', 'latency_ratio', 'loss', 'params', 'seconds', ...]
     """
 
-    METRICS = ("accuracy", "loss", "latency_ms", "latency_ratio", "flops", "params", "seconds")
+    METRICS = ("accuracy", "soft_accuracy", "loss", "latency_ms", "latency_ratio", "flops", "params", "seconds")
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class TrainAndTime:
                 with its loss.
 
         Returns:
-            {"accuracy", "loss", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_ratio",
+            {"accuracy", "soft_accuracy", "loss", "latency_ms", "latency_low_ms", "latency_high_ms", "latency_ratio",
             "latency_ratio_low", "latency_ratio_high", "flops" and "params" (of the whole network), "seconds" (all in
             all; "seconds_latency_ratio", "seconds_training" and so on tell what each stage took, "seconds_compiling"
             what part of the first was compiling)}.
