@@ -1,5 +1,6 @@
 """Workers on a Ray cluster of several nodes: what local ones give, also when a node is lost."""
 
+import functools
 import os
 import re
 
@@ -73,16 +74,19 @@ def test_a_cluster_that_will_not_do(cluster):
 def test_a_node_killed_in_the_middle_changes_nothing(tmp_path, cluster):
     expected = undisturbed(tmp_path / "whole.db", 16, evaluations.slow)
     study, (machines, node) = Study(tmp_path / "study.db", LAYERS, seed=5, lookahead=4), cluster
-    done = []
+    joined = []
 
     def disturb(status):
-        if status.told >= 4 and not done:
-            done.append(machines.remove_node(node, allow_graceful=False))
-        if status.told >= 7 and len(done) == 1:
-            done.append(machines.add_node(num_cpus=2, **NODE))
+        if status.told >= 4:
+            (tmp_path / "now").touch()
+        if status.told >= 7 and not joined:
+            machines.remove_node(node, allow_graceful=False)  # what is left of it
+            joined.append(machines.add_node(num_cpus=2, **NODE))
 
-    study.run(evaluations.slow, candidates=16, executor="ray", progress=disturb)
-    assert len(done) == 2
+    raylet = node.all_processes["raylet"][0].process.pid
+    evaluate = functools.partial(evaluations.killing, raylet, tmp_path)
+    study.run(evaluate, candidates=16, executor="ray", progress=disturb)
+    assert joined and (tmp_path / "killed").exists()
     assert fates(study.path) == expected
     again = [trial.reason for trial in study.trials if trial.reason]
     assert again and all(re.match(r"evaluated again: (its node was lost \(\d\)|worker was killed)", it) for it in again)
