@@ -285,6 +285,19 @@ def test_weights_along_space_name_the_resolution_that_they_need(name):
         module(torch.zeros(1, 8, 8, 6))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("last", ["y", "softmax(y, [b])", "fold(unfold(y, H: 3), max: [h])"])
+def test_an_axis_may_be_the_shorter_the_wider_the_image(last, stride):
+    made = parse(f"""kernel shorter(x[C, H, W]) -> [K, H/s, W/s]:
+  y = fc(subsample(x, H: s, W: s), [C] -> [a = W, b])
+  return merge({last}, [a, b] -> [K])
+""")
+    layer = Layer(8, 12, (4, 6), stride=stride)
+    assert_equal_to_interpreter(made, layer, batch=2)
+    with pytest.raises(ValueError, match=r"has weights along W and takes W = 6, got 4"):
+        module_from_source(made.source(layer))(torch.zeros(1, 8, 4, 4))
+
+
 def test_source_needs_torch_alone(tmp_path):
     file = tmp_path / "kernel.py"
     file.write_text(kernel("neighbourhood").source(Layer(8, 16, (6, 6), stride=2)))

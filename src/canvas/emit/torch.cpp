@@ -141,6 +141,9 @@ std::vector<std::string> preamble(const Kernel& kernel, const Values& values,
       names.push_back(name);
       needed = needed || mentions(statements, name) || mentions(checks, name);
       const bool bound = std::any_of(kernel.nodes().begin(), kernel.nodes().end(), [&](const Node& node) {
+        if (std::any_of(node.axes.begin(), node.axes.end(),
+                        [&](const Axis& axis) { return axis.size.exponent(v) < 0; }))
+          return true;
         if (!node.primitive || !node.primitive->weighted()) return false;
         return volume(node.primitive->parameter(*kernel.operands(node)[0], node.attributes)).exponent(v) != 0;
       });

@@ -25,7 +25,8 @@ Runtime runtime(const Size& size, const Values& values) {
   for (int v = 0; v < kMaxVariables; ++v) {
     int power = count.plain().exponent(v);
     if (is_extent(v)) {
-      require(power >= 0, "an axis whose size falls as an extent grows");
+      for (; power < 0; ++power)  // the module takes no other extent, see preamble() in torch.cpp
+        made.bottom *= values[static_cast<size_t>(v)];
       const std::string name = kStaticNames[static_cast<size_t>(v)];
       const std::string divided =
           stride > 1 ? "(" + name + " + " + std::to_string(stride - 1) + ") // " + std::to_string(stride) : name;
