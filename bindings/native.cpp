@@ -141,9 +141,8 @@ void bind_whole_network(nb::module_& module) {
           "result"_a, "order"_a, "width"_a, "registers"_a, "images"_a = 1, "choices"_a = native::Choices{},
           "bf16"_a = false,
           "The source that computes a value.\n\nArgs:\n    order: its axes as they lie in memory.\n    images: that a "
-          "thread is likely to be given.\n    choices: of a tuner, see src/canvas/native/target.h.\n    bf16, dots: "
-          "see "
-          "there too.\n\n"
+          "thread is likely to be given.\n    choices: of a tuner, see src/canvas/native/target.h.\n"
+          "    bf16: see there too.\n\n"
           "Returns:\n    As native_source.\n");
 }
 

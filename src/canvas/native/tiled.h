@@ -52,10 +52,10 @@ class TiledNest {
 
   const Nest& nest;
   Loops it;
-  size_t lanes = 0;   // the loop along vectors
-  size_t paired = 0;  // the factor whose numbers hold two bf16 weights each, or 0
-  size_t pair =
-      0;  // then the loop of two steps between these, which a dot product takes at once: in none of the lists below
+  size_t lanes = 0;  // the loop along vectors
+  // The factor whose numbers hold two bf16 weights each, or 0; then the loop of two steps between these, which a dot product takes at once: it
+  // is in none of the lists below.
+  size_t paired = 0, pair = 0;
   bool across = false;        // which is summed: the elements of each vector are added up in the end
   bool transposes = false;    // it copies what lies along the rows to the lanes
   bool strips = false;        // without sums: a tile runs through all of its panels, not through rows
