@@ -35,6 +35,7 @@ from canvas.models import resnet8
 from canvas.objectives import hypervolume
 from canvas.report import write_report
 from canvas.train import accuracy
+from canvas.train_and_time import rung
 
 BACKEND = backends.usual()  # what networks are timed with
 BUDGET = canvas.Budget(flops=0.25, params=1.0, latency={"native": 0.35, "eager": 0.5}[BACKEND])
@@ -73,7 +74,7 @@ def search(console: Console, options: argparse.Namespace, strategy: str = "guide
         strategy=strategy,
         objectives=(SCORE, "latency"),
         lookahead=4,
-        rungs=[f"accuracy_{RUNG}"],
+        rungs=[rung(RUNG)],
         margin=MARGIN,
         max_primitives=MOST_PRIMITIVES,
     )

@@ -261,6 +261,10 @@ def test_faults_of_the_evaluation_end_the_run_but_not_the_study(tmp_path):
     with pytest.raises(UserError, match="no value for the objective 'energy'; it gives accuracy, flops, latency_ratio"):
         study.run(evaluations.quick, candidates=4, progress=False)
     assert {trial.state for trial in study.trials} == {"running"}
+    study = Study(tmp_path / "rungs.db", LAYERS, rungs=["early"])
+    with pytest.raises(UserError, match="no value for the rung 'early'; it gives accuracy, flops, latency_ratio"):
+        study.run(evaluations.quick, candidates=4, progress=False)
+    assert {trial.state for trial in study.trials} == {"running"}
 
 
 def test_compared_kernels_are_sized_by_the_budget_but_not_turned_down(tmp_path):

@@ -127,6 +127,17 @@ def test_soft_accuracy_is_what_classes_drawn_by_the_outputs_get():
     assert sharp["soft_accuracy"] == pytest.approx(sharp["accuracy"], abs=0.01) == found["accuracy"]
 
 
+def test_training_soft_accuracy_is_of_the_last_quarter_as_it_was_trained_on():
+    given, model = stripes(), Small()
+    labels, outputs = given.split(QUICK.validation)[0].labels, []
+    model.register_forward_hook(lambda model, inputs, logits: outputs.append(logits.detach().clone()))
+    found = train(model, given, Recipe(images=320, batch=16, lr=0.02), judge=False)
+    assert set(found) == {"loss", "training_soft_accuracy", "seconds"} and len(outputs) == 20
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[240:320].split(16)
+    given = [logits.softmax(1)[range(16), labels[part]] for logits, part in zip(outputs[15:], order, strict=True)]
+    assert found["training_soft_accuracy"] == pytest.approx(float(torch.cat(given).mean()), rel=1e-5)
+
+
 def test_the_learning_rate_rises_once_and_falls_to_zero():
     recipe = Recipe(lr=0.5, warmup=0.25)
     rates = [recipe.rate(done / 100) for done in range(101)]
@@ -222,10 +233,10 @@ def test_rungs_come_before_compiling_where_latency_is_predicted(backend, predict
     reports = []
     metrics = evaluate(SEPARABLE, seed=3, report=lambda done, metrics: reports.append(metrics))
     assert ("latency_predicted" in metrics) == predicted
-    first = next(report for report in reports if "accuracy_16" in report)
+    first = next(report for report in reports if "training_soft_accuracy_16" in report)
     assert ("latency_ratio" in first) != predicted
-    assert rung_point(first, "accuracy_16", ["accuracy", "latency"]) == rung_point(
-        metrics, "accuracy_16", ["accuracy", "latency"]
+    assert rung_point(first, "training_soft_accuracy_16", ["accuracy", "latency"]) == rung_point(
+        metrics, "training_soft_accuracy_16", ["accuracy", "latency"]
     ), "the rung compares by what it knew"
 
 

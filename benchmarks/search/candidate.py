@@ -64,9 +64,10 @@ def serve() -> None:
             continue
         getattr(worker, "tidy", gc.collect)()
         spent = processor_seconds() - start
+        rung = next(name for name in found if name.endswith(f"_{RUNG}"))
         costs = {
             "predicting": found.get("seconds_latency_predicted", 0.0),
-            "rung": found[f"seconds_accuracy_{RUNG}"],
+            "rung": found[f"seconds_{rung}"],
             "compiling": found["seconds_compiling"],
             "timing": found["seconds_latency_ratio"] - found["seconds_compiling"],
             "training": found["seconds_training"],
@@ -80,7 +81,7 @@ def serve() -> None:
             timing = latency.compare(module, alone, x, evaluate.backend, seconds=0.1, hopeless=1.5)
             single = {"compiling": timing.compile_seconds, "all": processor_seconds() - start}
             os.environ["XDG_CACHE_HOME"] = usual
-        told = {name: found[name] for name in ("accuracy", f"accuracy_{RUNG}", "latency_ratio")}
+        told = {name: found[name] for name in ("accuracy", rung, "latency_ratio")}
         print(json.dumps({"network": costs, "kernel": single, "found": told}), flush=True)
 
 

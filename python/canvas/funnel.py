@@ -54,7 +54,7 @@ def stages(study: Study) -> list[Stage]:
 
     Example:
         >>> [stage.name for stage in stages(study)]  # doctest: +SKIP
-        ['sampling', 'latency', 'accuracy_5000', 'training', 'params alone', 'flops alone']
+        ['sampling', 'latency', 'training_soft_accuracy_5000', 'training', 'params alone', 'flops alone']
     """
     counts, trials = study.counts, [trial for trial in study.trials if trial.state != "running"]
     done = [trial for trial in trials if trial.state == "complete"]

@@ -16,7 +16,7 @@ from canvas.store import Record
 # metric of its name.
 PREDICTED = "latency_predicted"
 METRICS = {"latency": ("latency_ratio", "latency_ms", "latency", PREDICTED)}
-MAXIMISED = ("accuracy", "soft_accuracy")
+MAXIMISED = ("accuracy", "soft_accuracy", "training_soft_accuracy")
 
 T = TypeVar("T", bound=Record)
 
@@ -106,7 +106,7 @@ def rung_point(metrics: Mapping[str, float], rung: str, objectives: Iterable[str
     objectives, nan where they are not known yet; lower is better.
 
     Example:
-        >>> rung_point({"accuracy_5000": 0.6, "latency_ms": 2.0}, "accuracy_5000", ["accuracy", "latency"])
+        >>> rung_point({"early": 0.6, "latency_ms": 2.0}, "early", ["accuracy", "latency"])
         [-0.6, 2.0]
     """
     others = [metric(metrics, name) for name in objectives if name not in MAXIMISED]

@@ -217,6 +217,9 @@ class Judge:
         if isinstance(metrics, Mapping):  # otherwise the worker says so
             checked(1.0, metrics)
             costs(metrics, self.settings["objectives"])
+            if silent := bars.keys() - known.keys():
+                given = ", ".join(sorted(known))
+                raise UserError(f"the evaluation gives no value for the rung {min(silent)!r}; it gives {given}")
         return metrics
 
     def _bind(self, kernel: Any) -> Any:

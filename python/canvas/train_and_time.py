@@ -31,6 +31,16 @@ TIMED = 0.1  # seconds that a window of rounds lasts while a candidate is timed;
 BEYOND = 1.2  # times the limit on latency: nothing finer need be known of what is slower
 
 
+def rung(images: int) -> str:
+    """The metric that says what a candidate learned of so many images.
+
+    Example:
+        >>> rung(5000)
+        'training_soft_accuracy_5000'
+    """
+    return f"training_soft_accuracy_{images}"
+
+
 @functools.lru_cache(maxsize=2)
 def _cached_data(spec: str) -> Data | Loaders:
     return load_data(spec)
@@ -56,8 +66,9 @@ class TrainAndTime:
             the backend and threads. None: for native code, where it takes the whole network, by the cycles that it
             counts, else not at all.
         targets: what the candidate replaces, as `canvas.targets` gives it; by default all that it serves.
-        rungs: before the recipe, train a copy by the same recipe on so many images only, for each, and report its
-            accuracy on as many validation images as "accuracy_IMAGES": what `Study(rungs=...)` ends a candidate by.
+        rungs: before the recipe, train a copy by the same recipe on so many images only, for each, and report what it
+            learned, `train`'s training_soft_accuracy, as "training_soft_accuracy_IMAGES": what `Study(rungs=...)` ends
+            a candidate by.
         limit: the budget's on latency, as a fraction of the original's: what is far beyond it is not timed precisely.
 
     Example:
@@ -134,9 +145,10 @@ class TrainAndTime:
             told(0.0, dict(metrics))
             recipe = dataclasses.replace(self.recipe, seed=seed)
             for images in self.rungs:
-                short = train(copy.deepcopy(network), data, dataclasses.replace(recipe, images=images), None, images)
-                metrics[f"accuracy_{images}"] = short["accuracy"]
-                metrics[f"seconds_accuracy_{images}"] = short["seconds"]
+                shorter = dataclasses.replace(recipe, images=images)
+                short = train(copy.deepcopy(network), data, shorter, judge=False)
+                metrics[rung(images)] = short["training_soft_accuracy"]
+                metrics[f"seconds_{rung(images)}"] = short["seconds"]
                 told(0.0, dict(metrics))
             if predicted:  # what a rung ends was neither compiled nor timed
                 metrics |= self._timed(network, original, example)

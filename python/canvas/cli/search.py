@@ -124,6 +124,7 @@ def search(
     from canvas.executor import check_executor
     from canvas.objectives import metric
     from canvas.study import Study
+    from canvas.train_and_time import rung as rung_metric
 
     if candidates is None and minutes is None:
         raise UserError("say how long to search: --candidates N or --minutes M")
@@ -172,7 +173,7 @@ def search(
         strategy=strategy,
         lookahead=lookahead,
         start=starting(start or []),
-        rungs=[f"accuracy_{images}" for images in note["rung"]],
+        rungs=[rung_metric(images) for images in note["rung"]],
         margin=margin,
         note=note,
         **options.limits(limit or []),
