@@ -141,8 +141,14 @@ def test_sampled_kernels_are_off_by_what_rounding_explains(machine):
     each(one_each()[::STEP], check)
 
 
+# Vectors that the processor has not take minutes to compile for the larger network.
 @pytest.mark.parametrize(
-    ("build", "kernel"), [(resnet8, "involution"), (resnet18, "depthwise_separable"), (resnet18, None)]
+    ("machine", "build", "kernel"),
+    [
+        *((machine, resnet8, "involution") for machine in MACHINES),
+        *((str(native_compiler.target().width), resnet18, kernel) for kernel in ("depthwise_separable", None)),
+    ],
+    indirect=["machine"],
 )
 def test_networks_are_off_by_what_rounding_explains(build, kernel, machine):
     torch.manual_seed(0)

@@ -20,7 +20,7 @@ from pathlib import Path
 from canvas import native_functions
 from canvas.errors import UserError, one_line
 
-SECONDS = 120  # that a compiler may take for a kernel
+SECONDS = 600  # that a compile may take: a whole network on a slow machine takes minutes
 # The vectors are written out. -fexpensive-optimizations makes multiply-adds one instruction (6 %); what -O2 does beyond
 # this takes a third as long again and gains 1 % (measured).
 FLAGS = ("-O1", "-fexpensive-optimizations", "-fschedule-insns2", "-fno-exceptions", "-fno-asynchronous-unwind-tables")
