@@ -93,17 +93,18 @@ def test_inputs_may_lie_otherwise_than_the_example(name, channels, extents):
 
 MERGED = """kernel k(x[C, H, W]) -> [K, H/s, W/s]:
   v = merge(unfold(x, W: 5), [w, C] -> [c = 5*C])
-  y = subsample(softmax(v, [c]), H: s, W: s)
-  return fc(y, [c] -> [K])
+  y = subsample({}, H: s, W: s)
+  return fc(y, [{}] -> [K])
 """
 
 
 @needs_compiler
 @pytest.mark.parametrize("extents", [(7, 5), (3, 3), (1, 2)])
 @pytest.mark.parametrize("channels", [16, 3])
-def test_windows_that_are_merged_with_channels_find_zeros_outside(extents, channels):
-    """They run on beyond the channels into the margin, which the last position reaches alone."""
-    module = canvas.parse(MERGED).module(canvas.Layer(channels, 8, extents)).eval()
+@pytest.mark.parametrize("used", [("softmax(v, [c])", "c"), ("add(x, fold(v, sum: [c]))", "C")], ids=["softmax", "sum"])
+def test_windows_that_are_merged_with_channels_are_whole(used, extents, channels):
+    """They run on beyond the channels: through all taps, and into the margin that the last position reaches alone."""
+    module = canvas.parse(MERGED.format(*used)).module(canvas.Layer(channels, 8, extents)).eval()
     x = torch.randn(2, channels, *extents)
     with torch.no_grad():
         wanted = module(x)
