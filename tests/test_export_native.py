@@ -113,6 +113,28 @@ def test_it_compiles_without_openmp_and_without_warnings(project, tmp_path):
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("processor", ["avx512", "neon"])
+def test_the_project_may_be_for_another_processor(processor, tmp_path):
+    """It is compiled and run here all the same; without warnings, inputs in planes included."""
+    machine = native_compiler.PROCESSORS[processor]
+    folder = export_native(nn.Conv2d(8, 8, 1), torch.randn(2, 8, 9, 8), tmp_path / "other", processor=processor)
+    source = (folder / "network.cpp").read_text()
+    assert f" v{machine.width} V;" in source and f" v{2 * machine.width} V;" not in source
+    assert f'set(NETWORK_PROCESSOR "{" ".join(machine.flags)}" ' in (folder / "CMakeLists.txt").read_text()
+    done = run(
+        native_compiler.compiler(),
+        *("-std=c++17", "-Wall", "-Wno-psabi", "-fopenmp", "-fsyntax-only", folder / "network.cpp"),
+    )
+    assert done.returncode == 0 and not done.stderr
+
+
+def test_bf16_is_for_processors_that_multiply_it(tmp_path):
+    with pytest.raises(UserError, match=r"bf16 needs a processor with AVX-512 BF16"):
+        export_native(model(), EXAMPLE, tmp_path / "bf16", precision="bf16", processor="neon")
+    folder = export_native(model(), EXAMPLE, tmp_path / "bf16", precision="bf16", processor="avx512-bf16")
+    assert "dot<V>(a" in (folder / "network.cpp").read_text()
+
+
 class Sorted(nn.Module):
     def forward(self, x):
         return x.sort(1).values
@@ -166,6 +188,8 @@ def test_the_command_writes_it_and_names_what_is_missing(tmp_path, capsys, monke
     assert json.loads(capsys.readouterr().out) == {"file": place} and (tmp_path / "fast" / "main.cpp").exists()
     assert main(["export", "resnet8", "--native", str(tmp_path / "other"), "--precision", "fp16"]) != 0
     assert "knows no precision 'fp16'" in capsys.readouterr().err
+    assert main(["export", "resnet8", "--native", str(tmp_path / "other"), "--processor", "vax"]) != 0
+    assert "knows no processor 'vax'; use one of sse2, avx2, avx512" in capsys.readouterr().err
     for arguments in ([], ["-o", "x.onnx", "--native", place]):
         assert main(["export", "resnet8", *arguments]) != 0
         assert "name a file by -o, or a folder by --native" in capsys.readouterr().err

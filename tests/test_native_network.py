@@ -91,6 +91,29 @@ def test_inputs_may_lie_otherwise_than_the_example(name, channels, extents):
     torch.testing.assert_close(y, wanted, rtol=1e-4, atol=1e-5)
 
 
+MERGED = """kernel k(x[C, H, W]) -> [K, H/s, W/s]:
+  v = merge(unfold(x, W: 5), [w, C] -> [c = 5*C])
+  y = subsample({}, H: s, W: s)
+  return fc(y, [{}] -> [K])
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("extents", [(7, 5), (3, 3), (1, 2)])
+@pytest.mark.parametrize("channels", [16, 3])
+@pytest.mark.parametrize("used", [("softmax(v, [c])", "c"), ("add(x, fold(v, sum: [c]))", "C")], ids=["softmax", "sum"])
+def test_windows_that_are_merged_with_channels_are_whole(used, extents, channels):
+    """They run on beyond the channels: through all taps, and into the margin that the last position reaches alone."""
+    module = canvas.parse(MERGED.format(*used)).module(canvas.Layer(channels, 8, extents)).eval()
+    x = torch.randn(2, channels, *extents)
+    with torch.no_grad():
+        wanted = module(x)
+    made = write(module, x, channels_last=False)
+    y = torch.empty(wanted.shape)
+    native.Compiled(made.source, made.parameters, made.constants, made.scratch).run(x, None, y, 2)
+    torch.testing.assert_close(y, wanted, rtol=1e-4, atol=1e-5)
+
+
 class Gate(nn.Module):
     """Squeeze and excitation."""
 

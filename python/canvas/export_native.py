@@ -28,7 +28,12 @@ PARTS = Path(__file__).with_name("native_project")
 
 
 def export_native(
-    model: nn.Module, example: Example, folder: str | os.PathLike[str], threads: int = 1, precision: str = "fp32"
+    model: nn.Module,
+    example: Example,
+    folder: str | os.PathLike[str],
+    threads: int = 1,
+    precision: str = "fp32",
+    processor: str | None = None,
 ) -> Path:
     """Writes a network in eval mode as a C++ project, checked by running it.
 
@@ -38,13 +43,15 @@ def export_native(
         folder: to be made, or empty.
         threads: that the example's images are likely to be shared out among.
         precision: "fp32" or "bf16", see `native_compiler.reads_bf16`.
+        processor: that the code is for, one of `native_compiler.PROCESSORS`, if not this machine's. It is checked here
+            all the same, more slowly.
 
     Returns:
         The folder.
 
     Raises:
         UserError: there is no compiler, the network does what native code lacks, the folder is not empty or cannot be
-            written.
+            written, there is no such processor.
         WrongOutput: the project does not compute what the network does; nothing is left.
 
     Example:
@@ -60,31 +67,34 @@ def export_native(
     compiler = native_compiler.compiler()
     if compiler is None:
         raise UserError("export --native: there is no C++ compiler to check it; install g++ or name one by CXX")
+    machine = native_compiler.processor(processor)
     try:
-        written = write(model, example, channels_last=False, threads=threads, precision=precision)
+        written = write(model, example, channels_last=False, threads=threads, precision=precision, machine=machine)
     except Unsupported as refusal:
         raise UserError(f"export --native: native code lacks {refusal}; export the network as .onnx or .pt2") from None
+    flags = machine.flags if machine == native_compiler.target() else ()  # else what this machine cannot run
     with evaluating(model), torch.no_grad():
         wanted = model(example)
     try:
         with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".canvas-export-") as place:
             project = Path(place) / "project"
             project.mkdir()
-            for name, content in files(written).items():
+            for name, content in files(written, machine).items():
                 (project / name).write_bytes(content)
             with tempfile.TemporaryDirectory(prefix="canvas-export-") as bench:
-                _check(project, Path(bench), compiler, example, wanted, TOLERANCES[precision])
+                _check(project, Path(bench), [compiler, *flags], example, wanted, TOLERANCES[precision])
             project.replace(target)
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror}); choose another place") from error
     return target
 
 
-def files(written: Written) -> dict[str, bytes]:
+def files(written: Written, machine: native_compiler.Target | None = None) -> dict[str, bytes]:
     """The files of the project, by name.
 
     Args:
         written: the network, its input and output as PyTorch stores them.
+        machine: that it is for, if not this one.
 
     Returns:
         Their contents.
@@ -96,7 +106,7 @@ def files(written: Written) -> dict[str, bytes]:
     sizes = [value.numel() for value in written.parameters]
     starts = [sum(sizes[:index]) for index in range(len(sizes))] or [0]
     numbers = {
-        "FLAGS": " ".join(native_compiler.target().flags),
+        "FLAGS": " ".join((machine or native_compiler.target()).flags),
         "INPUTS": _shape(written.inputs),
         "OUTPUTS": _shape(written.outputs),
         "INPUT": str(torch.Size(written.inputs).numel()),
@@ -123,14 +133,14 @@ def _shape(sizes: Sequence[int]) -> str:
     return "".join(f", {size}" for size in sizes)
 
 
-def _check(project: Path, place: Path, compiler: str, example: Tensor, wanted: Tensor, tolerance: float) -> None:
+def _check(project: Path, place: Path, compiler: list[str], example: Tensor, wanted: Tensor, tolerance: float) -> None:
     """Compiles the project, runs its example and compares."""
     program, given, made = (place / name for name in ("example", "input.bin", "output.bin"))
-    flags = ("-O2", "-std=c++17", "-fopenmp", "-fno-math-errno", *native_compiler.target().flags)
+    flags = ("-O2", "-std=c++17", "-fopenmp", "-fno-math-errno")
     sources = [str(project / name) for name in ("main.cpp", "network.cpp")]
     given.write_bytes(example.detach().contiguous().numpy().tobytes())
     for command in (
-        [compiler, *flags, *sources, "-o", str(program)],
+        [*compiler, *flags, *sources, "-o", str(program)],
         [str(program), str(project / "weights.bin"), str(given), str(made)],
     ):
         run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=native_compiler.SECONDS)

@@ -45,30 +45,57 @@ class Target:
     bf16: bool = False
 
 
+_AVX512 = ("-march=x86-64-v4", "-mprefer-vector-width=512")
+PROCESSORS = {
+    "sse2": Target((), 4, 16),
+    "avx2": Target(("-march=x86-64-v3",), 8, 16),
+    "avx512": Target(_AVX512, 16, 32),
+    "avx512-bf16": Target((*_AVX512, "-mavx512bf16"), 16, 32, True),
+    "neon": Target((), 4, 32),  # each 64-bit Arm has it
+}
+
+
 @functools.cache
 def target() -> Target:
     """This machine's processor, as the system describes it: what a compiler takes for native may be wrong."""
+    return PROCESSORS[_named()]
+
+
+def _named() -> str:
     if platform.machine() in ("aarch64", "arm64"):
-        return Target(("-mcpu=native",), 4, 32)
+        return "neon"
     try:
         found = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         found = None
     has = set(found[1].split()) if found else set()
     if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= has:
-        bf16 = "avx512_bf16" in has
-        return Target(("-march=x86-64-v4", "-mprefer-vector-width=512", *["-mavx512bf16"] * bf16), 16, 32, bf16)
-    if {"avx2", "fma", "bmi2"} <= has:
-        return Target(("-march=x86-64-v3",), 8, 16)
-    return Target((), 4, 16)
+        return "avx512-bf16" if "avx512_bf16" in has else "avx512"
+    return "avx2" if {"avx2", "fma", "bmi2"} <= has else "sse2"
 
 
-def reads_bf16(precision: str) -> bool:
+def processor(name: str | None) -> Target:
+    """A processor that code can be written for; this machine's where none is named.
+
+    Raises:
+        UserError: there is none of this name.
+
+    Example:
+        >>> processor("neon").width
+        4
+    """
+    if name is not None and name not in PROCESSORS:
+        raise UserError(f"native code: knows no processor '{name}'; use one of {', '.join(PROCESSORS)}")
+    return target() if name is None else PROCESSORS[name]
+
+
+def reads_bf16(precision: str, machine: Target | None = None) -> bool:
     """What the core is told of a precision.
 
     Args:
         precision: "fp32"; or "bf16": contractions read weights and what these meet in 16 bits. Sums and all else are
             float32.
+        machine: if not this one.
 
     Raises:
         UserError: there is no such precision, or the processor does not multiply such numbers.
@@ -79,7 +106,7 @@ def reads_bf16(precision: str) -> bool:
     """
     if precision not in PRECISIONS:
         raise UserError(f"native code: knows no precision '{precision}'; use {' or '.join(PRECISIONS)}")
-    if precision == "bf16" and not target().bf16:
+    if precision == "bf16" and not (machine or target()).bf16:
         raise UserError("native code: bf16 needs a processor with AVX-512 BF16, which this one lacks; use fp32")
     return precision == "bf16"
 

@@ -7,6 +7,7 @@ The backend "native" uses it where it applies, and `canvas.export` writes it as 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,6 +130,7 @@ def write(
     threads: int = 1,
     tune: bool = False,
     precision: str = "fp32",
+    machine: native_compiler.Target | None = None,
 ) -> Written:
     """The network as C++ source.
 
@@ -140,6 +142,7 @@ def write(
         threads: among which the example's images are likely to be shared out; any number will do.
         tune: variants are timed, see `native_tuner`; else what was chosen before serves, or a first guess.
         precision: see `native_compiler.reads_bf16`.
+        machine: that the code is for, if not this one.
 
     Returns:
         The source and what it needs.
@@ -170,7 +173,9 @@ def write(
         raise Unsupported("several outputs")
     share = max(1, example.shape[0] // threads)
     last = not planes, channels_last
-    emit = _translated(graph, outputs[0], leaves, images, last, share, native_compiler.reads_bf16(precision))
+    machine = machine or native_compiler.target()
+    machine = dataclasses.replace(machine, bf16=native_compiler.reads_bf16(precision, machine))
+    emit = _translated(graph, outputs[0], leaves, images, last, share, machine)
     return native_tuner.chosen(emit, example.shape[0], threads, tune)
 
 
@@ -181,7 +186,7 @@ def _translated(
     images: Tensor,
     last: tuple[bool, bool],
     share: int,
-    bf16: bool,
+    machine: native_compiler.Target,
 ) -> Callable[[native_tuner.Choices], Written]:
     """What writes the network's source, given choices."""
     rank = images.dim() - 1
@@ -212,13 +217,12 @@ def _translated(
     result = values[output]
     last_out = last[1] and len(result.dims) > 2
     ends = (*result.dims[1:], result.dims[0]) if last_out else result.dims
-    machine = native_compiler.target()
     names = [axis[0] for axis in ends if axis]
     shapes = tuple(images.shape[1:]), result.shape, (last_in, last_out)
 
     def emit(choices: native_tuner.Choices) -> Written:
         text, parameters, constants, scratch, cycles = at.network.source(
-            result.number, names, machine.width, machine.registers, share, choices, bf16
+            result.number, names, machine.width, machine.registers, share, choices, machine.bf16
         )
         stored = [at.parameters[name].float().cpu().contiguous() for name in parameters]
         return Written(text, stored, constants, scratch, cycles, *shapes)

@@ -91,7 +91,7 @@ def chosen(emit: Callable[[Choices], Written], images: int, threads: int, tune: 
 def _processor() -> str:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line for line in lines if line.startswith("model name"))
+        return next(line for line in lines if line.startswith(("model name", "CPU part")))
     return platform.processor()
 
 

@@ -126,12 +126,14 @@ def _multiply_adds(threads: int) -> tuple[float, Callable[[Any], Any]]:
     Raises:
         UserError: there is no compiler.
     """
-    width, times, sums = native_compiler.target().width, 4_000_000, [f"sum{i}" for i in range(12)]
+    machine, times = native_compiler.target(), 4_000_000
+    width, sums = machine.width, [f"sum{i}" for i in range(machine.registers - 4)]
+    # A sum is added to, as NEON's multiply-adds do.
     start = ", ".join(f"{name} = by * {i}" for i, name in enumerate(sums))
     run = native_compiler.load(
         f"typedef float Vector __attribute__((vector_size({4 * width})));"
         f'extern "C" float run(float at) {{ Vector by = at - Vector{{}}, {start}; for (long i = 0; i < {times}; i++) {{'
-        f"{''.join(f'{name} = {name} * by + by;' for name in sums)} }} return ({' + '.join(sums)})[0]; }}"
+        f"{''.join(f'{name} += {name} * by;' for name in sums)} }} return ({' + '.join(sums)})[0]; }}"
     ).run
     run.argtypes, run.restype = [ctypes.c_float], ctypes.c_float
     work = 2.0 * width * times * len(sums) * threads

@@ -197,19 +197,25 @@ def export(
     precision: Annotated[
         str, typer.Option("--precision", help="Of --native: fp32, or bf16 where that is quicker.")
     ] = "fp32",
+    processor: Annotated[
+        str | None,
+        typer.Option("--processor", help="Of --native, if not this: sse2, avx2, avx512, avx512-bf16 or neon."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Writes a network with kernels in it to a file that needs no Canvas, and checks that file in a fresh process.
 
     .pt2 is loaded by PyTorch (torch.export.load), .onnx by ONNX Runtime, .py is readable source of the kernels. With
-    --native it is a C++ project (CMakeLists.txt, a header, the source, the weights, an example) for this processor. A
-    FILE.pt is what torch.save wrote, such as the networks that a search keeps; only open files that you trust.
+    --native it is a C++ project (CMakeLists.txt, a header, the source, the weights, an example) for this processor or
+    that of --processor. A FILE.pt is what torch.save wrote, such as the networks that a search keeps; only open files
+    that you trust.
 
     Examples:
     canvas export study.db -o best.onnx
     canvas export demo/original.pt --input 1x28x28 -o original.onnx
     canvas export resnet18 --kernel depthwise_separable -o fast.py
     canvas export resnet18 --kernel depthwise_separable --native fast
+    canvas export resnet18 --kernel depthwise_separable --native fast --processor neon
     """
     from canvas.export import export as written
     from canvas.export_native import export_native
@@ -227,7 +233,11 @@ def export(
     if kernel is not None:
         loaded = replace(loaded, options.named_kernel(kernel), example=example)
     given = batched(example, batch)
-    path = written(loaded, given, output) if output else export_native(loaded, given, str(native), precision=precision)
+    path = (
+        written(loaded, given, output)
+        if output
+        else export_native(loaded, given, str(native), precision=precision, processor=processor)
+    )
     put({"file": str(path)}) if as_json else print(path)
 
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "canvas/base/error.h"
+
 namespace canvas::native {
 
 namespace {
@@ -10,12 +12,20 @@ struct Range {
   int64_t first, last;
 };
 
-// Where an access reaches along an axis of its buffer, its own axis `but` at its first step.
-Range reach(const Access& access, size_t axis, const std::string& but = "") {
+int64_t floored(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+// Where an access reaches along an axis of its buffer, its own axis `but` at its first step. What runs on beyond a rigid axis runs along the
+// one before.
+Range reach(const Access& access, const Buffer& buffer, size_t axis, const std::string& but = "") {
   Range range{access.offset[axis], access.offset[axis]};
   for (const auto& [name, how] : access.axes) {
     if (static_cast<size_t>(how.axis) != axis || name == but) continue;
     (how.times < 0 ? range.first : range.last) += how.times * (how.extent - 1);
+  }
+  if (axis + 1 < buffer.axes.size() && buffer.axes[axis + 1].rigid) {
+    const Range inner = reach(access, buffer, axis + 1, but);
+    range.first += floored(inner.first, buffer.axes[axis + 1].extent);
+    range.last += floored(inner.last, buffer.axes[axis + 1].extent);
   }
   return range;
 }
@@ -26,7 +36,8 @@ Range steps(const Access& factor, const Buffer& buffer, const std::string& loop,
   if (found == factor.axes.end() || !buffer.has_margins() || buffer.lowest) return range;
   const AxisAccess& how = found->second;
   const auto axis = static_cast<size_t>(how.axis);
-  const Range others = reach(factor, axis, loop);
+  if (buffer.axes[axis].rigid) return range;
+  const Range others = reach(factor, buffer, axis, loop);
   const auto outside = [&](int64_t step) {
     const int64_t by = step * how.times;
     return others.last + by < 0 || others.first + by >= buffer.axes[axis].extent;
@@ -50,6 +61,24 @@ void shorten(Nest& nest, const Buffers& buffers) {
   }
 }
 
+// All that is read and written lies in its buffer.
+void check(const Plan& plan) {
+  for (const Nest& nest : plan.nests) {
+    for_each_access(nest, [&](const Access& access) {
+      const int64_t start = plan.buffers.start(access);
+      Range range{start, start};
+      for (const auto* loops : {&nest.loops, &nest.reduced}) {
+        for (const auto& [name, extent] : *loops) {
+          const int64_t by = plan.buffers.stride(access, name) * (extent - 1);
+          (by < 0 ? range.first : range.last) += by;
+        }
+      }
+      const Buffer& buffer = plan.buffers[access.buffer];
+      require(range.first >= 0 && range.last < buffer.elements(), "an access beyond its buffer");
+    });
+  }
+}
+
 }  // namespace
 
 void leave_out_zeros(Plan& plan) {
@@ -61,7 +90,7 @@ void leave_out_zeros(Plan& plan) {
     for_each_access(nest, [&](const Access& access) {
       const Buffer& buffer = plan.buffers[access.buffer];
       for (size_t axis = 0; axis < buffer.axes.size(); ++axis) {
-        const Range range = reach(access, axis);
+        const Range range = reach(access, buffer, axis);
         Range& own = margins[static_cast<size_t>(access.buffer)][axis];
         own.first = std::max(own.first, -range.first);
         own.last = std::max(own.last, range.last - buffer.axes[axis].extent + 1);
@@ -75,6 +104,7 @@ void leave_out_zeros(Plan& plan) {
       axis.high = std::min(axis.high, margins[id][i].last);
     }
   }
+  check(plan);
 }
 
 }  // namespace canvas::native

@@ -34,7 +34,7 @@ class TileWriter {
     text_ = "(" + nest_.type_of(0) + "* __restrict__ f0";
     for (size_t operand = 1; operand < nest_.it.operands.size(); ++operand)
       text_ += ", " + nest_.type_of(operand) + "* f" + to_string(operand);
-    text_ += ") {\n  typedef v" + width + " V;\n  typedef u" + width + " U;\n";
+    text_ += ") {\n  [[maybe_unused]] typedef v" + width + " V;\n  [[maybe_unused]] typedef u" + width + " U;\n";
     if (nest_.sums()) {
       for (int row = 0; row < count_; ++row)
         for (int vector = 0; vector < panel_.vectors; ++vector)
