@@ -11,8 +11,9 @@ namespace canvas::native {
 
 using std::to_string;
 
-std::string loop_text(const std::string& index, int64_t extent) {
-  return "for (long " + index + " = 0; " + index + " < " + to_string(extent) + "; " + index + "++) ";
+std::string loop_text(const std::string& index, int64_t extent, int64_t by) {
+  const std::string next = by == 1 ? "++" : " += " + to_string(by);
+  return "for (long " + index + " = 0; " + index + " < " + to_string(extent) + "; " + index + next + ") ";
 }
 
 std::string step_text(const std::string& index, int64_t step) {
@@ -23,6 +24,8 @@ namespace {
 
 constexpr int64_t kAhead =
     4096;  // elements by which far factors are asked for before they are read (measured: 2048 to 8192 are as good)
+
+constexpr int64_t kLine = 16;  // elements that come together
 
 class TileWriter {
  public:
@@ -182,9 +185,10 @@ class TileWriter {
     size_t loops = nest_.reduced.size();
     while (loops > 0 && straight * nest_.at(nest_.reduced[loops - 1]).extent <= nest_.straight)
       straight *= nest_.at(nest_.reduced[--loops]).extent;
+    const int64_t turn = loops > 0 && !nest_.across ? in_turn(nest_.at(nest_.reduced[loops - 1]).extent, straight) : 1;
     for (size_t i = 0; i < loops; ++i) {
       const std::string index = "r" + to_string(i);
-      open(loop_text(index, nest_.at(nest_.reduced[i]).extent));
+      open(loop_text(index, nest_.at(nest_.reduced[i]).extent, i + 1 == loops ? turn : 1));
       for (size_t operand = 1; operand <= factors; ++operand)
         base[operand] += step_text(index, nest_.reduced_step(nest_.reduced[i], operand, panel_));
     }
@@ -195,7 +199,7 @@ class TileWriter {
     }
     for (size_t operand = 1; operand <= factors; ++operand)
       line(nest_.type_of(operand) + "* g" + to_string(operand) + " = " + base[operand] + ";");
-    std::vector<Product> products = products_of(loops);
+    std::vector<Product> products = products_of(loops, turn);
     // What several rows load is loaded once: in the order of the factor that moves with rows and vectors.
     for (size_t operand = 1; operand <= factors; ++operand) {
       if (nest_.row_step(operand) == 0 || nest_.lane_step(operand) == 0) continue;
@@ -210,7 +214,8 @@ class TileWriter {
         names.push_back("e" + to_string(operand) + "_" + to_string(product.at[operand]));
         if (!loaded.insert(names.back()).second) continue;
         const std::string at = "g" + to_string(operand) + " + " + to_string(product.at[operand]);
-        if (asks_ && nest_.packed[operand].far) line("__builtin_prefetch(" + at + " + " + to_string(kAhead) + ");");
+        if (asks_ && nest_.packed[operand].far && product.at[operand] % kLine == 0)
+          line("__builtin_prefetch(" + at + " + " + to_string(kAhead) + ");");
         const int64_t left = nest_.at(nest_.lanes).extent - first;
         const bool part = partial && nest_.lane_step(operand) == 1;
         const char* rest = nest_.nest.maximum ? ", lowest" : ", 0";  // what changes nothing
@@ -230,13 +235,20 @@ class TileWriter {
     if (nest_.across) line("}");
   }
 
-  // All products of the loops from `first` on, in order, for all rows and vectors.
-  std::vector<Product> products_of(size_t first) const {
+  // How many steps of a loop around `products` are written one after the other: without any left over.
+  int64_t in_turn(int64_t extent, int64_t products) const {
+    int64_t turn = std::min(nest_.in_turn, extent);
+    while (turn > 1 && (extent % turn != 0 || turn * products > nest_.straight)) --turn;
+    return turn;
+  }
+
+  // All products of the loops from `first` on and of `turn` steps of the one around them, in order, for all rows and vectors.
+  std::vector<Product> products_of(size_t first, int64_t turn) const {
     std::vector<std::vector<int64_t>> steps = {std::vector<int64_t>(nest_.it.factors + 1, 0)};
-    for (size_t i = first; i < nest_.reduced.size(); ++i) {
+    for (size_t i = first - (turn > 1); i < nest_.reduced.size(); ++i) {
       std::vector<std::vector<int64_t>> next;
       for (const std::vector<int64_t>& at : steps) {
-        for (int64_t k = 0; k < nest_.at(nest_.reduced[i]).extent; ++k) {
+        for (int64_t k = 0; k < (i < first ? turn : nest_.at(nest_.reduced[i]).extent); ++k) {
           next.push_back(at);
           for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
             next.back()[operand] += k * nest_.reduced_step(nest_.reduced[i], operand, panel_);

@@ -7,8 +7,8 @@
 
 namespace canvas::native {
 
-// "for (long i = 0; i < 8; i++) ".
-std::string loop_text(const std::string& index, int64_t extent);
+// "for (long i = 0; i < 8; i++) "; by 4, "for (long i = 0; i < 8; i += 4) ".
+std::string loop_text(const std::string& index, int64_t extent, int64_t by = 1);
 // " + i * 8", or nothing.
 std::string step_text(const std::string& index, int64_t step);
 

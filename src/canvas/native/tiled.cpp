@@ -12,6 +12,8 @@ constexpr int kMostRows = 14;
 constexpr int kMostVectors = 6;
 constexpr int kMapVectors = 4;
 constexpr int64_t kStraight = 200;
+constexpr int64_t kInTurn = 4;  // tiles of few registers are quick to go through: what a loop costs counts (measured: up to 1.4)
+constexpr int kFewRegisters = 16;
 constexpr double kApart = 8;                 // how much longer a vector takes of which each element lies by itself
 constexpr int64_t kFarElements = 16 * 1024;  // of a packed factor, that caches may have lost until they are read again
 constexpr double kAsItLies = 0.8;  // what sums along vectors are worth where constants could be packed for others
@@ -57,6 +59,7 @@ TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, siz
     : nest(of),
       it(loops_of(of, buffers)),
       straight(target.choice("straight", number, kStraight)),
+      in_turn(target.registers > kFewRegisters ? 1 : kInTurn),
       rows_outside(target.choice("order", number, 0) == 1),
       target_(target),
       number_(number) {
@@ -260,7 +263,7 @@ void TiledNest::tile(const Buffers& buffers) {
   std::vector<Shape> shapes;
   for (int vectors = 1; sums() && vectors <= kMostVectors && vectors <= wide; ++vectors) {
     for (int steps = 1; steps * unit_extent() <= kMostRows && steps <= row_extent; ++steps) {
-      if (steps * unit_extent() * vectors + vectors + 2 > target_.registers) break;
+      if (steps * unit_extent() * vectors + vectors + 1 > target_.registers) break;
       const int64_t tiles = (row_extent + steps - 1) / steps;
       if ((row_extent + tiles - 1) / tiles < steps) continue;  // shared out evenly there are fewer
       shapes.push_back({cost(row_extent, steps, wide, vectors), steps, vectors});

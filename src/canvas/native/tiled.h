@@ -67,6 +67,7 @@ class TiledNest {
   std::vector<Rows> row_tiles;
   std::vector<Packed> packed;  // of each operand
   int64_t straight;            // so many multiply-adds are written one after the other, without a loop
+  int64_t in_turn;             // steps of a loop around these that are written out as well
   bool rows_outside;           // panels are run through within the rows
 
   // About how many cycles all of it takes.
