@@ -2,7 +2,6 @@
 
 import copy
 import os
-import re
 
 import numpy as np
 import pytest
@@ -158,44 +157,6 @@ def test_windows_beyond_the_image_cost_what_they_meet(name, extents, stride):
         for height, width in (extents, (64, 64))
     ]
     assert extents != (4, 3) or cycles[0] < cycles[1] / 2
-
-
-@needs_compiler
-@pytest.mark.parametrize(("channels", "turn"), [(64, 4), (45, 3), (70, 2), (67, 1)])
-def test_where_registers_are_few_a_loop_takes_several_steps_at_a_time(channels, turn, monkeypatch):
-    machine = native_compiler.target()
-    layer = Layer(channels, 48, (5, 8))
-    module = parse("kernel k(x[C, H, W]) -> [K, H, W]:\n  return fc(x, [C] -> [K])").module(layer).eval()
-    x = torch.randn(2, channels, 5, 8)
-    kernel, sizes = native.kernel_of(module)
-    for registers, by in ((32, 1), (16, turn)):
-        step = "r0++" if by == 1 else f"r0 += {by}"
-        assert f"for (long r0 = 0; r0 < {channels}; {step})" in _core.native_source(kernel, sizes, 8, registers)[0]
-    few = native_compiler.Target(machine.flags, 8, 16)
-    monkeypatch.setattr(native_compiler, "target", lambda: few)
-    with torch.no_grad():
-        assert off(NativeKernel(module)(x).numpy(), module(x).numpy()) <= 1e-5
-
-
-def test_sixteen_registers_hold_twelve_sums_and_what_a_step_of_them_reads():
-    layer = Layer(64, 96, (8, 8))
-    kernel, sizes = native.kernel_of(
-        parse("kernel k(x[C, H, W]) -> [K, H, W]:\n  return fc(x, [C] -> [K])").module(layer)
-    )
-    text = _core.native_source(kernel, sizes, 8, 16)[0]
-    assert "V a3_2 = {};" in text  # four rows of three vectors
-    assert "V a3_3 = {};" not in text and "V a4_2 = {};" not in text
-
-
-def test_a_line_of_weights_is_asked_for_once():
-    layer = Layer(512, 512, (4, 4))
-    kernel, sizes = native.kernel_of(
-        parse("kernel k(x[C, H, W]) -> [K, H, W]:\n  return fc(x, [C] -> [K])").module(layer)
-    )
-    for width, registers in ((8, 16), (16, 32)):
-        text = _core.native_source(kernel, sizes, width, registers)[0]
-        asked = re.findall(r"__builtin_prefetch\(g2 \+ (\d+)", text)
-        assert asked and all(int(at) % 16 == 0 for at in asked)
 
 
 @needs_compiler
