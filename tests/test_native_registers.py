@@ -1,4 +1,4 @@
-"""Native code for processors of few registers (AVX2: 16 vectors of 8): what its tiles hold, and how loops around them run."""
+"""Native code for few registers (AVX2: 16 vectors of 8 floats): what its tiles hold, and how loops around them run."""
 
 import re
 
