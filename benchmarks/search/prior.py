@@ -44,7 +44,7 @@ from canvas.prior import fitted, learned
 from canvas.roofline import fixed_threads
 from canvas.train import Recipe, train
 
-AT = (8, 16, 32, 48, 64)
+AT = (8, 16, 24, 32, 48, 64)
 LOOKAHEAD = 4
 FEW = (4, 8, 16, 32)
 SHORT, LONG = 1_500, 6_000  # images
@@ -179,9 +179,9 @@ def main() -> None:
             for seed in range(len(rows), asked.seeds):
                 arms = {"with": known, "without": []}
                 rows.append({arm: search(bench, seed, prior, asked.candidates) for arm, prior in arms.items()})
-                found["summary"] = summary(rows, found["original"])
                 save()
                 print(f"{seed + 1} of {asked.seeds} seeds", file=sys.stderr)
+            found["summary"] = summary(rows, found["original"])
     save()
     print(json.dumps(found["summary"], indent=1))
 
