@@ -117,22 +117,24 @@ Guide::Scale Guide::scale() const {
 }
 
 size_t Guide::choose(const std::vector<Features>& proposals, Random& random) const {
-  const std::vector<Regression> learned = informed() ? outcomes_ : expected(prior_.size());
+  const bool informed = this->informed();
+  const std::vector<Regression> begun = informed ? std::vector<Regression>() : expected(prior_.size());
+  const std::vector<Regression>& learned = informed ? outcomes_ : begun;
   const size_t dimensions = learned.size();
   std::vector<std::vector<Regression::Drawn>> outcomes;  // by objective
   for (size_t i = 0; i < dimensions; ++i) {
     // Before there are results, an objective of which nothing is known is the same for all.
-    const bool unknown = !informed() && prior_[i].empty();
+    const bool unknown = !informed && prior_[i].empty();
     outcomes.push_back(unknown ? std::vector(kDraws, Regression::Drawn{Features(kFeatures, 0.0), 0, 1})
                                : learned[i].draw(kDraws, random));
   }
   const std::vector<Regression::Drawn> failures = failure_.draw(kDraws, random);
   const auto [worst, range] = scale();
   std::vector<Point> directions;
-  std::vector<double> reached(kDirections, informed() ? -HUGE_VAL : 0.0);  // by the front
+  std::vector<double> reached(kDirections, informed ? -HUGE_VAL : 0.0);  // by the front
   for (double& most : reached) {
     directions.push_back(direction(dimensions, random));
-    if (!informed()) continue;
+    if (!informed) continue;
     for (const Point& point : front_) most = std::max(most, reach(point, worst, range, directions.back()));
   }
   Point predicted(dimensions);
