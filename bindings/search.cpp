@@ -251,6 +251,26 @@ void bind_search(nb::module_& module) {
       "Raises:\n    ValueError: a limit is unknown or out of range.\n\n"
       "Example:\n    >>> implausible(canvas.parse('kernel k(x[C, W]) -> [K, W]:\\n  return fc(x, [C] -> [K])'))\n"
       "    'it sees too little of its surroundings'\n    >>> implausible(canvas.zoo()['low_rank'])\n");
+  module.def(
+      "features",
+      [](const Kernel& kernel, const std::vector<Layer>& layers, std::optional<Budget> budget, const std::string& by,
+         int64_t multiple_of) {
+        const Kernel form = canonical(kernel).kernel;
+        const Rules rules = {share(by), multiple_of};
+        return features(form, bind_or_throw(form, layers, budget.value_or(Budget{}), rules).cost, total_cost(layers));
+      },
+      "kernel"_a, "layers"_a, "budget"_a = nb::none(), nb::kw_only(), "share"_a = "layer", "multiple_of"_a = 1,
+      "A kernel as the numbers that a guided search learns from (src/canvas/search/features.h).\n\n"
+      "Args:\n    kernel, layers, budget, share, multiple_of: as for Kernel.bind.\n\n"
+      "Returns:\n    list[float]: the same for kernels of the same canonical form.\n\n"
+      "Raises:\n    Infeasible: the kernel does not serve the layers within the budget.\n");
+  module.def(
+      "taught", &taught, "features"_a, "outputs"_a, "expected"_a = Features(),
+      "The coefficients with which a guided search would predict an objective after these examples.\n\n"
+      "Args:\n    features: of each example, as features() gives them.\n    outputs: their results; lower is better.\n"
+      "    expected: coefficients that were known before.\n\n"
+      "Returns:\n    list[float]: for `expected`, or for the prior of a Search.\n\n"
+      "Raises:\n    ValueError: numbers are missing or not finite.\n");
   nb::class_<Asked>(module, "Candidate", "What Search.ask() gives: a kernel that the network has sizes for.")
       .def_prop_ro("index", [](const Asked& asked) { return asked.candidate.index; })
       .def_prop_ro("hash", [](const Asked& asked) { return asked.candidate.hash; })
@@ -266,12 +286,13 @@ void bind_search(nb::module_& module) {
           "__init__",
           [](Search* self, const std::vector<Layer>& layers, std::optional<Budget> budget, uint64_t seed,
              const std::string& name, int64_t lookahead, const std::vector<Kernel>& first, std::set<std::string> only,
-             const nb::kwargs& given) {
+             std::vector<Features> prior, const nb::kwargs& given) {
             new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead, first,
-                              std::move(only));
+                              std::move(only), std::move(prior));
           },
           "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "guided", "lookahead"_a = 8,
-          "first"_a = std::vector<Kernel>(), "only"_a = std::set<std::string>(), "limits"_a)
+          "first"_a = std::vector<Kernel>(), "only"_a = std::set<std::string>(), "prior"_a = std::vector<Features>(),
+          "limits"_a)
       .def("ask", &ask, nb::keep_alive<0, 1>(),
            "The next Candidate, or None while results of earlier ones must be told first.")
       .def("repeat", &Search::repeat, "kernel"_a,

@@ -123,6 +123,8 @@ CASES = {
     f"{FASHION} --recipe batch=0": "recipe batch: ",
     f"{FASHION} --backend frog": "backend 'frog': unknown",
     f"{FASHION} --start frog": "kernel 'frog': not in the zoo",
+    f"{FASHION} --prior frog": "frog: no such study file",
+    f"{FASHION} --prior canvas --prior {{tmp}}/study.db": "too few to learn from",
     f"{FASHION} --strategy frog": "the strategy must be 'guided', 'evolution' or 'random', got 'frog'",
     f"{FASHION} --objective energy": "--objective energy: is not measured; there are latency, accuracy",
     f"{FASHION} --compare frog": "--compare frog: no such kernel",

@@ -3,6 +3,7 @@
     python benchmarks/search/table.py list --kernels 1200        # chooses the kernels
     python benchmarks/search/table.py train                      # accuracies of two seeds, curves, zero-cost scores
     python benchmarks/search/table.py time --backend eager onnxruntime openvino native
+    python benchmarks/search/table.py learn                      # of the accuracies: what a guided search begins with
 
 Each call goes on where the last one ended: what the table holds is not made again, and Ctrl-C loses the kernel under
 way alone. `--file` names the table, by default `table.json` beside this file.
@@ -18,6 +19,7 @@ import argparse
 import dataclasses
 import json
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import canvas
-from canvas import latency
+from canvas import _core, latency, prior
 from canvas.data import Data, load_data
 from canvas.errors import EvaluationError
 from canvas.models import ResNet
@@ -188,10 +190,17 @@ def missing(rows: list[Row], lacks: Callable[[Row], bool]) -> Iterator[Row]:
         yield row
 
 
+def learned(rows: list[Row]) -> list[float]:
+    """What the accuracies teach a guided search."""
+    known, served = [row for row in rows if "seeds" in row], layers()
+    features = [_core.features(canvas.parse(row["kernel"]), served, BUDGET) for row in known]
+    return prior.fitted(features, [-statistics.fmean(seed["accuracy"] for seed in row["seeds"]) for row in known], [])
+
+
 def main() -> None:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("part", choices=["list", "train", "time"])
+    options.add_argument("part", choices=["list", "train", "time", "learn"])
     options.add_argument("--file", type=Path, default=FILE)
     options.add_argument("--kernels", type=int, default=1200)
     options.add_argument("--backend", nargs="+", default=["eager", "onnxruntime", "openvino", "native"])
@@ -203,6 +212,9 @@ def main() -> None:
         save(asked.file, choose(asked.kernels))
         return
     rows: list[Row] = json.loads(asked.file.read_text(encoding="utf-8"))["kernels"]
+    if asked.part == "learn":
+        prior.FILE.write_text(json.dumps(learned(rows)) + "\n", encoding="utf-8")
+        return
     data = load_data("fashion-mnist")
     with fixed_threads(1):
         if asked.part == "train":

@@ -262,7 +262,7 @@ def _stages(found: Sequence[Stage]) -> str:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    left_out = ("references", "mixtures", "layers", "targets")
+    left_out = ("references", "mixtures", "layers", "targets", "prior")
     rows = ""
     for name, value in settings.items():
         if name not in left_out and value not in (None, {}, []):

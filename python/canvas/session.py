@@ -265,6 +265,7 @@ def new_search(settings: Mapping[str, Any]) -> Any:
             budget=budget_of(settings),
             **{name: settings[name] for name in names},
             first=[_core.parse(text, "start.canvas") for text in settings.get("start", ())],
+            prior=settings.get("prior", []),
             **settings["limits"],
         )
     except ValueError as error:

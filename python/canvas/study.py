@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from canvas.errors import NoStudy, StudyError, UserError
 from canvas.executor import executor_of, usable_cores
 from canvas.objectives import pareto
+from canvas.prior import CANVAS, learned
 from canvas.progress import Status, console_progress
 from canvas.session import Judge, Session, budget_fields, budget_of, layers_of, new_search
 from canvas.store import Record, Store, place_of
@@ -51,6 +52,8 @@ class Study:
             good it is otherwise.
         start: kernels to evaluate before all others, such as `canvas.zoo().values()`, but for those that do not serve
             the layers within the budget; the limits are not held against them.
+        prior: what a guided search has learned before: "canvas", which comes with Canvas, and earlier studies (or their
+            files or URLs), see `canvas.prior.learned`. Taken when the study is made; nothing: it learns all anew.
         note: anything to keep beside the settings (JSON values), such as how to evaluate.
         **limits: limits on the kernels sampled, as for `canvas.sample`, and how their free sizes are chosen (`share`,
             `multiple_of`), as for `Kernel.bind`.
@@ -77,6 +80,7 @@ class Study:
         rungs: Sequence[str] = (),
         margin: float | None = None,
         start: Iterable[Any] = (),
+        prior: Sequence[Any] = (CANVAS,),
         note: Mapping[str, Any] | None = None,
         **limits: Any,
     ) -> None:
@@ -101,8 +105,11 @@ class Study:
         try:
             self._load()
         except NoStudy:
-            new_search(given).ask()  # faults, and budgets that nothing meets, come before a file is made
-            Store(self.path, "create", {**given, **(note or {}), "environment": environment()}).close()
+            sources = [getattr(source, "path", source) for source in prior] if strategy == "guided" else []
+            names = [str(place_of(source)) for source in sources]
+            made = {**given, "learned_from": names, "prior": learned(objectives, sources)}
+            new_search(made).ask()  # faults, and budgets that nothing meets, come before a file is made
+            Store(self.path, "create", {**made, **(note or {}), "environment": environment()}).close()
             self._load()
         for name, value in given.items():
             held = self.settings.get(name, [])

@@ -173,6 +173,8 @@ def summary(study: Any) -> None:
     for i, one in enumerate(mixtures, 1):
         names = ", ".join(f"{stage}: {name}" for stage, name in one["names"].items())
         out.print(f"mixture {i}, by {one['by']}: {names}", markup=False)
+    if study.settings.get("learned_from"):
+        out.print(f"began with what it learned from: {', '.join(study.settings['learned_from'])}", markup=False)
     if "timed" in study.settings:
         out.print(f"latency: of {study.settings['timed']}", markup=False)
     if "networks" in study.settings:

@@ -62,6 +62,14 @@ def search(
         list[str] | None,
         typer.Option("--start", metavar="zoo|NAME|FILE.canvas", help="Begin with these kernels (repeatable)."),
     ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prior",
+            metavar="canvas|none|STUDY",
+            help="What it has learned before: canvas is what comes with Canvas (default); repeatable.",
+        ),
+    ] = None,
     lookahead: Annotated[
         int, typer.Option("--lookahead", min=1, help="How many candidates may be under way at once.")
     ] = 8,
@@ -117,12 +125,14 @@ def search(
     canvas search --model resnet20 --data cifar10 --study study.db --minutes 60 --recipe images=50000 --rung 5000
     canvas search --model resnet8 --data fashion-mnist --study s.db --candidates 40 --compare original
     canvas search --model resnet8 --data fashion-mnist --study s.db --minutes 30 --start zoo --strategy guided
+    canvas search --model nets.py:build --data images/ --study s.db --minutes 30 --prior canvas --prior earlier.db
     canvas search --model nets.py:vit --data cifar10 --study s.db --minutes 60 --kind linear
     canvas search --model resnet20 --data cifar10 --study s.db --minutes 60 --executor ray --gpus 0.5 --lookahead 32
     """
     from canvas.backends import usual
     from canvas.executor import check_executor
     from canvas.objectives import metric
+    from canvas.prior import CANVAS
     from canvas.study import Study
     from canvas.train_and_time import rung as rung_metric
 
@@ -173,6 +183,7 @@ def search(
         strategy=strategy,
         lookahead=lookahead,
         start=starting(start or []),
+        prior=[source for source in prior or [CANVAS] if source != "none"],
         rungs=[rung_metric(images) for images in note["rung"]],
         margin=margin,
         note=note,

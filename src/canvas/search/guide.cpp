@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "canvas/base/error.h"
+
 namespace canvas {
 
 namespace {
 
 constexpr double kNoise = 0.6;      // of the deviation of results, what features leave unexplained
+constexpr double kChange = 0.5;     // from one search to another, the deviation of what a feature tells
 constexpr size_t kDraws = 16;       // functions that are drawn
 constexpr size_t kDirections = 64;  // and directions in which the front may grow
 constexpr double kBeyond = 0.1;     // of the front's range, how far behind its worst a point still counts
@@ -39,12 +42,43 @@ Point direction(size_t dimensions, Random& random) {
   return made;
 }
 
+// What is known of an objective before there are results.
+Regression beginning(const Features& expected) {
+  Regression found(kFeatures, kNoise);
+  if (!expected.empty()) found.expect(expected, kChange);
+  return found;
+}
+
+void check(const Features& numbers) {
+  const bool finite = std::all_of(numbers.begin(), numbers.end(), [](double value) { return std::isfinite(value); });
+  if (numbers.size() == kFeatures && finite) return;
+  throw ArgumentError("what a guide knows of an objective must be " + std::to_string(kFeatures) +
+                      " finite numbers, got " + std::to_string(numbers.size()) + "; it may be of another version");
+}
+
 }  // namespace
+
+Features taught(const std::vector<Features>& features, const std::vector<double>& outputs, const Features& expected) {
+  if (features.size() != outputs.size()) throw ArgumentError("each example needs features and an output");
+  if (!expected.empty()) check(expected);
+  Regression found = beginning(expected);
+  for (size_t i = 0; i < features.size(); ++i) {
+    check(features[i]);
+    found.add(features[i], outputs[i]);
+  }
+  return found.means();
+}
+
+Guide::Guide(std::vector<Features> prior) : prior_(std::move(prior)) {
+  for (const Features& coefficients : prior_) {
+    if (!coefficients.empty()) check(coefficients);
+  }
+}
 
 void Guide::learn(const Features& features, const std::optional<Point>& objectives, const Point& known) {
   failure_.add(features, objectives ? 0.0 : 1.0);
   const Point& values = objectives ? *objectives : known;
-  if (outcomes_.empty()) outcomes_.assign(values.size(), Regression(kFeatures, kNoise));
+  if (outcomes_.empty()) outcomes_ = expected(values.size());
   for (size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) outcomes_[i].add(features, values[i]);
   }
@@ -55,12 +89,19 @@ void Guide::learn(const Features& features, const std::optional<Point>& objectiv
   front_.push_back(*objectives);
 }
 
-bool Guide::ready() const {
+std::vector<Regression> Guide::expected(size_t objectives) const {
+  std::vector<Regression> found;
+  for (size_t i = 0; i < objectives; ++i) found.push_back(beginning(i < prior_.size() ? prior_[i] : Features{}));
+  return found;
+}
+
+bool Guide::informed() const {
   const auto known = [](const Regression& outcome) { return outcome.examples() >= 2; };
   return !front_.empty() && std::all_of(outcomes_.begin(), outcomes_.end(), known);
 }
 
 Guide::Scale Guide::scale() const {
+  if (!informed()) return {Point(prior_.size(), 1.0), Point(prior_.size(), 2.0)};  // of outputs of deviation 1
   Scale result{front_.front(), front_.front()};
   for (size_t i = 0; i < result.worst.size(); ++i) {
     double least = HUGE_VAL;
@@ -76,15 +117,24 @@ Guide::Scale Guide::scale() const {
 }
 
 size_t Guide::choose(const std::vector<Features>& proposals, Random& random) const {
-  const size_t dimensions = front_.front().size();
+  const bool informed = this->informed();
+  const std::vector<Regression> begun = informed ? std::vector<Regression>() : expected(prior_.size());
+  const std::vector<Regression>& learned = informed ? outcomes_ : begun;
+  const size_t dimensions = learned.size();
   std::vector<std::vector<Regression::Drawn>> outcomes;  // by objective
-  for (const Regression& outcome : outcomes_) outcomes.push_back(outcome.draw(kDraws, random));
+  for (size_t i = 0; i < dimensions; ++i) {
+    // Before there are results, an objective of which nothing is known is the same for all.
+    const bool unknown = !informed && prior_[i].empty();
+    outcomes.push_back(unknown ? std::vector(kDraws, Regression::Drawn{Features(kFeatures, 0.0), 0, 1})
+                               : learned[i].draw(kDraws, random));
+  }
   const std::vector<Regression::Drawn> failures = failure_.draw(kDraws, random);
   const auto [worst, range] = scale();
   std::vector<Point> directions;
-  std::vector<double> reached(kDirections, -HUGE_VAL);  // by the front
+  std::vector<double> reached(kDirections, informed ? -HUGE_VAL : 0.0);  // by the front
   for (double& most : reached) {
     directions.push_back(direction(dimensions, random));
+    if (!informed) continue;
     for (const Point& point : front_) most = std::max(most, reach(point, worst, range, directions.back()));
   }
   Point predicted(dimensions);

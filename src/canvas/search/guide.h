@@ -13,12 +13,22 @@
 
 namespace canvas {
 
+// The coefficients of an objective's function that examples teach, beginning with what is expected (kFeatures, or none): lower outputs are
+// better, and are taken in units of their deviation. Throws ArgumentError for other numbers of features.
+Features taught(const std::vector<Features>& features, const std::vector<double>& outputs, const Features& expected);
+
 class Guide {
  public:
+  // `prior`: for each objective the coefficients that are expected of its function (kFeatures; none: nothing is known), as earlier
+  // searches taught them. Throws ArgumentError where these are not so many finite numbers.
+  explicit Guide(std::vector<Features> prior = {});
+
   // A candidate's result, nothing for one that failed; then `known` may hold what is known of it, NaN for the rest.
   void learn(const Features& features, const std::optional<Point>& objectives, const Point& known = {});
-  // Whether there are results enough to choose by.
-  bool ready() const;
+  // Whether there is enough to choose by: results, or what is expected.
+  bool ready() const { return informed() || expects(); }
+  // Whether earlier searches taught something.
+  bool expects() const { return !prior_.empty(); }
   // The index of the proposal to evaluate.
   size_t choose(const std::vector<Features>& proposals, Random& random) const;
 
@@ -28,7 +38,12 @@ class Guide {
     Point worst, range;
   };
   Scale scale() const;
+  // Whether there are results enough to choose by.
+  bool informed() const;
+  // What is expected of each objective before there are results.
+  std::vector<Regression> expected(size_t objectives) const;
 
+  std::vector<Features> prior_;
   std::vector<Regression> outcomes_;  // of each objective
   Regression failure_ = Regression(kFeatures, 1.0);
   std::vector<Point> front_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "canvas/base/error.h"
+
 namespace canvas {
 
 namespace {
@@ -50,10 +52,20 @@ void backward(const std::vector<double>& factor, std::vector<double>& x) {
 Regression::Regression(size_t features, double noise)
     : features_(features),
       noise_(noise),
+      expected_(features, 0.0),
       factor_(features * (features + 1) / 2, 0.0),
       sums_(features, 0.0),
       mixed_(features, 0.0) {
   for (size_t i = 0; i < features; ++i) row_of(factor_, i)[i] = 1;
+}
+
+void Regression::expect(const std::vector<double>& means, double deviation) {
+  require(examples_ == 0 && means.size() == features_, "what is expected comes first, a number for each feature");
+  for (size_t i = 0; i < features_; ++i) {
+    double& root = row_of(factor_, i)[i];
+    root = i == 0 ? 1 : 1 / deviation;
+    expected_[i] = root * root * means[i];
+  }
 }
 
 void Regression::add(const std::vector<double>& x, double y) {
@@ -69,21 +81,34 @@ void Regression::add(const std::vector<double>& x, double y) {
   ++examples_;
 }
 
+double Regression::mean() const { return total_ / static_cast<double>(std::max<size_t>(examples_, 1)); }
+
 double Regression::deviation() const {
-  const double count = static_cast<double>(std::max<size_t>(examples_, 1)), mean = total_ / count;
-  return std::sqrt(std::max(squares_ / count - mean * mean, 1e-12));
+  if (examples_ == 0) return 1;
+  return std::sqrt(std::max(squares_ / static_cast<double>(examples_) - mean() * mean(), 1e-12));
+}
+
+std::vector<double> Regression::weighted() const {
+  const double mean = this->mean(), deviation = this->deviation(), precision = 1 / (noise_ * noise_);
+  std::vector<double> found(features_);
+  for (size_t i = 0; i < features_; ++i) {
+    found[i] = expected_[i] + (mixed_[i] - mean * sums_[i]) / deviation * precision;
+  }
+  forward(factor_, found);
+  return found;
+}
+
+std::vector<double> Regression::means() const {
+  std::vector<double> found = weighted();
+  backward(factor_, found);
+  return found;
 }
 
 std::vector<Regression::Drawn> Regression::draw(size_t draws, Random& random) const {
-  const double precision = 1 / (noise_ * noise_);
-  const double mean = total_ / static_cast<double>(std::max<size_t>(examples_, 1)), deviation = this->deviation();
-  std::vector<double> expected(features_);
-  for (size_t i = 0; i < features_; ++i) expected[i] = (mixed_[i] - mean * sums_[i]) / deviation * precision;
-  forward(factor_, expected);  // the mean is factor^-T of this, and so is the deviation of white noise
-  std::vector<Drawn> drawn(draws);
+  const Drawn likely = {weighted(), mean(), deviation()};
+  std::vector<Drawn> drawn(draws, likely);
   for (Drawn& one : drawn) {
-    one = {expected, mean, deviation};
-    for (double& value : one.coefficients) value += random.normal();
+    for (double& value : one.coefficients) value += random.normal();  // the deviation is factor^-T of white noise
     backward(factor_, one.coefficients);
   }
   return drawn;

@@ -10,8 +10,9 @@ namespace canvas {
 
 namespace {
 
-constexpr int64_t kWarmUp = 16;       // random candidates before the first mutation
-constexpr double kRandomShare = 0.2;  // and this share of random ones after
+constexpr int64_t kWarmUp = 16;         // random candidates before the first mutation
+constexpr int64_t kInformedWarmUp = 4;  // the same where earlier searches say what to expect
+constexpr double kRandomShare = 0.2;    // and this share of random ones after
 constexpr size_t kTournament = 3;
 constexpr size_t kPopulation = 48;  // the best this many told candidates may be parents
 // So many are ranked; from twice as many the worse half goes, so that a study may have any number.
@@ -23,10 +24,12 @@ constexpr size_t kProposals = 32;        // children that the guide chooses amon
 }  // namespace
 
 Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, Strategy strategy,
-               int64_t lookahead, const std::vector<Kernel>& first, std::set<std::string> only)
+               int64_t lookahead, const std::vector<Kernel>& first, std::set<std::string> only,
+               std::vector<Features> prior)
     : sampler_(layers, budget, limits),
       original_(total_cost(layers)),
       only_(std::move(only)),
+      guide_(std::move(prior)),
       seed_(seed),
       strategy_(strategy),
       lookahead_(lookahead) {
@@ -40,6 +43,8 @@ Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t
     if (known.insert(form.digest).second) first_.push_back(std::move(form));
   }
 }
+
+int64_t Search::warm_up() const { return guide_.expects() ? kInformedWarmUp : kWarmUp; }
 
 bool Search::waits() {
   while (told_ < static_cast<int64_t>(records_.size()) && records_[static_cast<size_t>(told_)].told) ++told_;
@@ -82,8 +87,8 @@ std::vector<Search::Proposal> Search::proposals(Random& random) {
     const Canonical& given = first_[records_.size()];
     return {{{"kept", "", given.digest, given.kernel}, "given", -1}};
   }
-  const bool guided =
-      strategy_ == Strategy::kGuided && static_cast<int64_t>(records_.size()) >= kWarmUp && guide_.ready();
+  const bool guided = strategy_ == Strategy::kGuided && guide_.ready() &&
+                      (guide_.expects() || static_cast<int64_t>(records_.size()) >= kWarmUp);
   std::vector<Proposal> found;
   for (int fruitless = 0; fruitless < kFruitlessTries && found.size() < (guided ? kProposals : 1);) {
     Proposal proposal = propose(random);
@@ -108,7 +113,7 @@ std::vector<Features> Search::described(const std::vector<Proposal>& proposals) 
 }
 
 Search::Proposal Search::propose(Random& random) {
-  const bool child = strategy_ != Strategy::kRandom && static_cast<int64_t>(records_.size()) >= kWarmUp &&
+  const bool child = strategy_ != Strategy::kRandom && static_cast<int64_t>(records_.size()) >= warm_up() &&
                      !random.chance(kRandomShare);
   const int64_t parent = child ? choose_parent(random) : -1;
   if (parent < 0) return {sampler_.attempt(random), "random", -1};

@@ -31,9 +31,10 @@ class Search {
  public:
   // Throws ArgumentError for a lookahead below 1 and whatever Sampler throws.
   // `first`: these come before all others, but for those that do not serve the layers within the budget; other limits are not held against
-  // them. `only`: hashes of the kernels that may come after them, any where it is empty.
+  // them. `only`: hashes of the kernels that may come after them, any where it is empty. `prior`: what earlier searches taught (guide.h), for
+  // each objective.
   Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, Strategy strategy, int64_t lookahead,
-         const std::vector<Kernel>& first = {}, std::set<std::string> only = {});
+         const std::vector<Kernel>& first = {}, std::set<std::string> only = {}, std::vector<Features> prior = {});
 
   // The next candidate; nothing while results of earlier ones must be told first. Throws Infeasible when no new kernel can be found.
   std::optional<Candidate> ask();
@@ -68,6 +69,8 @@ class Search {
     const char* origin;
     int64_t parent;
   };
+  // So many random candidates come before the first child.
+  int64_t warm_up() const;
   // The results that the next candidate may depend on.
   int64_t known() const { return static_cast<int64_t>(records_.size()) - lookahead_ + 1; }
   std::vector<Proposal> proposals(Random& random);
