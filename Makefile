@@ -10,6 +10,7 @@ SHELL := bash
 JOBS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS ?= 1
+unexport PYTHONDONTWRITEBYTECODE # packages are installed uncompiled: what the first process compiles is there for the next
 FUZZ_SECONDS ?= 30
 CXX_FILES = $$(find src bindings fuzz -name '*.h' -o -name '*.cpp')
 PYTEST = python -m pytest -n $(JOBS) --dist worksteal

@@ -93,7 +93,8 @@ venv() {
   key=$(cksum requirements/dev.txt pyproject.toml)
   [[ $key != "$(cat .venv/.ready 2>/dev/null || true)" ]] || return 0
   say "installing the packages of requirements/dev.txt (some minutes the first time)"
-  .venv/bin/python -m pip install --disable-pip-version-check -r requirements/dev.txt ||
+  # Python compiles what it imports and keeps that; to compile all that is in the packages takes longer than to install them.
+  .venv/bin/python -m pip install --disable-pip-version-check --no-compile -r requirements/dev.txt ||
     die "pip could not install requirements/dev.txt (its message is above)"
   .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . ||
     die "pip could not install Canvas (its message is above)"
