@@ -10,7 +10,7 @@ SHELL := bash
 JOBS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); echo $$((n < 8 ? n : 8)))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export OMP_NUM_THREADS ?= 1
-FUZZ_SECONDS ?= 30
+unexport PYTHONDONTWRITEBYTECODE # packages are installed uncompiled: what the first process compiles is there for the next
 CXX_FILES = $$(find src bindings fuzz -name '*.h' -o -name '*.cpp')
 PYTEST = python -m pytest -n $(JOBS) --dist worksteal
 
@@ -24,6 +24,7 @@ test: setup ## the tests (ARGS="tests/test_x.py -k name" for some of them)
 	@$(PYTEST) $(ARGS)
 
 check: export CANVAS_WERROR = ON
+check: FUZZ_SECONDS ?= 20
 check: setup lint types layers core fuzz test ## all that a change must pass: lint, types, layers, core alone, fuzzing, tests
 
 lint: setup ## ruff, and clang-format where it could be installed
@@ -60,7 +61,7 @@ sanitize: setup ## the tests with the core under the address and undefined-behav
 
 fuzz: setup ## the core under libFuzzer, FUZZ_SECONDS a target (30), where clang has it
 	@echo "== fuzz"
-	@python tools/fuzz.py --seconds $(FUZZ_SECONDS)
+	@python tools/fuzz.py --seconds $(or $(FUZZ_SECONDS),30)
 
 format: setup ## rewrites all sources as lint wants them
 	@ruff check --fix-only && ruff format

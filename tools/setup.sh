@@ -93,7 +93,9 @@ venv() {
   key=$(cksum requirements/dev.txt pyproject.toml)
   [[ $key != "$(cat .venv/.ready 2>/dev/null || true)" ]] || return 0
   say "installing the packages of requirements/dev.txt (some minutes the first time)"
-  .venv/bin/python -m pip install --disable-pip-version-check -r requirements/dev.txt ||
+  head_start
+  # Python compiles what it imports and keeps that; to compile all that is in the packages takes longer than to install them.
+  .venv/bin/python -m pip install --disable-pip-version-check --no-compile -r requirements/dev.txt ||
     die "pip could not install requirements/dev.txt (its message is above)"
   .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . ||
     die "pip could not install Canvas (its message is above)"
@@ -102,13 +104,36 @@ venv() {
   echo "$key" >.venv/.ready
 }
 
+# Builds the core beside pip, which keeps one processor busy at most. `native` ends it and goes on from there, so that its progress,
+# and its errors, are those of `native`.
+head_start() {
+  [[ $wanted == *" venv native "* && ! -e build/dev/build.ninja ]] || return 0
+  .venv/bin/python -m pip install --disable-pip-version-check --no-compile --quiet \
+    $(grep -E '^(cmake|ninja|nanobind)==' requirements/dev.txt) || die "pip could not install cmake, ninja and nanobind (its message is above)"
+  configure
+  .venv/bin/ninja -C build/dev >build/head_start.log 2>&1 &
+  started=$!
+  trap end_head_start EXIT
+}
+
+end_head_start() {
+  [[ -n ${started:-} ]] || return 0
+  kill "$started" 2>/dev/null || true
+  wait "$started" 2>/dev/null || true
+  started=
+}
+
+configure() {
+  export PATH="$PWD/.venv/bin:$PATH"
+  say "configuring the C++ core"
+  cmake -S . -B build/dev -G Ninja --log-level=WARNING -DCANVAS_PYTHON=ON -DCANVAS_INPLACE=ON \
+    -DCANVAS_WERROR="${CANVAS_WERROR:-OFF}" -DPython_EXECUTABLE="$PWD/.venv/bin/python" >build/dev.log 2>&1 || { cat build/dev.log >&2; die "cmake failed"; }
+}
+
 native() {
   export PATH="$PWD/.venv/bin:$PATH"
-  if [[ ! -e build/dev/build.ninja ]]; then
-    say "configuring the C++ core"
-    cmake -S . -B build/dev -G Ninja --log-level=WARNING -DCANVAS_PYTHON=ON -DCANVAS_INPLACE=ON \
-      -DCANVAS_WERROR="${CANVAS_WERROR:-OFF}" -DPython_EXECUTABLE="$PWD/.venv/bin/python" >build/dev.log 2>&1 || { cat build/dev.log >&2; die "cmake failed"; }
-  fi
+  end_head_start
+  [[ -e build/dev/build.ninja ]] || configure
   # Ninja's progress, without the lines that tell of nothing built.
   cmake --build build/dev | sed -u 's/^.*Re-checking globbed directories\.*//; /no work to do/d; /^$/d'
 }
@@ -134,6 +159,7 @@ no_data() {
 
 mkdir -p build
 [[ $# -gt 0 ]] || set -- system venv native data
+wanted=" $* "
 for step in "$@"; do
   case $step in
     system | venv | native | data) "$step" ;;

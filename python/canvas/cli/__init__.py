@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -49,6 +50,10 @@ for command in COMMANDS:
     app.command(help=about, epilog="\b\nExamples:\n" + "\n".join(lines))(command)
 
 
+# Once a process: that takes longer than a short command does.
+_click_command = functools.cache(functools.partial(typer.main.get_command, app))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
@@ -64,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        return app(arguments, standalone_mode=False, prog_name="canvas") or 0
+        return _click_command()(arguments, standalone_mode=False, prog_name="canvas") or 0
     except (UserError, _core.KernelError, _core.Infeasible) as error:
         return fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
