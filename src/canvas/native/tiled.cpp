@@ -56,6 +56,14 @@ std::vector<Panel> panels_beyond(int64_t extent, int vectors, int width) {
 
 }  // namespace
 
+std::vector<Rows> rows_in(int64_t extent, int steps) {
+  const int64_t tiles = (extent + steps - 1) / steps, most = (extent + tiles - 1) / tiles;
+  const int64_t of_most = extent - tiles * (most - 1);
+  std::vector<Rows> made = {{0, of_most, static_cast<int>(most)}};
+  if (of_most < tiles) made.push_back({of_most * most, tiles - of_most, static_cast<int>(most - 1)});
+  return made;
+}
+
 TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, size_t number)
     : nest(of),
       it(loops_of(of, buffers)),
@@ -66,6 +74,7 @@ TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, siz
       number_(number) {
   choose_lanes();
   choose_pair();
+  find_borders(buffers);
   choose_rows();
   choose_unit();
   order();
@@ -98,15 +107,15 @@ void TiledNest::choose_lanes() {
   if (best >= 0 || across) return;
   lanes = it.loops.size();  // one element alone
   const std::vector<int64_t> steps(it.operands.size(), 1);
-  it.loops.push_back({1, false, steps, {{1, steps}}});
+  it.loops.push_back({1, false, steps, {{"", 1, steps}}});
 }
 
 // Whether the loops of a constant factor say how it lies: as it is packed, what is joined need not run on from each other.
 bool TiledNest::lies_plain(size_t operand) const {
   return std::all_of(it.loops.begin(), it.loops.end(), [&](const Loop& loop) {
     for (size_t i = 0; i + 1 < loop.parts.size(); ++i) {
-      const auto& [extent, steps] = loop.parts[i + 1];
-      if (loop.parts[i].second[operand] != steps[operand] * extent) return false;
+      const Loop::Part& inner = loop.parts[i + 1];
+      if (loop.parts[i].step[operand] != inner.step[operand] * inner.extent) return false;
     }
     return true;
   });
@@ -144,20 +153,20 @@ void TiledNest::choose_pair() {
     if (!it.operands[other].half || step(lanes, other) != 0) continue;
     for (size_t i = 0; i < it.loops.size(); ++i) {
       const Loop& loop = at(i);
-      if (!loop.reduced || step(i, operand) == 0 || step(i, other) != 1 || loop.parts.back().first % 2 != 0) continue;
+      if (!loop.reduced || step(i, operand) == 0 || step(i, other) != 1 || loop.parts.back().extent % 2 != 0) continue;
       paired = operand;
       pair = i;
     }
   }
   if (paired == 0) return;
   Loop& whole = it.loops[pair];
-  auto& [extent, steps] = whole.parts.back();
-  Loop two{2, true, whole.step, {{2, steps}}};
+  Loop::Part& part = whole.parts.back();
+  Loop two{2, true, whole.step, {{"", 2, part.step}}};
   whole.extent /= 2;
-  extent /= 2;
+  part.extent /= 2;
   for (size_t operand = 0; operand < it.operands.size(); ++operand) {
     whole.step[operand] *= 2;
-    steps[operand] *= 2;
+    part.step[operand] *= 2;
   }
   pair = it.loops.size();
   it.loops.push_back(std::move(two));
@@ -282,12 +291,8 @@ void TiledNest::tile(const Buffers& buffers) {
     strips = true;
     if (has_rows()) outer.push_back(rows);
     rows = it.loops.size();
-    return;
   }
-  const int64_t tiles = (row_extent + best_rows - 1) / best_rows, most = (row_extent + tiles - 1) / tiles;
-  const int64_t of_most = row_extent - tiles * (most - 1);
-  row_tiles = {{0, of_most, static_cast<int>(most)}};
-  if (of_most < tiles) row_tiles.push_back({of_most * most, tiles - of_most, static_cast<int>(most - 1)});
+  cut(sums() ? rows_in(row_extent, best_rows) : std::vector<Rows>{{0, 1, 1}});
 }
 
 void TiledNest::pack(Buffers& buffers) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "canvas/native/loops.h"
+#include "canvas/native/outside.h"
 #include "canvas/native/target.h"
 
 namespace canvas::native {
@@ -33,6 +34,17 @@ struct Rows {
   int64_t begin;
   int64_t count;
   int steps;
+};
+
+// `extent` steps in tiles of at most `steps`, shared out evenly.
+std::vector<Rows> rows_in(int64_t extent, int steps);
+
+// Tiles that sum the same steps.
+struct Part {
+  Rows rows;
+  Range tiles;                    // of those of `rows`
+  std::map<size_t, Range> outer;  // steps of the loops around that are cut
+  std::vector<Range> summed;      // steps of the reduced loops: for others the factors lie in their margins
 };
 
 // Where a constant factor is stored anew: loops around it, panels, reduced loops, elements of a panel.
@@ -64,7 +76,7 @@ class TiledNest {
   std::vector<size_t> outer;  // the other loops, outermost first
   std::vector<size_t> reduced;
   std::vector<Panel> panels;
-  std::vector<Rows> row_tiles;
+  std::vector<Part> parts;     // the one that sums most is the first
   std::vector<Packed> packed;  // of each operand
   int64_t straight;            // so many multiply-adds are written one after the other, without a loop
   int64_t in_turn;             // steps of a loop around these that are written out as well
@@ -97,6 +109,16 @@ class TiledNest {
  private:
   bool has_unit() const { return unit < it.loops.size(); }
   int64_t unit_extent() const { return has_unit() ? at(unit).extent : 1; }
+  // A loop of positions and a summed one along which windows reach into margins.
+  struct Border {
+    size_t loop, summed;
+    std::vector<Range> kept;  // for each step of the first part of `loop`, steps of the first part of `summed`
+  };
+  void find_borders(const Buffers& buffers);
+  Range counting(size_t loop, Range steps, size_t summed) const;
+  double share(size_t loop, Range steps) const;
+  std::vector<Range> stretches(size_t loop, int64_t first, int64_t each, int64_t count) const;
+  void cut(const std::vector<Rows>& row_tiles);
   void choose_pair();
   void choose_unit();
   bool may_go_beyond(const Buffers& buffers) const;
@@ -114,6 +136,7 @@ class TiledNest {
   double loads(int64_t steps, int64_t vectors) const;
   void pack(Buffers& buffers);
 
+  std::vector<Border> borders_;
   const Target& target_;
   const size_t number_;
 };

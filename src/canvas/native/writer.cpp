@@ -64,6 +64,14 @@ class Beginnings {
   std::string parameters_, arguments_;
 };
 
+// A loop over some of `all` steps, these shared out among threads.
+std::string shared_text(const std::string& index, Range steps, int64_t all) {
+  std::string from = to_string(all) + " * t / n", to = to_string(all) + " * (t + 1) / n";
+  if (steps.first > 0) from = "larger<long>(" + to_string(steps.first) + ", " + from + ")";
+  if (steps.last + 1 < all) to = "smaller<long>(" + to_string(steps.last + 1) + ", " + to + ")";
+  return "for (long " + index + " = " + from + "; " + index + " < " + to + "; " + index + "++) ";
+}
+
 // One nest as text: functions of its tiles, the loops around their calls, and the loops that store constant factors anew.
 class NestWriter {
  public:
@@ -74,8 +82,7 @@ class NestWriter {
   void write(Beginnings& beginnings) {
     split_ = split_loop();
     for (const Panel& panel : nest_.panels) {
-      for (const Rows& rows : nest_.sums() ? nest_.row_tiles : std::vector<Rows>{{0, 1, 1}})
-        call(panel, rows, beginnings);
+      for (const Part& part : nest_.parts) call(panel, part, beginnings);
     }
     for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
       if (nest_.it.operands[operand].packed) pack(operand);
@@ -107,7 +114,7 @@ class NestWriter {
       most = nest_.at(loop).extent;
       best = loop;
     }
-    return nest_.sums() && nest_.has_rows() && nest_.row_tiles[0].count > most ? nest_.rows : best;
+    return nest_.sums() && nest_.has_rows() && nest_.parts[0].rows.count > most ? nest_.rows : best;
   }
 
   std::string pointer(size_t operand) const {
@@ -127,53 +134,62 @@ class NestWriter {
   }
 
   // The loops around one kind of tile, and its call.
-  void call(const Panel& panel, const Rows& rows, Beginnings& beginnings) {
+  void call(const Panel& panel, const Part& part, Beginnings& beginnings) {
     std::vector<std::string> arguments, passes;  // indices of what reads a panel once more
+    int64_t first = 0;                           // their sum when it is read first
     for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand)
       arguments.push_back(beginnings.parameter(pointer(operand), nest_.type_of(operand)));
     Statement made{{}, "", false};
-    const auto around = [&](const std::string& index, int64_t extent, bool share, const auto& step) {
-      const std::string all = to_string(extent);
-      made.heads.push_back(share ? "for (long " + index + " = " + all + " * t / n; " + index + " < " + all +
-                                       " * (t + 1) / n; " + index + "++) "
-                                 : loop_text(index, extent));
+    const auto forward = [&](const auto& by) {
+      for (size_t operand = 0; operand < arguments.size(); ++operand)
+        if (by(operand) != 0) arguments[operand] += " + " + to_string(by(operand));
+    };
+    const auto around = [&](const std::string& index, Range steps, int64_t all, bool share, bool again,
+                            const auto& step) {
+      if (!share && steps.count() == 1) return forward([&](size_t operand) { return steps.first * step(operand); });
+      made.heads.push_back(share ? shared_text(index, steps, all) : loop_text(index, steps.last + 1, 1, steps.first));
       made.shared = made.shared || share;
+      if (again) passes.push_back(index);
+      if (again) first += steps.first;
       for (size_t operand = 0; operand < arguments.size(); ++operand)
         arguments[operand] += step_text(index, step(operand));
     };
     const auto outer = [&](bool weighs) {
       for (size_t loop : nest_.outer) {
         if (nest_.weighs(loop) != weighs) continue;
-        if (!weighs) passes.push_back("o" + to_string(loop));
-        around("o" + to_string(loop), nest_.at(loop).extent, loop == split_,
-               [&](size_t operand) { return nest_.outer_step(loop, operand); });
+        const int64_t all = nest_.at(loop).extent;
+        const auto cut = part.outer.find(loop);
+        around("o" + to_string(loop), cut == part.outer.end() ? Range{0, all - 1} : cut->second, all, loop == split_,
+               !weighs, [&](size_t operand) { return nest_.outer_step(loop, operand); });
       }
-    };
-    const auto forward = [&](const auto& by) {
-      for (size_t operand = 0; operand < arguments.size(); ++operand)
-        if (by(operand) != 0) arguments[operand] += " + " + to_string(by(operand));
     };
     const auto panels = [&] {
       forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
-      if (panel.count > 1 && !nest_.strips)
-        around("v", panel.count, false, [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
+      if (!nest_.strips)
+        around("v", {0, panel.count - 1}, panel.count, false, false,
+               [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
     };
     outer(true);
     if (!nest_.rows_outside) panels();
     outer(false);
     if (nest_.sums()) {
+      const Rows& rows = part.rows;
       forward([&](size_t operand) { return rows.begin * nest_.row_step(operand); });
-      if (rows.count > 1) passes.emplace_back("q");
-      if (rows.count > 1)
-        around("q", rows.count, split_ == nest_.rows,
-               [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
+      around("q", part.tiles, rows.count, split_ == nest_.rows && rows.count > 1, true,
+             [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
     }
     if (nest_.rows_outside) panels();
-    const bool asks = nest_.reads_far() && !nest_.rows_outside && rows.begin == 0;
-    std::string tile = functions_.name_of("tile", tile_function(nest_, panel, rows, asks));
+    for (size_t i = 0; i < part.summed.size(); ++i)
+      forward([&](size_t operand) {
+        return operand == 0 || operand > nest_.it.factors
+                   ? 0
+                   : part.summed[i].first * nest_.reduced_step(nest_.reduced[i], operand, panel);
+      });
+    const bool asks = nest_.reads_far() && !nest_.rows_outside && &part == &nest_.parts[0];
+    std::string tile = functions_.name_of("tile", tile_function(nest_, panel, part, asks));
     if (asks && !passes.empty())
-      tile = "(" + join(passes, " + ") + " == 0 ? " + tile + " : " +
-             functions_.name_of("tile", tile_function(nest_, panel, rows, false)) + ")";
+      tile = "(" + join(passes, " + ") + " == " + to_string(first) + " ? " + tile + " : " +
+             functions_.name_of("tile", tile_function(nest_, panel, part, false)) + ")";
     made.call = tile + "(" + join(arguments) + ");\n";
     if (!made.shared) made.heads.insert(made.heads.begin(), "if (t == 0) ");
     statements.push_back(std::move(made));
@@ -228,11 +244,10 @@ class NestWriter {
     int64_t below = 1;
     const auto& parts = nest_.at(loop).parts;
     for (size_t i = parts.size(); i-- > 0;) {
-      const auto& [extent, steps] = parts[i];
       std::string own = below == 1 ? index : index + " / " + to_string(below);
-      if (i > 0) own = "(" + own + ") % " + to_string(extent);
-      text += step_text("(" + own + ")", steps[operand]);
-      below *= extent;
+      if (i > 0) own = "(" + own + ") % " + to_string(parts[i].extent);
+      text += step_text("(" + own + ")", parts[i].step[operand]);
+      below *= parts[i].extent;
     }
     return text;
   }
@@ -243,25 +258,28 @@ class NestWriter {
   size_t split_ = 0;
 };
 
-// Statements one after the other; those within equal loops share these where they may run in any order.
-std::string text_of(const std::vector<NestWriter::Statement>& statements, bool any_order) {
-  std::string text, closing;
-  const std::vector<std::string>* open = nullptr;
-  for (const NestWriter::Statement& statement : statements) {
-    if (!open || !any_order || *open != statement.heads) {
-      text += closing;
-      closing.clear();
-      std::string indent = "  ";
-      for (const std::string& head : statement.heads) {
-        text += indent + head + "{\n";
-        closing.insert(0, indent + "}\n");
-        indent += "  ";
-      }
-      open = &statement.heads;
+// Statements that may run in any order; neighbours share the loops around both.
+std::string text_of(const std::vector<NestWriter::Statement>& statements) {
+  std::string text;
+  std::vector<std::string> open;
+  const auto indent = [&] { return std::string(2 + 2 * open.size(), ' '); };
+  const auto close = [&](size_t kept) {
+    while (open.size() > kept) {
+      open.pop_back();
+      text += indent() + "}\n";
     }
-    text += std::string(2 + 2 * statement.heads.size(), ' ') + statement.call;
+  };
+  for (const NestWriter::Statement& statement : statements) {
+    const auto differ = std::mismatch(open.begin(), open.end(), statement.heads.begin(), statement.heads.end());
+    close(static_cast<size_t>(differ.first - open.begin()));
+    for (auto head = differ.second; head != statement.heads.end(); ++head) {
+      text += indent() + *head + "{\n";
+      open.push_back(*head);
+    }
+    text += indent() + statement.call;
   }
-  return text + closing;
+  close(0);
+  return text;
 }
 
 // The first and the last nest that uses each buffer.
@@ -360,7 +378,7 @@ Source write(Plan plan, const Target& target) {
                                   [&](const Block& block) { return block.last == i || block.first == i + 1; });
     statements.insert(statements.end(), writers[i].statements.begin(), writers[i].statements.end());
     if (parts != 0 && !ends && i + 1 < plan.nests.size() && plan.nests[i + 1].parts == parts) continue;
-    (plan.nests[i].once ? once : image) += "  " + beginnings.call(functions, text_of(statements, parts != 0));
+    (plan.nests[i].once ? once : image) += "  " + beginnings.call(functions, text_of(statements));
     statements.clear();
     beginnings = {};
     if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
