@@ -8,6 +8,7 @@ namespace canvas::native {
 namespace {
 
 constexpr size_t kMostStretches = 5;  // of a loop: each has functions of its own
+constexpr double kGain = 0.97;        // of the cycles: what gains less is as it was
 constexpr double kLeast = 0.015;      // of all products: what a stretch of its own leaves out
 
 }  // namespace
@@ -82,6 +83,32 @@ std::vector<Range> TiledNest::stretches(size_t loop, int64_t first, int64_t each
   }
   std::stable_sort(made.begin(), made.end(), [&](Range a, Range b) { return part(a) > part(b); });
   return made;
+}
+
+// Rows of which tiles at the border leave out more, where that gains: those of short loops together, as images.
+void TiledNest::choose_by_cycles(const Buffers& buffers) {
+  struct Choice {
+    size_t rows, unit;
+  } best{rows, unit};
+  double least = kGain * cycles();
+  const auto look = [&](size_t loop, size_t within) {
+    rows = loop;
+    unit = within;
+    arrange(buffers);
+    if (cycles() >= least) return;
+    least = cycles();
+    best = {loop, within};
+  };
+  for (size_t loop = 0; loop < it.loops.size(); ++loop) {
+    for (size_t other = 0; other < it.loops.size(); ++other) {
+      if (!go_together(loop, other)) continue;
+      look(loop, it.loops.size());
+      if (at(other).extent <= kShort) look(loop, other);
+    }
+  }
+  rows = best.rows;
+  unit = best.unit;
+  arrange(buffers);
 }
 
 void TiledNest::cut(const std::vector<Rows>& row_tiles) {

@@ -8,7 +8,6 @@ namespace canvas::native {
 
 namespace {
 
-constexpr int kMostRows = 14;
 constexpr int kMostVectors = 6;
 constexpr int kMapVectors = 4;
 constexpr int64_t kStraight = 200;
@@ -77,9 +76,16 @@ TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, siz
   find_borders(buffers);
   choose_rows();
   choose_unit();
+  arrange(buffers);
+  if (!borders_.empty()) choose_by_cycles(buffers);
+  for (Packed& made : packed)
+    if (made.size > 0) made.buffer = buffers.add({Place::kConstant, {{"packed", made.size}}});
+}
+
+void TiledNest::arrange(const Buffers& buffers) {
   order();
   tile(buffers);
-  pack(buffers);
+  pack();
 }
 
 // The loop along which vectors lie: whose elements are neighbours in most operands.
@@ -201,23 +207,27 @@ void TiledNest::choose_rows() {
 // A loop of few steps is put into the steps of another one that shares as much.
 void TiledNest::choose_unit() {
   unit = it.loops.size();
-  if (!sums() || !has_rows() || at(rows).extent > kMostRows / 2) return;
-  const auto suits = [&](size_t loop) {
-    bool shares = false;
-    for (size_t operand = 1; operand <= it.factors; ++operand) {
-      if (it.operands[operand].packed && step(loop, operand) != 0) return false;
-      shares = shares || (step(loop, operand) == 0 && step(rows, operand) == 0);
-    }
-    return shares;
-  };
+  if (!sums() || !has_rows() || at(rows).extent > kShort) return;
   size_t best = it.loops.size();
-  for (size_t i = 0; suits(rows) && i < it.loops.size(); ++i) {
-    if (i == lanes || i == rows || at(i).reduced || !suits(i)) continue;
+  for (size_t i = 0; i < it.loops.size(); ++i) {
+    if (!go_together(rows, i)) continue;
     if (best == it.loops.size() || at(i).extent > at(best).extent) best = i;
   }
   if (best == it.loops.size()) return;
   unit = rows;
   rows = best;
+}
+
+// Whether steps of both loops can be rows of a tile: what one of them loads, weights among it, serves all.
+bool TiledNest::go_together(size_t one, size_t other) const {
+  if (one == other || one == lanes || other == lanes || at(one).reduced || at(other).reduced) return false;
+  bool shares = false;
+  for (size_t operand = 1; operand <= it.factors; ++operand) {
+    const bool moves = step(one, operand) != 0 || step(other, operand) != 0;
+    if (it.operands[operand].packed && moves) return false;
+    shares = shares || !moves;
+  }
+  return shares;
 }
 
 int64_t TiledNest::row_offset(size_t operand, int row) const {
@@ -233,6 +243,8 @@ bool TiledNest::weighs(size_t loop) const {
 }
 
 void TiledNest::order() {
+  reduced.clear();
+  outer.clear();
   for (size_t i = 0; i < it.loops.size(); ++i) {
     if (i == lanes || i == rows || i == unit || (paired > 0 && i == pair)) continue;
     (it.loops[i].reduced ? reduced : outer).push_back(i);
@@ -284,6 +296,7 @@ void TiledNest::tile(const Buffers& buffers) {
   const auto rank = static_cast<size_t>(std::max<int64_t>(0, target_.choice("tile", number_, 0)));
   const Shape& shape = shapes[std::min(rank, shapes.size() - 1)];
   const int best_rows = static_cast<int>(shape.rows), best_vectors = static_cast<int>(shape.vectors);
+  strips = false;
   panels = across   ? std::vector<Panel>{{0, 1, 1, target_.width}}
            : beyond ? panels_beyond(at(lanes).extent, best_vectors, target_.width)
                     : panels_of(at(lanes).extent, best_vectors, target_.width, !sums());
@@ -295,8 +308,8 @@ void TiledNest::tile(const Buffers& buffers) {
   cut(sums() ? rows_in(row_extent, best_rows) : std::vector<Rows>{{0, 1, 1}});
 }
 
-void TiledNest::pack(Buffers& buffers) {
-  packed.resize(it.operands.size());
+void TiledNest::pack() {
+  packed.assign(it.operands.size(), {});
   for (size_t operand = 1; operand <= it.factors; ++operand) {
     if (!it.operands[operand].packed) continue;
     Packed& made = packed[operand];
@@ -310,13 +323,12 @@ void TiledNest::pack(Buffers& buffers) {
       made.depth *= at(loop).extent;
     }
     made.lanes = step(lanes, operand) != 0;
-    int64_t size = made.depth * (made.lanes ? at(lanes).extent + panels.back().beyond : 1);
+    made.size = made.depth * (made.lanes ? at(lanes).extent + panels.back().beyond : 1);
     for (size_t i = around.size(); i-- > 0;) {
-      made.outer[around[i]] = size;
-      size *= at(around[i]).extent;
+      made.outer[around[i]] = made.size;
+      made.size *= at(around[i]).extent;
     }
-    made.far = made.lanes && size > kFarElements;
-    made.buffer = buffers.add({Place::kConstant, {{"packed", size}}});
+    made.far = made.lanes && made.size > kFarElements;
   }
 }
 

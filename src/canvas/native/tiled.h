@@ -12,7 +12,9 @@
 
 namespace canvas::native {
 
-inline constexpr double kSumUp = 8;  // adding up a vector's elements, in multiply-adds
+inline constexpr int kMostRows = 14;              // of a tile
+inline constexpr int64_t kShort = kMostRows / 2;  // steps of a loop that is put into the rows of another one
+inline constexpr double kSumUp = 8;               // adding up a vector's elements, in multiply-adds
 
 // Some neighbouring elements along the vectors' loop: `vectors` vectors of `width`, `count` times.
 struct Panel {
@@ -50,6 +52,7 @@ struct Part {
 // Where a constant factor is stored anew: loops around it, panels, reduced loops, elements of a panel.
 struct Packed {
   int buffer = -1;
+  int64_t size = 0;
   int64_t depth = 1;  // elements for each element of a panel
   bool lanes = false;
   bool far = false;                 // its elements are asked for before they are read
@@ -121,12 +124,15 @@ class TiledNest {
   void cut(const std::vector<Rows>& row_tiles);
   void choose_pair();
   void choose_unit();
+  void choose_by_cycles(const Buffers& buffers);
+  bool go_together(size_t one, size_t other) const;
   bool may_go_beyond(const Buffers& buffers) const;
   int64_t step(size_t loop, size_t operand) const { return at(loop).step[operand]; }
   void choose_lanes();
   void choose_summed_lanes(double least);
   bool lies_plain(size_t operand) const;
   void choose_rows();
+  void arrange(const Buffers& buffers);
   void order();
   void tile(const Buffers& buffers);
   double vector_cost(const Expression& expression) const;
@@ -134,7 +140,7 @@ class TiledNest {
   double step_cost(int64_t steps, int64_t vectors) const;
   double cost(int64_t row_extent, int steps, int64_t wide, int vectors) const;
   double loads(int64_t steps, int64_t vectors) const;
-  void pack(Buffers& buffers);
+  void pack();
 
   std::vector<Border> borders_;
   const Target& target_;
