@@ -1,5 +1,6 @@
 // Where windows reach into margins: tiles at the border of an image sum fewer steps.
 #include <algorithm>
+#include <optional>
 
 #include "canvas/native/tiled.h"
 
@@ -8,7 +9,7 @@ namespace canvas::native {
 namespace {
 
 constexpr size_t kMostStretches = 5;  // of a loop: each has functions of its own
-constexpr double kGain = 0.97;        // of the cycles: what gains less is as it was
+constexpr double kGain = 0.97;        // of the cycles: what gains less is left as it is
 constexpr double kLeast = 0.015;      // of all products: what a stretch of its own leaves out
 
 }  // namespace
@@ -85,29 +86,35 @@ std::vector<Range> TiledNest::stretches(size_t loop, int64_t first, int64_t each
   return made;
 }
 
-// Rows of which tiles at the border leave out more, where that gains: those of short loops together, as images.
-void TiledNest::choose_by_cycles(const Buffers& buffers) {
+// Leaves out what meets margins where that gains, if need be with other rows: of short loops together, as images.
+void TiledNest::use_borders(const Buffers& buffers) {
+  find_borders(buffers);
+  if (borders_.empty()) return;
   struct Choice {
     size_t rows, unit;
-  } best{rows, unit};
-  double least = kGain * cycles();
-  const auto look = [&](size_t loop, size_t within) {
-    rows = loop;
-    unit = within;
-    arrange(buffers);
-    if (cycles() >= least) return;
-    least = cycles();
-    best = {loop, within};
   };
+  const Choice first{rows, unit};
+  std::optional<Choice> best;
+  double least = kGain * cycles();
+  const auto look = [&](Choice choice) {
+    rows = choice.rows;
+    unit = choice.unit;
+    arrange(buffers);
+    if (cycles() > least) return;
+    least = kGain * cycles();
+    best = choice;
+  };
+  look(first);
   for (size_t loop = 0; loop < it.loops.size(); ++loop) {
     for (size_t other = 0; other < it.loops.size(); ++other) {
       if (!go_together(loop, other)) continue;
-      look(loop, it.loops.size());
-      if (at(other).extent <= kShort) look(loop, other);
+      look({loop, it.loops.size()});
+      if (at(other).extent <= kShort) look({loop, other});
     }
   }
-  rows = best.rows;
-  unit = best.unit;
+  if (!best) borders_.clear();
+  rows = best.value_or(first).rows;
+  unit = best.value_or(first).unit;
   arrange(buffers);
 }
 

@@ -10,10 +10,11 @@ namespace canvas::native {
 
 namespace {
 
-constexpr double kLatency = 9;   // sums in flight that keep two multiply-add units busy, and one to spare
-constexpr double kOfPairs = 13;  // the same of pairs of bf16
-constexpr double kLoad = 0.25;   // what a load costs beside the arithmetic, in multiply-adds
-constexpr double kFar = 0.5;     // the same for a vector of weights from the second cache
+constexpr double kLatency = 9;    // sums in flight that keep two multiply-add units busy, and one to spare
+constexpr double kOfPairs = 13;   // the same of pairs of bf16
+constexpr double kLoad = 0.25;    // what a load costs beside the arithmetic, in multiply-adds
+constexpr double kFar = 0.5;      // the same for a vector of weights from the second cache
+constexpr double kFarRate = 2.5;  // between one such vector and the next, at least
 constexpr double kNearBytes = 24 * 1024;
 constexpr double kGather = 2;  // instructions for an element that is loaded or stored by itself
 constexpr double kCall = 16;   // instructions around a tile
@@ -42,7 +43,8 @@ double TiledNest::step_cost(int64_t steps, int64_t vectors) const {
     if (it.operands[operand].packed && step(lanes, operand) != 0 && bytes > kNearBytes)
       far += static_cast<double>(vectors);
   }
-  return std::max({arithmetic, loaded, paired > 0 ? kOfPairs : kLatency}) + kLoad * loaded + kFar * far + 1;
+  return std::max({arithmetic, loaded, kFarRate * far, paired > 0 ? kOfPairs : kLatency}) + kLoad * loaded +
+         kFar * far + 1;
 }
 
 // The same for all rows and vectors in tiles of at most so many.

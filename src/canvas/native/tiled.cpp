@@ -73,11 +73,10 @@ TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, siz
       number_(number) {
   choose_lanes();
   choose_pair();
-  find_borders(buffers);
   choose_rows();
   choose_unit();
   arrange(buffers);
-  if (!borders_.empty()) choose_by_cycles(buffers);
+  use_borders(buffers);
   for (Packed& made : packed)
     if (made.size > 0) made.buffer = buffers.add({Place::kConstant, {{"packed", made.size}}});
 }

@@ -117,6 +117,7 @@ class TiledNest {
     size_t loop, summed;
     std::vector<Range> kept;  // for each step of the first part of `loop`, steps of the first part of `summed`
   };
+  void use_borders(const Buffers& buffers);
   void find_borders(const Buffers& buffers);
   Range counting(size_t loop, Range steps, size_t summed) const;
   double share(size_t loop, Range steps) const;
@@ -124,7 +125,6 @@ class TiledNest {
   void cut(const std::vector<Rows>& row_tiles);
   void choose_pair();
   void choose_unit();
-  void choose_by_cycles(const Buffers& buffers);
   bool go_together(size_t one, size_t other) const;
   bool may_go_beyond(const Buffers& buffers) const;
   int64_t step(size_t loop, size_t operand) const { return at(loop).step[operand]; }
