@@ -13,6 +13,7 @@
 #include "canvas/native/blocks.h"
 #include "canvas/native/halves.h"
 #include "canvas/native/prelude.h"
+#include "canvas/native/statements.h"
 #include "canvas/native/tile_writer.h"
 #include "canvas/native/tiled.h"
 #include "canvas/native/transposes.h"
@@ -64,14 +65,6 @@ class Beginnings {
   std::string parameters_, arguments_;
 };
 
-// A loop over some of `all` steps, these shared out among threads.
-std::string shared_text(const std::string& index, Range steps, int64_t all) {
-  std::string from = to_string(all) + " * t / n", to = to_string(all) + " * (t + 1) / n";
-  if (steps.first > 0) from = "larger<long>(" + to_string(steps.first) + ", " + from + ")";
-  if (steps.last + 1 < all) to = "smaller<long>(" + to_string(steps.last + 1) + ", " + to + ")";
-  return "for (long " + index + " = " + from + "; " + index + " < " + to + "; " + index + "++) ";
-}
-
 // One nest as text: functions of its tiles, the loops around their calls, and the loops that store constant factors anew.
 class NestWriter {
  public:
@@ -95,12 +88,6 @@ class NestWriter {
     return count;
   }
 
-  // Loops around a call, and the call.
-  struct Statement {
-    std::vector<std::string> heads;
-    std::string call;
-    bool shared;  // threads share the steps of a loop
-  };
   std::vector<Statement> statements;
   std::string packing;
 
@@ -135,64 +122,42 @@ class NestWriter {
 
   // The loops around one kind of tile, and its call.
   void call(const Panel& panel, const Part& part, Beginnings& beginnings) {
-    std::vector<std::string> arguments, passes;  // indices of what reads a panel once more
-    int64_t first = 0;                           // their sum when it is read first
+    std::vector<std::string> operands;
     for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand)
-      arguments.push_back(beginnings.parameter(pointer(operand), nest_.type_of(operand)));
-    Statement made{{}, "", false};
-    const auto forward = [&](const auto& by) {
-      for (size_t operand = 0; operand < arguments.size(); ++operand)
-        if (by(operand) != 0) arguments[operand] += " + " + to_string(by(operand));
-    };
-    const auto around = [&](const std::string& index, Range steps, int64_t all, bool share, bool again,
-                            const auto& step) {
-      if (!share && steps.count() == 1) return forward([&](size_t operand) { return steps.first * step(operand); });
-      made.heads.push_back(share ? shared_text(index, steps, all) : loop_text(index, steps.last + 1, 1, steps.first));
-      made.shared = made.shared || share;
-      if (again) passes.push_back(index);
-      if (again) first += steps.first;
-      for (size_t operand = 0; operand < arguments.size(); ++operand)
-        arguments[operand] += step_text(index, step(operand));
-    };
+      operands.push_back(beginnings.parameter(pointer(operand), nest_.type_of(operand)));
+    Call made(std::move(operands));
     const auto outer = [&](bool weighs) {
       for (size_t loop : nest_.outer) {
         if (nest_.weighs(loop) != weighs) continue;
         const int64_t all = nest_.at(loop).extent;
         const auto cut = part.outer.find(loop);
-        around("o" + to_string(loop), cut == part.outer.end() ? Range{0, all - 1} : cut->second, all, loop == split_,
-               !weighs, [&](size_t operand) { return nest_.outer_step(loop, operand); });
+        made.around("o" + to_string(loop), cut == part.outer.end() ? Range{0, all - 1} : cut->second, all,
+                    loop == split_, !weighs, [&](size_t operand) { return nest_.outer_step(loop, operand); });
       }
     };
     const auto panels = [&] {
-      forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
+      made.forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
       if (!nest_.strips)
-        around("v", {0, panel.count - 1}, panel.count, false, false,
-               [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
+        made.around("v", {0, panel.count - 1}, panel.count, false, false,
+                    [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
     };
     outer(true);
     if (!nest_.rows_outside) panels();
     outer(false);
     if (nest_.sums()) {
       const Rows& rows = part.rows;
-      forward([&](size_t operand) { return rows.begin * nest_.row_step(operand); });
-      around("q", part.tiles, rows.count, split_ == nest_.rows && rows.count > 1, true,
-             [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
+      made.forward([&](size_t operand) { return rows.begin * nest_.row_step(operand); });
+      made.around("q", part.tiles, rows.count, split_ == nest_.rows && rows.count > 1, true,
+                  [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
     }
     if (nest_.rows_outside) panels();
     for (size_t i = 0; i < part.summed.size(); ++i)
-      forward([&](size_t operand) {
-        return operand == 0 || operand > nest_.it.factors
-                   ? 0
-                   : part.summed[i].first * nest_.reduced_step(nest_.reduced[i], operand, panel);
-      });
+      made.forward(
+          [&](size_t operand) { return part.summed[i].first * nest_.reduced_step(nest_.reduced[i], operand, panel); });
+    const auto tile = [&](bool asks) { return functions_.name_of("tile", tile_function(nest_, panel, part, asks)); };
     const bool asks = nest_.reads_far() && !nest_.rows_outside && &part == &nest_.parts[0];
-    std::string tile = functions_.name_of("tile", tile_function(nest_, panel, part, asks));
-    if (asks && !passes.empty())
-      tile = "(" + join(passes, " + ") + " == " + to_string(first) + " ? " + tile + " : " +
-             functions_.name_of("tile", tile_function(nest_, panel, part, false)) + ")";
-    made.call = tile + "(" + join(arguments) + ");\n";
-    if (!made.shared) made.heads.insert(made.heads.begin(), "if (t == 0) ");
-    statements.push_back(std::move(made));
+    const std::string first = tile(asks);
+    statements.push_back(made.of(asks && made.reads_again() ? made.either(first, tile(false)) : first));
   }
 
   // Stores a constant factor anew.
@@ -257,30 +222,6 @@ class NestWriter {
   TiledNest nest_;
   size_t split_ = 0;
 };
-
-// Statements that may run in any order; neighbours share the loops around both.
-std::string text_of(const std::vector<NestWriter::Statement>& statements) {
-  std::string text;
-  std::vector<std::string> open;
-  const auto indent = [&] { return std::string(2 + 2 * open.size(), ' '); };
-  const auto close = [&](size_t kept) {
-    while (open.size() > kept) {
-      open.pop_back();
-      text += indent() + "}\n";
-    }
-  };
-  for (const NestWriter::Statement& statement : statements) {
-    const auto differ = std::mismatch(open.begin(), open.end(), statement.heads.begin(), statement.heads.end());
-    close(static_cast<size_t>(differ.first - open.begin()));
-    for (auto head = differ.second; head != statement.heads.end(); ++head) {
-      text += indent() + *head + "{\n";
-      open.push_back(*head);
-    }
-    text += indent() + statement.call;
-  }
-  close(0);
-  return text;
-}
 
 // The first and the last nest that uses each buffer.
 std::vector<std::pair<int, int>> lives_of(const Plan& plan) {
@@ -364,7 +305,7 @@ Source write(Plan plan, const Target& target) {
   const bool clocks = target.choice("clocks", 0) == 1;
   std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));
   std::string once, packing, image;
-  std::vector<NestWriter::Statement> statements;
+  std::vector<Statement> statements;
   Beginnings beginnings;
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     writers[i].write(beginnings);
