@@ -86,6 +86,13 @@ std::vector<Range> TiledNest::stretches(size_t loop, int64_t first, int64_t each
   return made;
 }
 
+// Whether rows load vectors of their own, which neighbours share as windows slide: no count knows that, so rows stay as they are.
+bool TiledNest::slides() const {
+  for (size_t operand = 1; operand <= it.factors; ++operand)
+    if (!it.operands[operand].packed && step(lanes, operand) != 0) return true;
+  return false;
+}
+
 // Leaves out what meets margins where that gains, if need be with other rows: of short loops together, as images.
 void TiledNest::use_borders(const Buffers& buffers) {
   find_borders(buffers);
@@ -105,7 +112,7 @@ void TiledNest::use_borders(const Buffers& buffers) {
     best = choice;
   };
   look(first);
-  for (size_t loop = 0; loop < it.loops.size(); ++loop) {
+  for (size_t loop = 0; loop < it.loops.size() && !slides(); ++loop) {
     for (size_t other = 0; other < it.loops.size(); ++other) {
       if (!go_together(loop, other)) continue;
       look({loop, it.loops.size()});

@@ -9,7 +9,7 @@ namespace canvas::native {
 
 using std::to_string;
 
-std::string text_of(const std::vector<Statement>& statements) {
+std::string text_of(const std::vector<Statement>& statements, bool any_order) {
   std::string text;
   std::vector<std::string> open;
   const auto indent = [&] { return std::string(2 + 2 * open.size(), ' '); };
@@ -21,10 +21,12 @@ std::string text_of(const std::vector<Statement>& statements) {
   };
   for (const Statement& statement : statements) {
     const auto differ = std::mismatch(open.begin(), open.end(), statement.heads.begin(), statement.heads.end());
-    close(static_cast<size_t>(differ.first - open.begin()));
-    for (auto head = differ.second; head != statement.heads.end(); ++head) {
-      text += indent() + *head + "{\n";
-      open.push_back(*head);
+    const bool equal = differ.first == open.end() && differ.second == statement.heads.end();
+    close(statement.near || (any_order && equal) ? static_cast<size_t>(differ.first - open.begin()) : 0);
+    while (open.size() < statement.heads.size()) {
+      const std::string& head = statement.heads[open.size()];
+      text += indent() + head + "{\n";
+      open.push_back(head);
     }
     text += indent() + statement.call;
   }
@@ -54,8 +56,8 @@ std::string Call::either(const std::string& first, const std::string& other) con
   return "(" + join(again_, " + ") + " == " + to_string(first_) + " ? " + first + " : " + other + ")";
 }
 
-Statement Call::of(const std::string& function) const {
-  Statement made{heads_, function + "(" + join(operands_) + ");\n"};
+Statement Call::of(const std::string& function, bool near) const {
+  Statement made{heads_, function + "(" + join(operands_) + ");\n", near};
   if (!shared_) made.heads.insert(made.heads.begin(), "if (t == 0) ");
   return made;
 }

@@ -13,10 +13,11 @@ namespace canvas::native {
 struct Statement {
   std::vector<std::string> heads;
   std::string call;
+  bool near = false;  // it shares the outer loops that it can with the statement before
 };
 
-// Statements that may run in any order; neighbours share the loops around both.
-std::string text_of(const std::vector<Statement>& statements);
+// One after the other; those that may run in any order share their loops where all are equal.
+std::string text_of(const std::vector<Statement>& statements, bool any_order);
 
 // A call while the loops around it are written, from the outside in.
 class Call {
@@ -32,7 +33,7 @@ class Call {
   // "(o0 + q == 1 ? first : other)": the function for the first time that weights are read, and that for other times.
   std::string either(const std::string& first, const std::string& other) const;
   bool reads_again() const { return !again_.empty(); }
-  Statement of(const std::string& function) const;
+  Statement of(const std::string& function, bool near) const;
 
  private:
   std::vector<std::string> operands_, heads_, again_;

@@ -52,7 +52,7 @@ double TiledNest::cost(int64_t row_extent, int steps, int64_t wide, int vectors)
   double sum = 0;
   for (const Rows& of : rows_in(row_extent, steps)) {
     auto tiles = static_cast<double>(of.count);
-    for (int64_t i = 0; i < of.count && !borders_.empty(); ++i)
+    for (int64_t i = 0; i < of.count && has_borders() && !slides(); ++i)
       tiles -= 1 - share(rows, {of.begin + i * of.steps, of.begin + (i + 1) * of.steps - 1});
     for (const auto& [v, v_count] : {std::pair<int64_t, int64_t>{vectors, wide / vectors}, {wide % vectors, 1}})
       if (v > 0) sum += tiles * static_cast<double>(v_count) * step_cost(of.steps, v);

@@ -91,6 +91,8 @@ class TiledNest {
   // Rows of a tile, each with sums of its own; and where one lies in an operand.
   int rows_of(const Rows& tile) const { return tile.steps * static_cast<int>(unit_extent()); }
   int64_t row_offset(size_t operand, int row) const;
+  // Whether tiles at borders sum fewer steps.
+  bool has_borders() const { return !borders_.empty(); }
   bool has_rows() const { return rows < it.loops.size(); }
   bool sums() const { return it.factors > 0; }
   const Loop& at(size_t loop) const { return it.loops[loop]; }
@@ -118,6 +120,7 @@ class TiledNest {
     std::vector<Range> kept;  // for each step of the first part of `loop`, steps of the first part of `summed`
   };
   void use_borders(const Buffers& buffers);
+  bool slides() const;
   void find_borders(const Buffers& buffers);
   Range counting(size_t loop, Range steps, size_t summed) const;
   double share(size_t loop, Range steps) const;

@@ -157,7 +157,8 @@ class NestWriter {
     const auto tile = [&](bool asks) { return functions_.name_of("tile", tile_function(nest_, panel, part, asks)); };
     const bool asks = nest_.reads_far() && !nest_.rows_outside && &part == &nest_.parts[0];
     const std::string first = tile(asks);
-    statements.push_back(made.of(asks && made.reads_again() ? made.either(first, tile(false)) : first));
+    statements.push_back(
+        made.of(asks && made.reads_again() ? made.either(first, tile(false)) : first, nest_.has_borders()));
   }
 
   // Stores a constant factor anew.
@@ -319,7 +320,7 @@ Source write(Plan plan, const Target& target) {
                                   [&](const Block& block) { return block.last == i || block.first == i + 1; });
     statements.insert(statements.end(), writers[i].statements.begin(), writers[i].statements.end());
     if (parts != 0 && !ends && i + 1 < plan.nests.size() && plan.nests[i + 1].parts == parts) continue;
-    (plan.nests[i].once ? once : image) += "  " + beginnings.call(functions, text_of(statements));
+    (plan.nests[i].once ? once : image) += "  " + beginnings.call(functions, text_of(statements, parts != 0));
     statements.clear();
     beginnings = {};
     if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
