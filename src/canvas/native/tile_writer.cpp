@@ -184,7 +184,9 @@ class TileWriter {
     if (nest_.across) line("{");
     int64_t straight = int64_t{count_} * panel_.vectors;
     size_t loops = nest_.reduced.size();
-    while (loops > 0 && straight * steps(loops - 1) <= nest_.straight) straight *= steps(--loops);
+    // What is written straight is so for all parts: shorter ones would be read ahead into registers that are not there.
+    while (loops > 0 && straight * nest_.at(nest_.reduced[loops - 1]).extent <= nest_.straight)
+      straight *= nest_.at(nest_.reduced[--loops]).extent;
     const int64_t turn = loops > 0 && !nest_.across ? in_turn(steps(loops - 1), straight) : 1;
     for (size_t i = 0; i < loops; ++i) {
       const std::string index = "r" + to_string(i);
