@@ -44,6 +44,7 @@ BY_NEST: tuple[Choices, ...] = (
     *({"tile": rank} for rank in range(1, 7)),
     *({"straight": products} for products in (48, 800)),
     {"order": 1},
+    {"borders": 0},
 )
 
 

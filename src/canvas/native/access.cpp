@@ -148,7 +148,7 @@ std::optional<Access> Buffers::indexed(const CoreOp& op, Access access, const Va
       axis.high = std::max(axis.high, last * old.times - (axis.extent - 1));
     }
     access.offset[static_cast<size_t>(old.axis)] += first * old.times;
-    const bool stays = first == 0 && item.window == 1;
+    const bool stays = first == 0 && item.window == 1 && extent * stride >= old.extent;  // none is left out at an end
     access.axes[item.axis] = {extent, old.axis, old.times * stride, old.whole && stays};
     if (!item.made.empty()) access.axes[item.made] = {item.window, old.axis, old.times * item.dilation, false};
   }

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kFew = 12 * 1024;   // weights that stay in the cache from one image to the next
 constexpr int64_t kRoom = 72 * 1024;  // elements that are read of all images together: half of a core's second cache
+constexpr int64_t kFar = 256 * 1024;  // weights that it cannot hold: where they are fetched anew, for twice as many
 constexpr int64_t kMuch = 4 * kRoom;  // elements that are used of all images together
 
 // The largest number of images that divides `most` and, `each` elements for one, needs no more than `room`.
@@ -59,7 +60,7 @@ class Batch {
       });
       for (const Access& factor : nest.factors)
         (plan_.buffers[factor.buffer].place == Place::kConstant ? weights : read) += elements(factor);
-      if (weights > kFew) now = images_in(kRoom, read, most_);
+      if (weights > kFew) now = images_in(weights > kFar ? 2 * kRoom : kRoom, read, most_);
       now = std::min(now, images_in(kMuch, used, most_));
       if (in_block(i)) now = 1;
       images_[i] = now;

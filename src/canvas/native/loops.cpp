@@ -51,7 +51,7 @@ Loops loops_of(const Nest& nest, const Buffers& buffers) {
       if (extent == 1 || std::find(nest.around.begin(), nest.around.end(), name) != nest.around.end()) continue;
       Loop loop{extent, reduced, {}, {}};
       for (const Access* access : accesses) loop.step.push_back(buffers.stride(*access, name));
-      loop.parts = {{extent, loop.step}};
+      loop.parts = {{name, extent, loop.step}};
       made.loops.push_back(std::move(loop));
     }
   }

@@ -10,10 +10,15 @@
 namespace canvas::native {
 
 struct Loop {
+  struct Part {
+    std::string name;  // the nest's
+    int64_t extent;
+    std::vector<int64_t> step;
+  };
   int64_t extent;
   bool reduced;
   std::vector<int64_t> step;  // in elements, of each operand: the result, the factors, then the loads of the expression
-  std::vector<std::pair<int64_t, std::vector<int64_t>>> parts;  // what was joined, outer first: extents and steps
+  std::vector<Part> parts;    // what was joined, outer first
 };
 
 struct Operand {

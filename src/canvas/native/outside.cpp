@@ -8,10 +8,6 @@ namespace canvas::native {
 
 namespace {
 
-struct Range {
-  int64_t first, last;
-};
-
 int64_t floored(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
 // Where an access reaches along an axis of its buffer, its own axis `but` at its first step. What runs on beyond a rigid axis runs along the
@@ -30,10 +26,10 @@ Range reach(const Access& access, const Buffer& buffer, size_t axis, const std::
   return range;
 }
 
-// The steps of a loop in which a factor is not zero for all others.
-Range steps(const Access& factor, const Buffer& buffer, const std::string& loop, Range range) {
+// The steps of a loop in which a factor does not lie in its margins for all others. These hold what changes nothing.
+Range steps(const Access& factor, const Buffer& buffer, const std::string& loop, bool maximum, Range range) {
   const auto found = factor.axes.find(loop);
-  if (found == factor.axes.end() || !buffer.has_margins() || buffer.lowest) return range;
+  if (found == factor.axes.end() || !buffer.has_margins() || buffer.lowest != maximum) return range;
   const AxisAccess& how = found->second;
   const auto axis = static_cast<size_t>(how.axis);
   if (buffer.axes[axis].rigid) return range;
@@ -50,7 +46,7 @@ Range steps(const Access& factor, const Buffer& buffer, const std::string& loop,
 void shorten(Nest& nest, const Buffers& buffers) {
   for (auto& [name, extent] : nest.reduced) {
     Range kept{0, extent - 1};
-    for (const Access& factor : nest.factors) kept = steps(factor, buffers[factor.buffer], name, kept);
+    for (const Access& factor : nest.factors) kept = steps(factor, buffers[factor.buffer], name, nest.maximum, kept);
     extent = kept.last - kept.first + 1;
     for (Access& factor : nest.factors) {
       const auto found = factor.axes.find(name);
@@ -82,8 +78,7 @@ void check(const Plan& plan) {
 }  // namespace
 
 void leave_out_zeros(Plan& plan) {
-  for (Nest& nest : plan.nests)
-    if (!nest.maximum) shorten(nest, plan.buffers);
+  for (Nest& nest : plan.nests) shorten(nest, plan.buffers);
   std::vector<std::vector<Range>> margins(plan.buffers.size());
   for (size_t id = 0; id < margins.size(); ++id) margins[id].resize(plan.buffers[static_cast<int>(id)].axes.size());
   for (const Nest& nest : plan.nests) {
@@ -105,6 +100,24 @@ void leave_out_zeros(Plan& plan) {
     }
   }
   check(plan);
+}
+
+Range counting(const Nest& nest, const Buffers& buffers, const std::string& summed, const std::string& loop,
+               int64_t step) {
+  Range kept{0, std::find_if(
+                    nest.reduced.begin(), nest.reduced.end(),
+                    [&](const auto& one) {
+                      return one.first == summed;
+                    })->second -
+                    1};
+  for (Access factor : nest.factors) {
+    if (const auto found = factor.axes.find(loop); found != factor.axes.end()) {
+      factor.offset[static_cast<size_t>(found->second.axis)] += step * found->second.times;
+      found->second.extent = 1;
+    }
+    kept = steps(factor, buffers[factor.buffer], summed, nest.maximum, kept);
+  }
+  return kept;
 }
 
 }  // namespace canvas::native

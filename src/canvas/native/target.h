@@ -16,9 +16,11 @@ using Choices = std::map<std::string, int64_t>;
 //   straight: so many multiply-adds are written one after the other, without a loop
 //   order: 1 runs through the panels within the rows, 0 the other way
 //   cache: elements of scratch that nests may pass on without a block
+//   borders: 0 multiplies by margins too
 //   together: images that are computed together at most
 //   clocks: 1 counts how long each nest takes; `clocks` of the library tells
-inline const std::vector<std::string> kChoices = {"tile", "straight", "order", "cache", "together", "clocks"};
+inline const std::vector<std::string> kChoices = {"tile",    "straight", "order", "cache",
+                                                  "borders", "together", "clocks"};
 
 struct Target {
   int width = 8;       // floats in a vector

@@ -10,10 +10,11 @@ namespace canvas::native {
 
 namespace {
 
-constexpr double kLatency = 9;   // sums in flight that keep two multiply-add units busy, and one to spare
-constexpr double kOfPairs = 13;  // the same of pairs of bf16
-constexpr double kLoad = 0.25;   // what a load costs beside the arithmetic, in multiply-adds
-constexpr double kFar = 0.5;     // the same for a vector of weights from the second cache
+constexpr double kLatency = 9;    // sums in flight that keep two multiply-add units busy, and one to spare
+constexpr double kOfPairs = 13;   // the same of pairs of bf16
+constexpr double kLoad = 0.25;    // what a load costs beside the arithmetic, in multiply-adds
+constexpr double kFar = 0.5;      // the same for a vector of weights from the second cache
+constexpr double kFarRate = 2.5;  // between one such vector and the next, at least
 constexpr double kNearBytes = 24 * 1024;
 constexpr double kGather = 2;  // instructions for an element that is loaded or stored by itself
 constexpr double kCall = 16;   // instructions around a tile
@@ -42,19 +43,19 @@ double TiledNest::step_cost(int64_t steps, int64_t vectors) const {
     if (it.operands[operand].packed && step(lanes, operand) != 0 && bytes > kNearBytes)
       far += static_cast<double>(vectors);
   }
-  return std::max({arithmetic, loaded, paired > 0 ? kOfPairs : kLatency}) + kLoad * loaded + kFar * far + 1;
+  return std::max({arithmetic, loaded, kFarRate * far, paired > 0 ? kOfPairs : kLatency}) + kLoad * loaded +
+         kFar * far + 1;
 }
 
 // The same for all rows and vectors in tiles of at most so many.
 double TiledNest::cost(int64_t row_extent, int steps, int64_t wide, int vectors) const {
-  const int64_t tiles = (row_extent + steps - 1) / steps, most = (row_extent + tiles - 1) / tiles;
-  const int64_t of_most = row_extent - tiles * (most - 1);
   double sum = 0;
-  for (const auto& [r, r_count] : {std::pair{most, of_most}, std::pair{most - 1, tiles - of_most}}) {
-    for (const auto& [v, v_count] : {std::pair<int64_t, int64_t>{vectors, wide / vectors}, {wide % vectors, 1}}) {
-      if (r == 0 || v == 0) continue;
-      sum += static_cast<double>(r_count * v_count) * step_cost(r, v);
-    }
+  for (const Rows& of : rows_in(row_extent, steps)) {
+    auto tiles = static_cast<double>(of.count);
+    for (int64_t i = 0; i < of.count && has_borders() && !slides(); ++i)
+      tiles -= 1 - share(rows, {of.begin + i * of.steps, of.begin + (i + 1) * of.steps - 1});
+    for (const auto& [v, v_count] : {std::pair<int64_t, int64_t>{vectors, wide / vectors}, {wide % vectors, 1}})
+      if (v > 0) sum += tiles * static_cast<double>(v_count) * step_cost(of.steps, v);
   }
   return sum;
 }
@@ -80,22 +81,25 @@ double TiledNest::access_cost(size_t operand) const {
 }
 
 double TiledNest::cycles() const {
-  double around = 1, steps = 1, moved = 0;
+  double around = 1, moved = 0;
   for (size_t loop : outer) around *= static_cast<double>(at(loop).extent);
-  for (size_t loop : reduced) steps *= static_cast<double>(at(loop).extent);
-  if (across) steps *= std::ceil(static_cast<double>(at(lanes).extent) / target_.width);
   const double each = vector_cost(it.expression) + access_cost(0);
   double sum = 0;
   for (const Panel& panel : panels) {
-    for (const Rows& of : sums() ? row_tiles : std::vector<Rows>{{0, has_rows() ? at(rows).extent : 1, 1}}) {
-      const int of_rows = rows_of(of);
+    for (const Part& part : parts) {
+      const int of_rows = rows_of(part.rows);
+      auto times = static_cast<double>(sums() || !has_rows() ? part.tiles.count() : at(rows).extent);
+      for (const auto& [loop, own] : part.outer)
+        times *= static_cast<double>(own.count()) / static_cast<double>(at(loop).extent);
+      double steps = across ? std::ceil(static_cast<double>(at(lanes).extent) / target_.width) : 1;
+      for (const Range& summed : part.summed) steps *= static_cast<double>(summed.count());
       const double tile = static_cast<double>(of_rows * panel.vectors);
       double gathered = 0;  // of factors whose elements lie apart
       for (size_t operand = 1; operand <= it.factors; ++operand)
         gathered += tile * (access_cost(operand) - 1) / static_cast<double>(row_step(operand) == 0 ? of_rows : 1);
-      const double products = sums() ? steps * (step_cost(of.steps, panel.vectors) + gathered) + kCall : 0;
+      const double products = sums() ? steps * (step_cost(part.rows.steps, panel.vectors) + gathered) + kCall : 0;
       const double ends = tile * (each + (across ? kSumUp : 0));
-      sum += static_cast<double>(panel.count * of.count) * (products + ends);
+      sum += static_cast<double>(panel.count) * times * (products + ends);
     }
   }
   for (size_t operand = 0; operand < it.operands.size(); ++operand) {

@@ -11,9 +11,10 @@ namespace canvas::native {
 
 using std::to_string;
 
-std::string loop_text(const std::string& index, int64_t extent, int64_t by) {
+std::string loop_text(const std::string& index, int64_t end, int64_t by, int64_t first) {
   const std::string next = by == 1 ? "++" : " += " + to_string(by);
-  return "for (long " + index + " = 0; " + index + " < " + to_string(extent) + "; " + index + next + ") ";
+  return "for (long " + index + " = " + to_string(first) + "; " + index + " < " + to_string(end) + "; " + index + next +
+         ") ";
 }
 
 std::string step_text(const std::string& index, int64_t step) {
@@ -29,8 +30,8 @@ constexpr int64_t kLine = 16;  // elements that come together
 
 class TileWriter {
  public:
-  TileWriter(const TiledNest& nest, const Panel& panel, const Rows& rows, bool asks)
-      : nest_(nest), panel_(panel), count_(nest.rows_of(rows)), asks_(asks) {}
+  TileWriter(const TiledNest& nest, const Panel& panel, const Part& part, bool asks)
+      : nest_(nest), panel_(panel), part_(part), count_(nest.rows_of(part.rows)), asks_(asks) {}
 
   std::string text() {
     const std::string width = to_string(panel_.width);
@@ -183,12 +184,13 @@ class TileWriter {
     if (nest_.across) line("{");
     int64_t straight = int64_t{count_} * panel_.vectors;
     size_t loops = nest_.reduced.size();
+    // What is written straight is so for all parts: shorter ones would be read ahead into registers that are not there.
     while (loops > 0 && straight * nest_.at(nest_.reduced[loops - 1]).extent <= nest_.straight)
       straight *= nest_.at(nest_.reduced[--loops]).extent;
-    const int64_t turn = loops > 0 && !nest_.across ? in_turn(nest_.at(nest_.reduced[loops - 1]).extent, straight) : 1;
+    const int64_t turn = loops > 0 && !nest_.across ? in_turn(steps(loops - 1), straight) : 1;
     for (size_t i = 0; i < loops; ++i) {
       const std::string index = "r" + to_string(i);
-      open(loop_text(index, nest_.at(nest_.reduced[i]).extent, i + 1 == loops ? turn : 1));
+      open(loop_text(index, steps(i), i + 1 == loops ? turn : 1));
       for (size_t operand = 1; operand <= factors; ++operand)
         base[operand] += step_text(index, nest_.reduced_step(nest_.reduced[i], operand, panel_));
     }
@@ -235,6 +237,8 @@ class TileWriter {
     if (nest_.across) line("}");
   }
 
+  int64_t steps(size_t reduced) const { return part_.summed[reduced].count(); }
+
   // How many steps of a loop around `products` are written one after the other: without any left over.
   int64_t in_turn(int64_t extent, int64_t products) const {
     int64_t turn = std::min(nest_.in_turn, extent);
@@ -248,7 +252,7 @@ class TileWriter {
     for (size_t i = first - (turn > 1); i < nest_.reduced.size(); ++i) {
       std::vector<std::vector<int64_t>> next;
       for (const std::vector<int64_t>& at : steps) {
-        for (int64_t k = 0; k < (i < first ? turn : nest_.at(nest_.reduced[i]).extent); ++k) {
+        for (int64_t k = 0; k < (i < first ? turn : this->steps(i)); ++k) {
           next.push_back(at);
           for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
             next.back()[operand] += k * nest_.reduced_step(nest_.reduced[i], operand, panel_);
@@ -272,6 +276,7 @@ class TileWriter {
 
   const TiledNest& nest_;
   const Panel& panel_;
+  const Part& part_;
   const int count_;  // of rows
   const bool asks_;  // for far factors, before they are read
   std::string text_, indent_ = "  ";
@@ -280,8 +285,8 @@ class TileWriter {
 
 }  // namespace
 
-std::string tile_function(const TiledNest& nest, const Panel& panel, const Rows& rows, bool asks) {
-  return TileWriter(nest, panel, rows, asks).text();
+std::string tile_function(const TiledNest& nest, const Panel& panel, const Part& part, bool asks) {
+  return TileWriter(nest, panel, part, asks).text();
 }
 
 }  // namespace canvas::native

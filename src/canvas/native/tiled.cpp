@@ -8,7 +8,6 @@ namespace canvas::native {
 
 namespace {
 
-constexpr int kMostRows = 14;
 constexpr int kMostVectors = 6;
 constexpr int kMapVectors = 4;
 constexpr int64_t kStraight = 200;
@@ -56,6 +55,14 @@ std::vector<Panel> panels_beyond(int64_t extent, int vectors, int width) {
 
 }  // namespace
 
+std::vector<Rows> rows_in(int64_t extent, int steps) {
+  const int64_t tiles = (extent + steps - 1) / steps, most = (extent + tiles - 1) / tiles;
+  const int64_t of_most = extent - tiles * (most - 1);
+  std::vector<Rows> made = {{0, of_most, static_cast<int>(most)}};
+  if (of_most < tiles) made.push_back({of_most * most, tiles - of_most, static_cast<int>(most - 1)});
+  return made;
+}
+
 TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, size_t number)
     : nest(of),
       it(loops_of(of, buffers)),
@@ -68,9 +75,16 @@ TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, siz
   choose_pair();
   choose_rows();
   choose_unit();
+  arrange(buffers);
+  use_borders(buffers);
+  for (Packed& made : packed)
+    if (made.size > 0) made.buffer = buffers.add({Place::kConstant, {{"packed", made.size}}});
+}
+
+void TiledNest::arrange(const Buffers& buffers) {
   order();
   tile(buffers);
-  pack(buffers);
+  pack();
 }
 
 // The loop along which vectors lie: whose elements are neighbours in most operands.
@@ -98,15 +112,15 @@ void TiledNest::choose_lanes() {
   if (best >= 0 || across) return;
   lanes = it.loops.size();  // one element alone
   const std::vector<int64_t> steps(it.operands.size(), 1);
-  it.loops.push_back({1, false, steps, {{1, steps}}});
+  it.loops.push_back({1, false, steps, {{"", 1, steps}}});
 }
 
 // Whether the loops of a constant factor say how it lies: as it is packed, what is joined need not run on from each other.
 bool TiledNest::lies_plain(size_t operand) const {
   return std::all_of(it.loops.begin(), it.loops.end(), [&](const Loop& loop) {
     for (size_t i = 0; i + 1 < loop.parts.size(); ++i) {
-      const auto& [extent, steps] = loop.parts[i + 1];
-      if (loop.parts[i].second[operand] != steps[operand] * extent) return false;
+      const Loop::Part& inner = loop.parts[i + 1];
+      if (loop.parts[i].step[operand] != inner.step[operand] * inner.extent) return false;
     }
     return true;
   });
@@ -144,20 +158,20 @@ void TiledNest::choose_pair() {
     if (!it.operands[other].half || step(lanes, other) != 0) continue;
     for (size_t i = 0; i < it.loops.size(); ++i) {
       const Loop& loop = at(i);
-      if (!loop.reduced || step(i, operand) == 0 || step(i, other) != 1 || loop.parts.back().first % 2 != 0) continue;
+      if (!loop.reduced || step(i, operand) == 0 || step(i, other) != 1 || loop.parts.back().extent % 2 != 0) continue;
       paired = operand;
       pair = i;
     }
   }
   if (paired == 0) return;
   Loop& whole = it.loops[pair];
-  auto& [extent, steps] = whole.parts.back();
-  Loop two{2, true, whole.step, {{2, steps}}};
+  Loop::Part& part = whole.parts.back();
+  Loop two{2, true, whole.step, {{"", 2, part.step}}};
   whole.extent /= 2;
-  extent /= 2;
+  part.extent /= 2;
   for (size_t operand = 0; operand < it.operands.size(); ++operand) {
     whole.step[operand] *= 2;
-    steps[operand] *= 2;
+    part.step[operand] *= 2;
   }
   pair = it.loops.size();
   it.loops.push_back(std::move(two));
@@ -192,23 +206,27 @@ void TiledNest::choose_rows() {
 // A loop of few steps is put into the steps of another one that shares as much.
 void TiledNest::choose_unit() {
   unit = it.loops.size();
-  if (!sums() || !has_rows() || at(rows).extent > kMostRows / 2) return;
-  const auto suits = [&](size_t loop) {
-    bool shares = false;
-    for (size_t operand = 1; operand <= it.factors; ++operand) {
-      if (it.operands[operand].packed && step(loop, operand) != 0) return false;
-      shares = shares || (step(loop, operand) == 0 && step(rows, operand) == 0);
-    }
-    return shares;
-  };
+  if (!sums() || !has_rows() || at(rows).extent > kShort) return;
   size_t best = it.loops.size();
-  for (size_t i = 0; suits(rows) && i < it.loops.size(); ++i) {
-    if (i == lanes || i == rows || at(i).reduced || !suits(i)) continue;
+  for (size_t i = 0; i < it.loops.size(); ++i) {
+    if (!go_together(rows, i)) continue;
     if (best == it.loops.size() || at(i).extent > at(best).extent) best = i;
   }
   if (best == it.loops.size()) return;
   unit = rows;
   rows = best;
+}
+
+// Whether steps of both loops can be rows of a tile: what one of them loads, weights among it, serves all.
+bool TiledNest::go_together(size_t one, size_t other) const {
+  if (one == other || one == lanes || other == lanes || at(one).reduced || at(other).reduced) return false;
+  bool shares = false;
+  for (size_t operand = 1; operand <= it.factors; ++operand) {
+    const bool moves = step(one, operand) != 0 || step(other, operand) != 0;
+    if (it.operands[operand].packed && moves) return false;
+    shares = shares || !moves;
+  }
+  return shares;
 }
 
 int64_t TiledNest::row_offset(size_t operand, int row) const {
@@ -224,6 +242,8 @@ bool TiledNest::weighs(size_t loop) const {
 }
 
 void TiledNest::order() {
+  reduced.clear();
+  outer.clear();
   for (size_t i = 0; i < it.loops.size(); ++i) {
     if (i == lanes || i == rows || i == unit || (paired > 0 && i == pair)) continue;
     (it.loops[i].reduced ? reduced : outer).push_back(i);
@@ -275,6 +295,7 @@ void TiledNest::tile(const Buffers& buffers) {
   const auto rank = static_cast<size_t>(std::max<int64_t>(0, target_.choice("tile", number_, 0)));
   const Shape& shape = shapes[std::min(rank, shapes.size() - 1)];
   const int best_rows = static_cast<int>(shape.rows), best_vectors = static_cast<int>(shape.vectors);
+  strips = false;
   panels = across   ? std::vector<Panel>{{0, 1, 1, target_.width}}
            : beyond ? panels_beyond(at(lanes).extent, best_vectors, target_.width)
                     : panels_of(at(lanes).extent, best_vectors, target_.width, !sums());
@@ -282,16 +303,12 @@ void TiledNest::tile(const Buffers& buffers) {
     strips = true;
     if (has_rows()) outer.push_back(rows);
     rows = it.loops.size();
-    return;
   }
-  const int64_t tiles = (row_extent + best_rows - 1) / best_rows, most = (row_extent + tiles - 1) / tiles;
-  const int64_t of_most = row_extent - tiles * (most - 1);
-  row_tiles = {{0, of_most, static_cast<int>(most)}};
-  if (of_most < tiles) row_tiles.push_back({of_most * most, tiles - of_most, static_cast<int>(most - 1)});
+  cut(sums() ? rows_in(row_extent, best_rows) : std::vector<Rows>{{0, 1, 1}});
 }
 
-void TiledNest::pack(Buffers& buffers) {
-  packed.resize(it.operands.size());
+void TiledNest::pack() {
+  packed.assign(it.operands.size(), {});
   for (size_t operand = 1; operand <= it.factors; ++operand) {
     if (!it.operands[operand].packed) continue;
     Packed& made = packed[operand];
@@ -305,13 +322,12 @@ void TiledNest::pack(Buffers& buffers) {
       made.depth *= at(loop).extent;
     }
     made.lanes = step(lanes, operand) != 0;
-    int64_t size = made.depth * (made.lanes ? at(lanes).extent + panels.back().beyond : 1);
+    made.size = made.depth * (made.lanes ? at(lanes).extent + panels.back().beyond : 1);
     for (size_t i = around.size(); i-- > 0;) {
-      made.outer[around[i]] = size;
-      size *= at(around[i]).extent;
+      made.outer[around[i]] = made.size;
+      made.size *= at(around[i]).extent;
     }
-    made.far = made.lanes && size > kFarElements;
-    made.buffer = buffers.add({Place::kConstant, {{"packed", size}}});
+    made.far = made.lanes && made.size > kFarElements;
   }
 }
 

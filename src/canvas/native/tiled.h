@@ -7,11 +7,14 @@
 #include <vector>
 
 #include "canvas/native/loops.h"
+#include "canvas/native/outside.h"
 #include "canvas/native/target.h"
 
 namespace canvas::native {
 
-inline constexpr double kSumUp = 8;  // adding up a vector's elements, in multiply-adds
+inline constexpr int kMostRows = 14;              // of a tile
+inline constexpr int64_t kShort = kMostRows / 2;  // steps of a loop that is put into the rows of another one
+inline constexpr double kSumUp = 8;               // adding up a vector's elements, in multiply-adds
 
 // Some neighbouring elements along the vectors' loop: `vectors` vectors of `width`, `count` times.
 struct Panel {
@@ -35,9 +38,21 @@ struct Rows {
   int steps;
 };
 
+// `extent` steps in tiles of at most `steps`, shared out evenly.
+std::vector<Rows> rows_in(int64_t extent, int steps);
+
+// Tiles that sum the same steps.
+struct Part {
+  Rows rows;
+  Range tiles;                    // of those of `rows`
+  std::map<size_t, Range> outer;  // steps of the loops around that are cut
+  std::vector<Range> summed;      // steps of the reduced loops: for others the factors lie in their margins
+};
+
 // Where a constant factor is stored anew: loops around it, panels, reduced loops, elements of a panel.
 struct Packed {
   int buffer = -1;
+  int64_t size = 0;
   int64_t depth = 1;  // elements for each element of a panel
   bool lanes = false;
   bool far = false;                 // its elements are asked for before they are read
@@ -64,7 +79,7 @@ class TiledNest {
   std::vector<size_t> outer;  // the other loops, outermost first
   std::vector<size_t> reduced;
   std::vector<Panel> panels;
-  std::vector<Rows> row_tiles;
+  std::vector<Part> parts;     // the one that sums most is the first
   std::vector<Packed> packed;  // of each operand
   int64_t straight;            // so many multiply-adds are written one after the other, without a loop
   int64_t in_turn;             // steps of a loop around these that are written out as well
@@ -76,6 +91,8 @@ class TiledNest {
   // Rows of a tile, each with sums of its own; and where one lies in an operand.
   int rows_of(const Rows& tile) const { return tile.steps * static_cast<int>(unit_extent()); }
   int64_t row_offset(size_t operand, int row) const;
+  // Whether tiles at borders sum fewer steps.
+  bool has_borders() const { return !borders_.empty(); }
   bool has_rows() const { return rows < it.loops.size(); }
   bool sums() const { return it.factors > 0; }
   const Loop& at(size_t loop) const { return it.loops[loop]; }
@@ -97,14 +114,28 @@ class TiledNest {
  private:
   bool has_unit() const { return unit < it.loops.size(); }
   int64_t unit_extent() const { return has_unit() ? at(unit).extent : 1; }
+  // A loop of positions and a summed one along which windows reach into margins.
+  struct Border {
+    size_t loop, summed;
+    std::vector<Range> kept;  // for each step of the first part of `loop`, steps of the first part of `summed`
+  };
+  void use_borders(const Buffers& buffers);
+  bool slides() const;
+  void find_borders(const Buffers& buffers);
+  Range counting(size_t loop, Range steps, size_t summed) const;
+  double share(size_t loop, Range steps) const;
+  std::vector<Range> stretches(size_t loop, int64_t first, int64_t each, int64_t count) const;
+  void cut(const std::vector<Rows>& row_tiles);
   void choose_pair();
   void choose_unit();
+  bool go_together(size_t one, size_t other) const;
   bool may_go_beyond(const Buffers& buffers) const;
   int64_t step(size_t loop, size_t operand) const { return at(loop).step[operand]; }
   void choose_lanes();
   void choose_summed_lanes(double least);
   bool lies_plain(size_t operand) const;
   void choose_rows();
+  void arrange(const Buffers& buffers);
   void order();
   void tile(const Buffers& buffers);
   double vector_cost(const Expression& expression) const;
@@ -112,8 +143,9 @@ class TiledNest {
   double step_cost(int64_t steps, int64_t vectors) const;
   double cost(int64_t row_extent, int steps, int64_t wide, int vectors) const;
   double loads(int64_t steps, int64_t vectors) const;
-  void pack(Buffers& buffers);
+  void pack();
 
+  std::vector<Border> borders_;
   const Target& target_;
   const size_t number_;
 };

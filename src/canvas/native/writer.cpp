@@ -13,6 +13,7 @@
 #include "canvas/native/blocks.h"
 #include "canvas/native/halves.h"
 #include "canvas/native/prelude.h"
+#include "canvas/native/statements.h"
 #include "canvas/native/tile_writer.h"
 #include "canvas/native/tiled.h"
 #include "canvas/native/transposes.h"
@@ -74,8 +75,7 @@ class NestWriter {
   void write(Beginnings& beginnings) {
     split_ = split_loop();
     for (const Panel& panel : nest_.panels) {
-      for (const Rows& rows : nest_.sums() ? nest_.row_tiles : std::vector<Rows>{{0, 1, 1}})
-        call(panel, rows, beginnings);
+      for (const Part& part : nest_.parts) call(panel, part, beginnings);
     }
     for (size_t operand = 1; operand <= nest_.it.factors; ++operand)
       if (nest_.it.operands[operand].packed) pack(operand);
@@ -88,12 +88,6 @@ class NestWriter {
     return count;
   }
 
-  // Loops around a call, and the call.
-  struct Statement {
-    std::vector<std::string> heads;
-    std::string call;
-    bool shared;  // threads share the steps of a loop
-  };
   std::vector<Statement> statements;
   std::string packing;
 
@@ -107,7 +101,7 @@ class NestWriter {
       most = nest_.at(loop).extent;
       best = loop;
     }
-    return nest_.sums() && nest_.has_rows() && nest_.row_tiles[0].count > most ? nest_.rows : best;
+    return nest_.sums() && nest_.has_rows() && nest_.parts[0].rows.count > most ? nest_.rows : best;
   }
 
   std::string pointer(size_t operand) const {
@@ -127,56 +121,44 @@ class NestWriter {
   }
 
   // The loops around one kind of tile, and its call.
-  void call(const Panel& panel, const Rows& rows, Beginnings& beginnings) {
-    std::vector<std::string> arguments, passes;  // indices of what reads a panel once more
+  void call(const Panel& panel, const Part& part, Beginnings& beginnings) {
+    std::vector<std::string> operands;
     for (size_t operand = 0; operand < nest_.it.operands.size(); ++operand)
-      arguments.push_back(beginnings.parameter(pointer(operand), nest_.type_of(operand)));
-    Statement made{{}, "", false};
-    const auto around = [&](const std::string& index, int64_t extent, bool share, const auto& step) {
-      const std::string all = to_string(extent);
-      made.heads.push_back(share ? "for (long " + index + " = " + all + " * t / n; " + index + " < " + all +
-                                       " * (t + 1) / n; " + index + "++) "
-                                 : loop_text(index, extent));
-      made.shared = made.shared || share;
-      for (size_t operand = 0; operand < arguments.size(); ++operand)
-        arguments[operand] += step_text(index, step(operand));
-    };
+      operands.push_back(beginnings.parameter(pointer(operand), nest_.type_of(operand)));
+    Call made(std::move(operands));
     const auto outer = [&](bool weighs) {
       for (size_t loop : nest_.outer) {
         if (nest_.weighs(loop) != weighs) continue;
-        if (!weighs) passes.push_back("o" + to_string(loop));
-        around("o" + to_string(loop), nest_.at(loop).extent, loop == split_,
-               [&](size_t operand) { return nest_.outer_step(loop, operand); });
+        const int64_t all = nest_.at(loop).extent;
+        const auto cut = part.outer.find(loop);
+        made.around("o" + to_string(loop), cut == part.outer.end() ? Range{0, all - 1} : cut->second, all,
+                    loop == split_, !weighs, [&](size_t operand) { return nest_.outer_step(loop, operand); });
       }
     };
-    const auto forward = [&](const auto& by) {
-      for (size_t operand = 0; operand < arguments.size(); ++operand)
-        if (by(operand) != 0) arguments[operand] += " + " + to_string(by(operand));
-    };
     const auto panels = [&] {
-      forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
-      if (panel.count > 1 && !nest_.strips)
-        around("v", panel.count, false, [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
+      made.forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
+      if (!nest_.strips)
+        made.around("v", {0, panel.count - 1}, panel.count, false, false,
+                    [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
     };
     outer(true);
     if (!nest_.rows_outside) panels();
     outer(false);
     if (nest_.sums()) {
-      forward([&](size_t operand) { return rows.begin * nest_.row_step(operand); });
-      if (rows.count > 1) passes.emplace_back("q");
-      if (rows.count > 1)
-        around("q", rows.count, split_ == nest_.rows,
-               [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
+      const Rows& rows = part.rows;
+      made.forward([&](size_t operand) { return rows.begin * nest_.row_step(operand); });
+      made.around("q", part.tiles, rows.count, split_ == nest_.rows && rows.count > 1, true,
+                  [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
     }
     if (nest_.rows_outside) panels();
-    const bool asks = nest_.reads_far() && !nest_.rows_outside && rows.begin == 0;
-    std::string tile = functions_.name_of("tile", tile_function(nest_, panel, rows, asks));
-    if (asks && !passes.empty())
-      tile = "(" + join(passes, " + ") + " == 0 ? " + tile + " : " +
-             functions_.name_of("tile", tile_function(nest_, panel, rows, false)) + ")";
-    made.call = tile + "(" + join(arguments) + ");\n";
-    if (!made.shared) made.heads.insert(made.heads.begin(), "if (t == 0) ");
-    statements.push_back(std::move(made));
+    for (size_t i = 0; i < part.summed.size(); ++i)
+      made.forward(
+          [&](size_t operand) { return part.summed[i].first * nest_.reduced_step(nest_.reduced[i], operand, panel); });
+    const auto tile = [&](bool asks) { return functions_.name_of("tile", tile_function(nest_, panel, part, asks)); };
+    const bool asks = nest_.reads_far() && !nest_.rows_outside && &part == &nest_.parts[0];
+    const std::string first = tile(asks);
+    statements.push_back(
+        made.of(asks && made.reads_again() ? made.either(first, tile(false)) : first, nest_.has_borders()));
   }
 
   // Stores a constant factor anew.
@@ -228,11 +210,10 @@ class NestWriter {
     int64_t below = 1;
     const auto& parts = nest_.at(loop).parts;
     for (size_t i = parts.size(); i-- > 0;) {
-      const auto& [extent, steps] = parts[i];
       std::string own = below == 1 ? index : index + " / " + to_string(below);
-      if (i > 0) own = "(" + own + ") % " + to_string(extent);
-      text += step_text("(" + own + ")", steps[operand]);
-      below *= extent;
+      if (i > 0) own = "(" + own + ") % " + to_string(parts[i].extent);
+      text += step_text("(" + own + ")", parts[i].step[operand]);
+      below *= parts[i].extent;
     }
     return text;
   }
@@ -242,27 +223,6 @@ class NestWriter {
   TiledNest nest_;
   size_t split_ = 0;
 };
-
-// Statements one after the other; those within equal loops share these where they may run in any order.
-std::string text_of(const std::vector<NestWriter::Statement>& statements, bool any_order) {
-  std::string text, closing;
-  const std::vector<std::string>* open = nullptr;
-  for (const NestWriter::Statement& statement : statements) {
-    if (!open || !any_order || *open != statement.heads) {
-      text += closing;
-      closing.clear();
-      std::string indent = "  ";
-      for (const std::string& head : statement.heads) {
-        text += indent + head + "{\n";
-        closing.insert(0, indent + "}\n");
-        indent += "  ";
-      }
-      open = &statement.heads;
-    }
-    text += std::string(2 + 2 * statement.heads.size(), ' ') + statement.call;
-  }
-  return text + closing;
-}
 
 // The first and the last nest that uses each buffer.
 std::vector<std::pair<int, int>> lives_of(const Plan& plan) {
@@ -346,7 +306,7 @@ Source write(Plan plan, const Target& target) {
   const bool clocks = target.choice("clocks", 0) == 1;
   std::tie(source.constants, source.scratch) = plan.buffers.arrange(lives_of(plan));
   std::string once, packing, image;
-  std::vector<NestWriter::Statement> statements;
+  std::vector<Statement> statements;
   Beginnings beginnings;
   for (size_t i = 0; i < plan.nests.size(); ++i) {
     writers[i].write(beginnings);
