@@ -23,6 +23,7 @@ CANVAS = "canvas"
 FILE = Path(__file__).with_name("learned.json")
 ACCURACIES = ("accuracy", "soft_accuracy", "loss")  # what the table says of the first, it says of the others
 FEWEST = 8  # results of a study from which something is learned
+MOST = 4_000  # that are learned from; of more, every other, or third, and so on
 
 
 def learned(objectives: Sequence[str], sources: Sequence[Any]) -> list[list[float]]:
@@ -80,13 +81,15 @@ def _studied(source: Any, objectives: Sequence[str], found: list[list[float]]) -
 
     study = Study.open(source)
     layers, budget, rules = layers_of(study.settings), budget_of(study.settings), rules_of(study.settings)
-    costs = [known_costs(trial.metrics, objectives) for trial in study.trials]
-    features = [_core.features(trial.kernel, layers, budget, **rules) for trial in study.trials]
+    judged = [(trial, known_costs(trial.metrics, objectives)) for trial in study.trials]
+    judged = [(trial, costs) for trial, costs in judged if not all(map(math.isnan, costs))]
+    judged = judged[:: 1 + len(judged) // MOST]
+    features = [_core.features(trial.kernel, layers, budget, **rules) for trial, _ in judged]
     result = []
-    for index, known in enumerate(found):
-        rows = [row for row, cost in enumerate(costs) if not math.isnan(cost[index])]
-        enough = len(rows) >= FEWEST
-        result.append(fitted([features[r] for r in rows], [costs[r][index] for r in rows], known) if enough else known)
+    for index, expected in enumerate(found):
+        rows = [row for row, (_, costs) in enumerate(judged) if not math.isnan(costs[index])]
+        costs = [judged[row][1][index] for row in rows]
+        result.append(fitted([features[row] for row in rows], costs, expected) if len(rows) >= FEWEST else expected)
     if result == found:
         told = ", ".join(objectives)
         raise UserError(f"{study.path}: fewer than {FEWEST} candidates have {told}: too few to learn from")
