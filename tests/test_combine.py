@@ -36,7 +36,7 @@ GIVEN = [ZOO[name] for name in ("low_rank", "depthwise_separable", "shift_pointw
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """A finished study of layers that have names."""
-    study = Study(tmp_path_factory.mktemp("study") / "study.db", FOUND, seed=3)
+    study = Study(tmp_path_factory.mktemp("study") / "study.db", FOUND, seed=3, prior=())
     study.run(evaluations.additive, candidates=24, workers=2, progress=False)
     return study
 
