@@ -103,6 +103,8 @@ def test_what_nothing_is_known_of_has_no_prior(tmp_path):
     assert learned(["energy", "latency"], ["canvas"]) == []
     assert [len(known) for known in learned(["latency", "loss"], ["canvas"])] == [0, len(features(canvas.zoo()["cp"]))]
     assert Study(tmp_path / "random.db", LAYERS, strategy="random").settings["prior"] == []
+    alone, listed = (Study(tmp_path / f"{len(prior)}.db", LAYERS, prior=prior) for prior in ("canvas", ["canvas"]))
+    assert alone.settings["prior"] == listed.settings["prior"] != []
 
 
 def test_too_little_to_learn_from(tmp_path):

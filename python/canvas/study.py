@@ -80,7 +80,7 @@ class Study:
         rungs: Sequence[str] = (),
         margin: float | None = None,
         start: Iterable[Any] = (),
-        prior: Sequence[Any] = (CANVAS,),
+        prior: Any = (CANVAS,),
         note: Mapping[str, Any] | None = None,
         **limits: Any,
     ) -> None:
@@ -105,7 +105,8 @@ class Study:
         try:
             self._load()
         except NoStudy:
-            sources = [getattr(source, "path", source) for source in prior] if strategy == "guided" else []
+            each = list(prior) if isinstance(prior, (list, tuple)) else [prior]
+            sources = [getattr(source, "path", source) for source in each] if strategy == "guided" else []
             names = [str(place_of(source)) for source in sources]
             made = {**given, "learned_from": names, "prior": learned(objectives, sources)}
             new_search(made).ask()  # faults, and budgets that nothing meets, come before a file is made
