@@ -70,7 +70,8 @@ def sampled(
 
 def network(kernel: canvas.Kernel, seed: int, data: Data, targets: Any) -> torch.nn.Module:
     torch.manual_seed(seed)
-    return canvas.replace(resnet8(), kernel, targets, demo.BUDGET, torch.zeros(1, *data.shape))
+    model = resnet8(in_channels=data.shape[0])
+    return canvas.replace(model, kernel, targets, demo.BUDGET, torch.zeros(1, *data.shape))
 
 
 def short(kernel: canvas.Kernel, seed: int, images: int, data: Data, targets: Any) -> dict[str, float]:

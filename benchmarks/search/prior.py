@@ -28,9 +28,7 @@ from typing import Any
 import numpy as np
 import run
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-import demo
+from measures import demo, network
 
 import canvas
 from canvas import _core
@@ -58,15 +56,17 @@ class Bench:
     def __init__(self, spec: str) -> None:
         self.data: Data = load_data(spec)
         self.example = torch.randn(32, *self.data.shape)
-        self.targets = canvas.targets(self.network(None, 0), self.example[:1])
+        original = self.network(None, 0)
+        self.targets = canvas.targets(original, self.example[:1])
         self.layers = merged(self.targets)
         self.model = CostModel.of_cycles("native", 1)
-        self.original = self.model.predict(self.network(None, 0), self.example)
+        self.original = self.model.predict(original, self.example)
 
     def network(self, kernel: Any, seed: int) -> torch.nn.Module:
+        if kernel is not None:
+            return network(kernel, seed, self.data, self.targets)
         torch.manual_seed(seed)
-        model = resnet8(in_channels=self.data.shape[0])
-        return model if kernel is None else canvas.replace(model, kernel, self.targets, demo.BUDGET, self.example[:1])
+        return resnet8(in_channels=self.data.shape[0])
 
     def latency(self, kernel: Any) -> float:
         return self.model.predict(self.network(kernel, 0), self.example) / self.original
