@@ -89,6 +89,27 @@ def test_the_peak_is_measured_again_before_a_figure_is_refused(monkeypatch):
     assert roofline._SEEN[key] > 1e8
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.Conv2d(4, 6, 5, padding=2, stride=2, groups=2),
+        nn.Conv2d(4, 4, (1, 7), padding=(0, 9), dilation=3),
+        nn.Conv1d(4, 6, 4, padding=5, stride=3),
+        nn.Conv3d(4, 2, 3),
+        nn.ConvTranspose2d(4, 6, 3, padding=1, stride=2, groups=2),
+    ],
+    ids=str,
+)
+def test_products_with_padding_need_no_time(monkeypatch, layer):
+    monkeypatch.setattr(roofline, "peak_flops", lambda *_: 1.0)
+    x = torch.ones(2, 4, *(7,) * (layer.weight.dim() - 2), dtype=torch.float64)
+    layer = layer.double().requires_grad_(False)
+    layer.weight.fill_(1), layer.bias.fill_(0)
+    bound = roofline.floor(layer, x, 1, torch.device("cpu"))
+    assert bound.seconds == 2 * layer(x).sum()  # each product is one
+
+
 def test_writing_takes_its_time_too(monkeypatch):
     class Repeat(nn.Module):
         def forward(self, x):

@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -55,13 +55,13 @@ def floor(model: nn.Module, example: Example, threads: int, device: torch.device
 
     Returns:
         The floor. What is read is left out: a network may not need all of its inputs, and may keep its weights in
-        registers.
+        registers. So are the convolutions' products with padding.
 
     Example:
         >>> floor(nn.Linear(256, 256), torch.zeros(64, 256), 1, torch.device("cpu")).seconds > 0
         True
     """
-    work, written = _counted(model, example)
+    work, written = _counted(model, example, {torch.ops.aten.convolution: _products})
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     peak, rate = peak_flops(threads, device, dtype), peak_bandwidth(threads, device, written)
     if work / peak >= written / rate:
@@ -150,13 +150,40 @@ def _bytes_seen(threads: int, device: torch.device, size: int) -> float:
         return 2 * size / min(seconds_of(lambda _: target.copy_(source), source, device) for _ in range(10))
 
 
-def _counted(model: nn.Module, example: Example) -> tuple[float, float]:
+def _counted(model: nn.Module, example: Example, formulas: dict[Any, Any] | None = None) -> tuple[float, float]:
     """FLOPs, and bytes of the outputs."""
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=formulas)
     with torch.no_grad(), evaluating(model), counter:
         outputs = pytree.tree_leaves(call(model, example))
     written = sum(value.numel() * value.element_size() for value in outputs if isinstance(value, Tensor))
     return float(counter.get_total_flops()), float(written)
+
+
+def _products(
+    x: Sequence[int],
+    weight: Sequence[int],
+    _bias: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    *_rest: Any,
+    out_shape: Sequence[int],
+) -> float:
+    """FLOPs of a convolution with these shapes, without its products with padding."""
+    positions, elements = (x, out_shape) if transposed else (out_shape, x)
+    inside = 1
+    for axis, window in enumerate(weight[2:]):
+        step, margin, apart = (values[axis % len(values)] for values in (stride, padding, dilation))
+        inside *= sum(
+            len(
+                range(
+                    max(0, math.ceil(-first / step)), min(positions[axis + 2], -(-(elements[axis + 2] - first) // step))
+                )
+            )
+            for first in range(-margin, window * apart - margin, apart)  # the element that position 0 has at each step
+        )
+    return 2.0 * inside * x[0] * weight[0] * weight[1]
 
 
 @contextlib.contextmanager
