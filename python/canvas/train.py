@@ -6,6 +6,7 @@ the training data; the test split is never touched here.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -21,6 +22,7 @@ from canvas.data import Data, Images
 from canvas.errors import Diverged, UserError
 from canvas.example import channels_last, evaluating
 from canvas.loaders import Loaders
+from canvas.quick_backward import QuickBackward
 
 Report = Callable[[float, "dict[str, float]"], None]  # called with the fraction done and the metrics so far; may raise
 
@@ -152,7 +154,9 @@ def _fit(
         inputs = channels_last(normalise(images.to(device)))
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate((step + 0.5) / steps)
-        losses = F.cross_entropy(model(inputs), labels.to(device), reduction="none")
+        with QuickBackward() if device.type == "cpu" else contextlib.nullcontext():
+            logits = model(inputs)
+        losses = F.cross_entropy(logits, labels.to(device), reduction="none")
         loss = losses.mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
