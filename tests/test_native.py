@@ -50,6 +50,18 @@ def test_sampled_kernels_compute_what_the_interpreter_does():
 
 
 @needs_compiler
+def test_parts_of_a_merge_may_have_the_names_of_what_is_summed():
+    text = """kernel again(x[C]) -> [K]:
+      v = fc(x, [C] -> [b = C/4, a = 4])
+      w = fc(add(split(x, [C] -> [a = 4, b = C/4]), v), [a, b] -> [K])
+      return add(w, merge(fc(v, [b] -> [c = K/4], per: [a]), [a, c] -> [K]))
+    """
+    module, x = parse(text).module(Layer(12, 8, (), tokens=3)).eval(), torch.randn(2, 3, 12)
+    with torch.no_grad():
+        torch.testing.assert_close(NativeKernel(module)(x), module(x), rtol=1e-4, atol=1e-5)
+
+
+@needs_compiler
 @pytest.mark.parametrize("width", [1, 4, 16])
 def test_any_width_of_vectors_computes_the_same(width, monkeypatch):
     machine = native_compiler.target()

@@ -221,7 +221,9 @@ class Planner {
     };
     Parts made{of.to[0].name, {}};
     for (const Name& name : of.from) {
-      if (named(name) != nest.loops.end()) return false;
+      const bool summed =
+          std::any_of(nest.reduced.begin(), nest.reduced.end(), [&](const auto& loop) { return loop.first == name; });
+      if (summed || named(name) != nest.loops.end()) return false;
       const Axes& axes = op(of.inputs[0]).axes;
       made.parts.emplace_back(name, extent(axes[static_cast<size_t>(find_axis(axes, name))]));
     }
