@@ -83,8 +83,12 @@ def test_inputs_may_lie_otherwise_than_the_example(name, channels, extents):
     layouts = [x.contiguous(memory_format=layout) for layout in (torch.contiguous_format, torch.channels_last)]
     for example in layouts:
         network = NativeNetwork(module, example)
-        for given in layouts:
-            torch.testing.assert_close(network(given), wanted, rtol=1e-4, atol=1e-5, check_stride=False)
+        for given in (*layouts, layouts[1], layouts[0]):  # what a call has seen must not be taken for another
+            got = network(given)
+            assert got.is_contiguous(memory_format=torch.channels_last)
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5, check_stride=False)
+            one = given[1:]
+            torch.testing.assert_close(network(one), wanted[1:], rtol=1e-4, atol=1e-5, check_stride=False)
     made = write(module, x, channels_last=False)
     y = torch.empty(wanted.shape)
     native.Compiled(made.source, made.parameters, made.constants, made.scratch).run(x, None, y, 2)
@@ -231,6 +235,7 @@ def test_other_numbers_and_devices_are_left_to_pytorch():
 @needs_compiler
 def test_another_input_is_refused():
     network = NativeNetwork(nn.ReLU(), torch.zeros(2, 3, 4, 5))
+    network(torch.zeros(2, 3, 4, 5))
     with pytest.raises(UserError, match=r"inputs of shape \['N', 3, 4, 5\], got \[2, 3, 5, 4\]"):
         network(torch.zeros(2, 3, 5, 4))
     with pytest.raises(UserError, match=r"takes float32 on the CPU, got torch\.float64 on cpu"):

@@ -200,16 +200,17 @@ class Compiled:
         pointers = (ctypes.c_void_p * max(1, len(parameters)))(*[value.data_ptr() for value in parameters])
         self.library.prepare(pointers, ctypes.c_void_p(self.constants.data_ptr()))
         self.address = ctypes.cast(self.library.run, ctypes.c_void_p).value or 0
+        self.places, self.held = (self.constants.data_ptr(), self.room.data_ptr()), 0
 
     def run(self, x: Tensor, addend: Tensor | None, y: Tensor, images: int) -> None:
         """Computes y of so many images, on PyTorch's threads. All lie contiguous in memory."""
         threads = torch.get_num_threads()
         needed = self.scratch * (threads if images >= threads else 1)
-        if self.room.numel() < needed:
-            self.room = _room(needed)
+        if self.held < needed:
+            self.room, self.held = _room(needed), needed
+            self.places = self.constants.data_ptr(), self.room.data_ptr()
         other = 0 if addend is None else addend.data_ptr()
-        constants, room = self.constants.data_ptr(), self.room.data_ptr()
-        _core.run_native(self.address, x.data_ptr(), other, y.data_ptr(), constants, room, images, threads)
+        _core.run_native(self.address, x.data_ptr(), other, y.data_ptr(), *self.places, images, threads)
 
 
 def _room(count: int) -> Tensor:

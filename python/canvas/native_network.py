@@ -270,23 +270,29 @@ class NativeNetwork:
         self.written = write(model, example, threads=torch.get_num_threads(), tune=tune, precision=precision)
         made = self.written
         self.compiled = Compiled(made.source, made.parameters, made.constants, made.scratch)
-        self.planes = made.last == (True, True) and len(made.inputs) == len(made.outputs) == 3
-        if self.planes:
-            channels, _, width = made.outputs
-            self.strides = (math.prod(made.outputs), 1, channels * width, channels)
+        self.x: tuple[Any, ...] = ()  # shape and strides of inputs that are taken as they lie
+        self.y: tuple[tuple[int, ...], tuple[int, ...]] = (), ()  # those of what is made of them
 
     def __call__(self, x: Tensor) -> Tensor:
+        # With cold caches each step in PyTorch costs microseconds: what was seen before is hardly looked at.
+        if (x.shape, x.stride()) != self.x or x.dtype is not torch.float32 or not x.is_cpu:
+            x = self._taken(x)
+        y = torch.empty_strided(*self.y)
+        self.compiled.run(x, None, y, self.y[0][0])
+        return y
+
+    def _taken(self, x: Tensor) -> Tensor:
+        """The input as the code reads it, copied where it lies otherwise."""
         made = self.written
         if x.shape[1:] != made.inputs:
             raise UserError(f"native code: was made for inputs of shape {['N', *made.inputs]}, got {list(x.shape)}")
         if x.dtype != torch.float32 or not x.is_cpu:
             raise UserError(f"native code: takes float32 on the CPU, got {x.dtype} on {x.device}")
-        if self.planes and x.is_contiguous(memory_format=torch.channels_last):  # quicker to say
-            y = torch.empty_strided((x.shape[0], *made.outputs), self.strides)
-            self.compiled.run(x, None, y, x.shape[0])
-            return y
-        given = (x.movedim(1, -1) if made.last[0] else x).contiguous()
-        shape = (*made.outputs[1:], made.outputs[0]) if made.last[1] else made.outputs
-        y = torch.empty(x.shape[0], *shape)
-        self.compiled.run(given, None, y, x.shape[0])
-        return y.movedim(-1, 1) if made.last[1] else y
+        taken = x.movedim(1, -1).contiguous().movedim(-1, 1) if made.last[0] else x.contiguous()
+        lie = (*made.outputs[1:], made.outputs[0]) if made.last[1] else made.outputs
+        strides = [math.prod(lie[at + 1 :]) for at in range(len(lie))]
+        if made.last[1]:
+            strides.insert(0, strides.pop())
+        self.x = taken.shape, taken.stride()
+        self.y = (x.shape[0], *made.outputs), (math.prod(lie), *strides)
+        return taken

@@ -63,7 +63,7 @@ double TiledNest::cost(int64_t row_extent, int steps, int64_t wide, int vectors)
 // Instructions for one vector of an expression, and of what it reads.
 double TiledNest::vector_cost(const Expression& expression) const {
   static const std::map<std::string, double> dear = {
-      {"gelu", 40},      {"silu", 24},      {"sigmoid", 24}, {"tanh", 32},     {"exp", 16},
+      {"gelu", 22},      {"silu", 24},      {"sigmoid", 24}, {"tanh", 32},     {"exp", 16},
       {"sin", 30},       {"sqrt", 20},      {"div", 16},     {"quotient", 12}, {"exp of difference", 16},
       {"plain exp", 16}, {"plain sqrt", 20}};
   double cost = 1;
