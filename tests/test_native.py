@@ -38,6 +38,12 @@ def off(got: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(got - wanted).max() / max(1e-30, np.abs(wanted).max()))
 
 
+def emulated(width: int, registers: int, bf16: bool = False) -> native_compiler.Target:
+    """A processor with other vectors, as this one runs its code; wider ones than its own take long to optimise."""
+    own = native_compiler.target()
+    return native_compiler.Target(own.flags if width <= own.width else (*own.flags, "-O0"), width, registers, bf16)
+
+
 @needs_compiler
 def test_sampled_kernels_compute_what_the_interpreter_does():
     def check(case: Case) -> None:
@@ -106,9 +112,8 @@ IN_PLANES = {"cross_covariance_attention": True, "permute_mlp": True, "mlp_mixer
 @pytest.mark.parametrize("name", IN_PLANES)
 def test_what_is_stored_the_other_way_round_is_copied_right(name, width, extents, monkeypatch):
     """A contraction along positions wants them as neighbours: squares of vectors are transposed, and what is left."""
-    machine = native_compiler.target()
-    flags = machine.flags if width <= machine.width else (*machine.flags, "-O0")  # wider ones take long to optimise
-    monkeypatch.setattr(native_compiler, "target", lambda: native_compiler.Target(flags, width, 32))
+    made = emulated(width, 32)
+    monkeypatch.setattr(native_compiler, "target", lambda: made)
     tokens = extents[0] * extents[1]
     module = canvas.zoo()[name].module(Layer(20, 20, extents) if IN_PLANES[name] else Layer(20, 20, tokens=tokens))
     x = torch.randn(2, 20, *extents) if IN_PLANES[name] else torch.randn(2, tokens, 20)

@@ -20,6 +20,7 @@ from canvas.models import resnet8, resnet18
 from canvas.native import NativeKernel
 from canvas.native_network import NativeNetwork
 from sampled import Case, each, one_each
+from test_native import emulated
 from test_native_network import seasoned
 
 STEP = int(os.environ.get("CANVAS_NATIVE_STEP", "16"))  # as in test_native.py
@@ -34,9 +35,7 @@ pytestmark = pytest.mark.skipif(native_compiler.compiler() is None, reason="no C
 @pytest.fixture(params=MACHINES)
 def machine(request, monkeypatch):
     """Native code is written for it."""
-    own = native_compiler.target()
-    flags = own.flags if MACHINES[request.param][0] <= own.width else (*own.flags, "-O0")  # as in test_native.py
-    made = native_compiler.Target(flags, *MACHINES[request.param], True)
+    made = emulated(*MACHINES[request.param], True)
     monkeypatch.setattr(native_compiler, "target", lambda: made)
 
 
