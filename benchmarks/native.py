@@ -8,7 +8,8 @@
 its free sizes as large as the convolution's FLOPs allow. "networks": ResNet-18 with each of four kernels in place of
 its 3x3 convolutions. The same module (as lowered, the same weights) is prepared for each backend, outputs are compared,
 calls are timed in turns (up to ten short ones at a time); medians. One that is three times slower than the best is
-timed once.
+timed once. With several threads each turn begins with a rest, in which others' threads go to sleep, and a call that is
+not timed, which wakes its own.
 
 `ratio` is the best other backend's time over native's, `peak` the share of what the machine's arithmetic would allow,
 `predicted` what the generator's count of cycles says; the rank correlation at the end tells how well that ranks.
@@ -42,6 +43,7 @@ STAGES = {"stage 1": (64, 32), "stage 2": (128, 16), "stage 3": (256, 8), "stage
 OTHERS = ["eager", "onnxruntime", "openvino"]
 HOPELESS = 3.0  # times the best: timed once
 TURN = 0.5  # ms that a backend is given at a time, at least, or ten calls
+REST = 0.005  # seconds before a turn of several threads: those of OpenMP and ONNX Runtime spin for so long at most
 # From a search: a bottleneck, then windows along one axis at a time with a relu between, and a grouped convolution.
 FOUND = """kernel found(x[C, H, W]) -> [K, H/s, W/s]:
   a = fc(x, [C] -> [m = C/4])
@@ -59,6 +61,9 @@ def timed(calls: dict[str, Any], x: torch.Tensor, seconds: float, clock: Callabl
     """Medians in ms of calls in turns; of several calls each where these are short."""
 
     def once(name: str, calls_in_turn: int = 1) -> float:
+        if torch.get_num_threads() > 1:
+            time.sleep(REST)
+            calls[name](x)
         start = clock()
         for _ in range(calls_in_turn):
             calls[name](x)

@@ -1,6 +1,8 @@
 """A whole network as native code computes what PyTorch does; what it lacks is named and left to the way by kernels."""
 
 import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -230,6 +232,27 @@ def test_other_numbers_and_devices_are_left_to_pytorch():
     for example in (torch.zeros(2, 3, dtype=torch.float64), torch.zeros(2, 3, device="meta")):
         with pytest.raises(Unsupported, match="other than float32 numbers with a batch, on the CPU"):
             write(nn.ReLU(), example)
+
+
+FEWER_THREADS = """
+import torch
+from torch import nn
+from canvas.native_network import NativeNetwork
+
+torch.set_num_threads(3)
+model = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)).eval()
+for images in (1, 2, 5):
+    x = torch.randn(images, 8, 9, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(NativeNetwork(model, x)(x), model(x), rtol=1e-4, atol=1e-5)
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("limit", ["1", "2"])
+def test_fewer_threads_than_asked_for_compute_the_same(limit):
+    environment = {**os.environ, "OMP_THREAD_LIMIT": limit, "OMP_NUM_THREADS": "3"}
+    subprocess.run([sys.executable, "-c", FEWER_THREADS], env=environment, check=True)
 
 
 @needs_compiler

@@ -323,7 +323,7 @@ Source write(Plan plan, const Target& target) {
     (plan.nests[i].once ? once : image) += "  " + beginnings.call(functions, text_of(statements, parts != 0));
     statements.clear();
     beginnings = {};
-    if (!plan.nests[i].once) image += "  if (n > 1) {\n#pragma omp barrier\n  }\n";
+    if (!plan.nests[i].once) image += "  if (n > 1) team->wait(n);\n";
     if (clocks && !plan.nests[i].once) image += "  if (t == 0) tick(" + to_string(i) + ");\n";
     for (const Block& block : plan.blocks) {
       for (size_t j = 0; block.last == i && j < block.extents.size(); ++j) image += "  }\n";
@@ -336,8 +336,8 @@ Source write(Plan plan, const Target& target) {
                 "  const long t = 0, n = 1;\n  (void)p, (void)t, (void)n;\n" + once + packing + "}\n" +
                 "static void ready(float* s) {\n  (void)s;\n" + margins(plan.buffers) + "}\n" +
                 "static void block(const float* x, const float* z, float* y, const float* c, float* s, long m, long t, "
-                "long n) {\n" +
-                "  (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" +
+                "long n, Team* team) {\n" +
+                "  (void)team, (void)x, (void)z, (void)c, (void)s, (void)m, (void)t, (void)n;\n" +
                 (clocks ? "  if (t == 0) tick(-1);\n" : "") + image + "}\n" + entry(sizes);
   source.scratch = room(sizes);
   source.cycles = kFetch * static_cast<double>(together * (sizes.input + sizes.output));
