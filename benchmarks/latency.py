@@ -1,16 +1,17 @@
 """How fast networks with hand-designed kernels are, what compiling them takes, how well latency is predicted: JSON.
 
-    python benchmarks/latency.py network --out FILE [--size 32] [--batch 1 32] [--backend NAME ...] [--kernel NAME ...]
+    python benchmarks/latency.py network --out FILE [--model resnet18] [--batch 1 32] [--backend NAME ...]
+                                         [--kernel NAME ...]
     python benchmarks/latency.py table FILE ...
     python benchmarks/latency.py compile [--backend NAME ...] [--out FILE]
     python benchmarks/latency.py model [--backend NAME ...] [--kernels 300] [--out FILE]
     python benchmarks/latency.py predict FILE ... [--backend NAME ...] [--threads 1]
 
-"network": ResNet-18 with each hand-designed kernel of the zoo that can stand in for all of its 3x3 convolutions, its
-free sizes as large as the original's FLOPs allow; every figure is taken beside the original network on the same
-backend (`ratio`). This is the front that a search must beat. Each figure is taken in a worker process, which may take
-`--limit` seconds for it; what is too slow or too large has a reason in place of a figure. It goes on where it was
-stopped.
+"network": ResNet-18 for 32 x 32 images (`--model resnet18_imagenet`: for 224 x 224) with each hand-designed kernel of
+the zoo that can stand in for all of its 3x3 convolutions, its free sizes as large as the original's FLOPs allow; every
+figure is taken beside the original network on the same backend (`ratio`). This is the front that a search must beat.
+Each figure is taken in a worker process, which may take `--limit` seconds for it; what is too slow or too large has a
+reason in place of a figure. It goes on where it was stopped.
 
 "table": what "network" wrote, in one or more files, as Markdown: ratios by kernel, batch and backend; "best" is the
 quickest backend against the original on the backend that is quickest for it. What was left out is named below.
@@ -48,7 +49,7 @@ from canvas.bench import bench, fields
 from canvas.data import load_data
 from canvas.errors import EvaluationError
 from canvas.executor import Executor, Outcome
-from canvas.models import load_model, resnet18
+from canvas.models import BUILT_IN, IMAGES, load_model, resnet18
 from canvas.objectives import rank_correlation
 from canvas.train import train
 from canvas.train_and_time import TIMED
@@ -62,17 +63,17 @@ SEARCHED = canvas.Recipe(images=10_000, batch=64, lr=0.12)
 
 
 class Timed:
-    """One kernel in ResNet-18 on one backend; called in a worker process, which keeps the originals compiled."""
+    """One kernel in a network on one backend; called in a worker process, which keeps the originals compiled."""
 
-    def __init__(self, size: int, threads: int, seconds: float) -> None:
-        self.size, self.threads, self.seconds = size, threads, seconds
+    def __init__(self, model: str, threads: int, seconds: float) -> None:
+        self.name, self.threads, self.seconds = model, threads, seconds
 
     def prepare(self) -> None:
-        self.model = resnet18()
-        self.targets = canvas.targets(self.model, torch.randn(1, 3, self.size, self.size))
+        self.model = load_model(self.name)
+        self.targets = canvas.targets(self.model, images(self.name))
 
     def __call__(self, kernel: str, backend: str, batch: int, report: Any) -> dict[str, float]:
-        named, inputs = {kernel: canvas.zoo()[kernel]}, torch.randn(batch, 3, self.size, self.size)
+        named, inputs = {kernel: canvas.zoo()[kernel]}, images(self.name, batch)
         rows = bench(
             named,
             self.model,
@@ -90,15 +91,20 @@ class Timed:
         return {name: float(value) for name, value in entry.items() if isinstance(value, (bool, float))}
 
 
+def images(model: str, batch: int = 1) -> torch.Tensor:
+    """As many as a batch has, of the size that a built-in model is for."""
+    return torch.randn(batch, *map(int, IMAGES[model].split("x")))
+
+
 def network(asked: argparse.Namespace) -> dict[str, Any]:
     """A row for each kernel, backend and batch."""
-    figures: dict[str, Any] = {"part": "network", "size": asked.size, "threads": asked.threads, "batches": []}
+    figures: dict[str, Any] = {"part": "network", "model": asked.model, "threads": asked.threads, "batches": []}
     if asked.out and asked.out.exists():
         figures = json.loads(asked.out.read_text(encoding="utf-8"))
-        if (figures["size"], figures["threads"]) != (asked.size, asked.threads):
-            sys.exit(f"{asked.out} is of images of {figures['size']} and {figures['threads']} threads")
+        if (figures["model"], figures["threads"]) != (asked.model, asked.threads):
+            sys.exit(f"{asked.out} is of {figures['model']} and {figures['threads']} threads")
     memory = fitting(asked)
-    with Executor(Timed(asked.size, asked.threads, asked.seconds), 1, asked.limit, threads=asked.threads) as executor:
+    with Executor(Timed(asked.model, asked.threads, asked.seconds), 1, asked.limit, threads=asked.threads) as executor:
         for batch in asked.batch:
             if not any(part["batch"] == batch for part in figures["batches"]):
                 figures["batches"].append({"batch": batch, "rows": []})
@@ -120,7 +126,7 @@ def network(asked: argparse.Namespace) -> dict[str, Any]:
 
 def fitting(asked: argparse.Namespace) -> dict[str, float]:
     """The kernels that fit every layer: bytes of an image's values on the layer where they are most."""
-    layers = [target.layer for target in canvas.targets(resnet18(), torch.randn(1, 3, asked.size, asked.size))]
+    layers = [target.layer for target in canvas.targets(load_model(asked.model), images(asked.model))]
     found, larger = {}, []
     for name, kernel in canvas.zoo().items():
         if not all(kernel.serves(layer) for layer in layers) or (asked.kernel and name not in asked.kernel):
@@ -316,7 +322,7 @@ def main() -> None:
     parts = {"network": network, "compile": compiling, "model": ranking, "predict": predicted}
     options.add_argument("part", choices=[*parts, "table"])
     options.add_argument("files", type=Path, nargs="*", help="of table and predict")
-    options.add_argument("--size", type=int, default=32, help="of the images")
+    options.add_argument("--model", default="resnet18", choices=list(BUILT_IN), help="of network")
     options.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     options.add_argument("--backend", nargs="+", default=list(backends.BACKENDS), choices=list(backends.BACKENDS))
     options.add_argument("--kernel", nargs="+", help="only these")

@@ -69,5 +69,5 @@ def test_a_bad_model_file_is_one_clear_error(tmp_path, text, spec, message):
 
 @pytest.mark.parametrize("spec", ["resnet9", "net.py", "net:f", ""])
 def test_an_unknown_model_lists_the_known(spec):
-    with pytest.raises(UserError, match=r"resnet8, resnet20, resnet18.*PATH.py:FUNCTION"):
+    with pytest.raises(UserError, match=r"resnet8, resnet20, resnet18, resnet18_imagenet.*PATH.py:FUNCTION"):
         load_model(spec)

@@ -40,7 +40,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual network for small images: a 3x3 stem, stages of basic blocks, one linear layer.
+    """A residual network: a stem of one convolution, stages of basic blocks, one linear layer.
 
     Args:
         widths: channels of each stage; every stage but the first halves the resolution.
@@ -49,6 +49,7 @@ class ResNet(nn.Module):
         stem_pool: 3x3 max-pooling of stride 2 ends the stem, and halves it too.
         num_classes: outputs of the network.
         in_channels: channels of the images.
+        stem_size: width of the stem's window, odd.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class ResNet(nn.Module):
         stem_pool: bool = False,
         num_classes: int = 10,
         in_channels: int = 3,
+        stem_size: int = 3,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(in_channels, widths[0], 3, stem_stride, 1, bias=False),
+            nn.Conv2d(in_channels, widths[0], stem_size, stem_stride, stem_size // 2, bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, 1) if stem_pool else nn.Identity(),
@@ -112,8 +114,24 @@ def resnet18(num_classes: int = 10, in_channels: int = 3) -> ResNet:
     return ResNet((64, 128, 256, 512), 2, 1, False, num_classes, in_channels)
 
 
+def resnet18_imagenet(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
+    """ResNet-18 for 224 x 224 images (He et al. 2016, arXiv 1512.03385): a stem of 7x7, stride 2, and pooling.
+
+    Example:
+        >>> resnet18_imagenet()(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 1000])
+    """
+    return ResNet((64, 128, 256, 512), 2, 2, True, num_classes, in_channels, stem_size=7)
+
+
 FROM_FILE = "canvas_model_"  # begins the names of modules that are users' files
-BUILT_IN: dict[str, Callable[..., ResNet]] = {"resnet8": resnet8, "resnet20": resnet20, "resnet18": resnet18}
+BUILT_IN: dict[str, Callable[..., ResNet]] = {
+    "resnet8": resnet8,
+    "resnet20": resnet20,
+    "resnet18": resnet18,
+    "resnet18_imagenet": resnet18_imagenet,
+}
+IMAGES = {"resnet8": "1x28x28", "resnet20": "3x32x32", "resnet18": "3x32x32", "resnet18_imagenet": "3x224x224"}
 
 
 def load_model(spec: str, num_classes: int = 10, in_channels: int | None = None) -> nn.Module:

@@ -15,14 +15,17 @@ from canvas.errors import UserError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Model = Annotated[
-    str, typer.Option("--model", metavar="NAME|PATH.py:FUNCTION", help="resnet8, resnet20, resnet18, or your own.")
+    str,
+    typer.Option(
+        "--model", metavar="NAME|PATH.py:FUNCTION", help="resnet8, resnet20, resnet18, resnet18_imagenet, or your own."
+    ),
 ]
 Input = Annotated[
     str | None,
     typer.Option(
         "--input",
         metavar="CxHxW|TxC|ids:T",
-        help="Shape of one input: an image (default: 1x28x28 for resnet8, else 3x32x32), tokens, or token ids.",
+        help="Shape of one input: an image (default: as a built-in model has, else 3x32x32), tokens, or token ids.",
     ),
 ]
 Kinds = Annotated[
@@ -110,9 +113,9 @@ def model_example(model: str, input: str | None) -> tuple[Any, dict[str, int]]:
         >>> model_example("resnet8", None)[1]
         {'in_channels': 1}
     """
-    from canvas.models import BUILT_IN
+    from canvas.models import BUILT_IN, IMAGES
 
-    made = example(input or ("1x28x28" if model == "resnet8" else "3x32x32"))
+    made = example(input or IMAGES.get(model, "3x32x32"))
     return made, {"in_channels": made.shape[1]} if model in BUILT_IN else {}
 
 
