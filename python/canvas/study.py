@@ -19,7 +19,7 @@ from canvas.prior import CANVAS, learned
 from canvas.progress import Status, console_progress
 from canvas.session import Judge, Session, budget_fields, budget_of, layers_of, new_search
 from canvas.store import Record, Store, place_of
-from canvas.trial import Trial
+from canvas.trial import Trial, minutes_of
 
 if TYPE_CHECKING:
     from canvas.postgresql import Address
@@ -217,7 +217,7 @@ class Study:
             front=pareto(trials, self.objectives),
             candidates=run.get("candidates"),
             minutes=run.get("minutes"),
-            seconds=60 * _minutes(trials),
+            seconds=60 * minutes_of(trials),
             earlier=0,
             running=[0.0] * running,
             told=len(trials) - running,
@@ -360,16 +360,7 @@ class Study:
     @property
     def minutes_spent(self) -> float:
         """How long candidates were under way, in all runs so far."""
-        return _minutes(self.trials)
-
-
-def _minutes(trials: Sequence[Record]) -> float:
-    """In which at least one of them was under way."""
-    spent, end = 0.0, 0.0
-    for asked, told in sorted((trial.asked, trial.told) for trial in trials if trial.told):
-        spent += max(0.0, told - max(asked, end))
-        end = max(end, told)
-    return spent / 60
+        return minutes_of(self.trials)
 
 
 def environment() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,3 +79,12 @@ class Trial(Record):
                 "the study kept no networks: run it with TrainAndTime(keep=FOLDER), or train trial.apply(model)"
             )
         return saved_network(Path(folder) / f"{self.hash}.pt").eval()
+
+
+def minutes_of(trials: Sequence[Record]) -> float:
+    """In which at least one of them was under way."""
+    spent, end = 0.0, 0.0
+    for asked, told in sorted((trial.asked, trial.told) for trial in trials if trial.told):
+        spent += max(0.0, told - max(asked, end))
+        end = max(end, told)
+    return spent / 60
