@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parents[2]
-RUNG, IMAGES, LIMIT, FLOPS = 1_500, 6_000, 0.4, 0.25  # the demo's
+RUNG, IMAGES, LIMIT = 1_500, 6_000, 0.4  # the demo's
+BUDGET = {"flops": 0.25, "params": 1.0, "memory": 3.0}
 
 
 def processor_seconds() -> float:
@@ -55,7 +56,7 @@ def serve() -> None:
     torch.set_num_threads(1)
     alone, x = torch.nn.Conv2d(64, 64, 3, padding=1, bias=False), torch.zeros(32, 64, 7, 7).normal_()
     for line in sys.stdin:
-        binding = canvas.parse(json.loads(line)).bind(layers, canvas.Budget(flops=FLOPS, params=1.0))
+        binding = canvas.parse(json.loads(line)).bind(layers, canvas.Budget(**BUDGET))
         start = processor_seconds()
         try:
             found = evaluate(binding, 0, report=lambda done, metrics: None)
@@ -139,7 +140,7 @@ def main() -> None:
     from canvas.models import resnet8
 
     layers = merged(canvas.targets(resnet8(), torch.zeros(1, 1, 28, 28)))
-    budget = canvas.Budget(flops=FLOPS, params=1.0)
+    budget = canvas.Budget(**BUDGET)
     kernels = [
         canvas.zoo()["depthwise_separable"],  # the first is not counted: it pays for what is made once
         *canvas.sample(layers, asked.candidates, asked.seed, budget, max_primitives=7),
