@@ -119,6 +119,13 @@ Strategy strategy(const std::string& name) {
   throw ArgumentError("the strategy must be 'guided', 'evolution' or 'random', got '" + name + "'");
 }
 
+Distinct distinct(const std::string& name) {
+  if (name == "form") return Distinct::kByForm;
+  if (name == "result") return Distinct::kByResult;
+  if (name == "nonnegative") return Distinct::kByResultOfNonnegative;
+  throw ArgumentError("distinct must be 'form', 'result' or 'nonnegative', got '" + name + "'");
+}
+
 }  // namespace
 
 void bind_search(nb::module_& module) {
@@ -271,6 +278,17 @@ void bind_search(nb::module_& module) {
       "    expected: coefficients that were known before.\n\n"
       "Returns:\n    list[float]: for `expected`, or for the prior of a Search.\n\n"
       "Raises:\n    ValueError: numbers are missing or not finite.\n");
+  module.def(
+      "behaviour",
+      [](const Kernel& kernel, const std::vector<Layer>& layers, bool nonnegative) {
+        if (layers.empty()) throw ArgumentError("at least one layer is needed");
+        return Behaviours(layers, nonnegative).of(canonical(kernel).kernel);
+      },
+      "kernel"_a, "layers"_a, "nonnegative"_a = false,
+      "What a kernel does, as a number by which a search tells kernels apart (src/canvas/sample/behaviour.h).\n\n"
+      "Args:\n    kernel: any kernel that serves the layers.\n    layers: of the network.\n"
+      "    nonnegative: no layer has negative inputs.\n\n"
+      "Returns:\n    int | None: the same for kernels that give the same up to a factor; None where that cannot be told.\n");
   nb::class_<Asked>(module, "Candidate", "What Search.ask() gives: a kernel that the network has sizes for.")
       .def_prop_ro("index", [](const Asked& asked) { return asked.candidate.index; })
       .def_prop_ro("hash", [](const Asked& asked) { return asked.candidate.hash; })
@@ -281,18 +299,21 @@ void bind_search(nb::module_& module) {
   nb::class_<Search>(module, "Search",
                      "Ask/tell search: ``ask()`` gives candidates, ``tell()`` takes results. Candidate i depends only "
                      "on the seed and on the\n"
-                     "results of candidates 0 .. i - lookahead, so any number of workers gives the same ones.")
+                     "results of candidates 0 .. i - lookahead, so any number of workers gives the same ones. "
+                     "``distinct``: candidates differ in their canonical\n"
+                     "\"form\", or in their \"result\": none is longer than, and a multiple of, one before, on inputs "
+                     "of either sign or (\"nonnegative\")\nof none.")
       .def(
           "__init__",
           [](Search* self, const std::vector<Layer>& layers, std::optional<Budget> budget, uint64_t seed,
              const std::string& name, int64_t lookahead, const std::vector<Kernel>& first, std::set<std::string> only,
-             std::vector<Features> prior, const nb::kwargs& given) {
+             std::vector<Features> prior, const std::string& apart, const nb::kwargs& given) {
             new (self) Search(layers, budget.value_or(Budget{}), limits(given), seed, strategy(name), lookahead, first,
-                              std::move(only), std::move(prior));
+                              std::move(only), std::move(prior), distinct(apart));
           },
           "layers"_a, "budget"_a = nb::none(), "seed"_a = 0, "strategy"_a = "guided", "lookahead"_a = 8,
           "first"_a = std::vector<Kernel>(), "only"_a = std::set<std::string>(), "prior"_a = std::vector<Features>(),
-          "limits"_a)
+          "distinct"_a = "form", "limits"_a)
       .def("ask", &ask, nb::keep_alive<0, 1>(),
            "The next Candidate, or None while results of earlier ones must be told first.")
       .def("repeat", &Search::repeat, "kernel"_a,

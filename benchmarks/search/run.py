@@ -52,12 +52,21 @@ def hypervolume(front: Iterable[Point]) -> float:
     return objectives.hypervolume([(-accuracy, cost) for accuracy, cost in front], (-WORST[0], WORST[1]))
 
 
-def one(strategy: str, seed: int, known: dict[str, tuple[list[float], float]], most: int) -> dict[str, Any]:
+def one(
+    strategy: str, seed: int, known: dict[str, tuple[list[float], float]], most: int, distinct: str
+) -> dict[str, Any]:
     """One search: the shares of the hypervolume, and the processor's time for an ask."""
     truth = {name: (statistics.fmean(accuracies), cost) for name, (accuracies, cost) in known.items()}
     whole = hypervolume(truth.values())
     search = Search(
-        table.layers(), table.BUDGET, seed=seed, strategy=strategy, lookahead=2, only=set(known), **table.LIMITS
+        table.layers(),
+        table.BUDGET,
+        seed=seed,
+        strategy=strategy,
+        lookahead=2,
+        only=set(known),
+        distinct=distinct,
+        **table.LIMITS,
     )
     asked: list[str] = []
     shares, spent = {}, 0.0
@@ -86,13 +95,18 @@ def main() -> None:
     options.add_argument("--seeds", type=int, default=20)
     options.add_argument("--cost", default="flops")
     options.add_argument("--candidates", type=int, default=200)
+    options.add_argument("--distinct", default="nonnegative", choices=("form", "result", "nonnegative"))
     options.add_argument("--file", type=Path, default=table.FILE)
     options.add_argument("--out", type=Path, help="JSON; by default printed")
     asked = options.parse_args()
     known = points(json.loads(asked.file.read_text(encoding="utf-8"))["kernels"], asked.cost)
     if len(known) < 2 * asked.candidates:
         sys.exit(f"{asked.file}: only {len(known)} kernels have results; make more, or ask for fewer candidates")
-    runs = [one(name, seed, known, asked.candidates) for name in asked.strategy for seed in range(asked.seeds)]
+    runs = [
+        one(name, seed, known, asked.candidates, asked.distinct)
+        for name in asked.strategy
+        for seed in range(asked.seeds)
+    ]
     summary = []
     for at in (at for at in AT if at <= asked.candidates):
         shares = {name: [run["shares"][at] for run in runs if run["strategy"] == name] for name in asked.strategy}

@@ -48,6 +48,18 @@ def fresh(example: Example, generator: torch.Generator) -> Example:
     return pytree.tree_map(renew, example)
 
 
+def varied(example: Example) -> Example:
+    """The same inputs, but normal numbers for those that are all alike: zeros, say, of which nothing can be told."""
+    generator = torch.Generator().manual_seed(0)
+
+    def vary(value: Any) -> Any:
+        if not isinstance(value, Tensor) or not value.is_floating_point() or bool((value != value.flatten()[:1]).any()):
+            return value
+        return torch.randn(value.shape, generator=generator).to(value.device, value.dtype)
+
+    return pytree.tree_map(vary, example)
+
+
 def stored_channels_last(tensor: Tensor) -> Tensor:
     """A 4-d tensor stored channels last, without doubt.
 

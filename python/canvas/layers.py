@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from canvas._core import Binding, BoundLayer, Budget, Kernel, Layer
 from canvas.errors import UserError
-from canvas.example import Example, call, floats
+from canvas.example import Example, call, floats, varied
 from canvas.kernel import module_from_source
 
 KINDS = {"conv": ("conv1d", "conv2d", "conv3d"), "linear": ("linear",)}  # each of them may be named by itself too
@@ -29,10 +29,12 @@ class Target:
     Attributes:
         name: the module's path in the model, as in `model.named_modules()`.
         layer: its sizes; `layer.count` is how often it is called in one forward pass.
+        nonnegative: no input was negative, as behind a relu; a search then takes `max(x, 0)` for `x`.
     """
 
     name: str
     layer: Layer
+    nonnegative: bool = field(default=False, compare=False)
 
 
 def targets(
@@ -56,7 +58,8 @@ def targets(
 
     Args:
         model: any module; layers may be nested at will and used more than once.
-        example: inputs: a tensor, a tuple of arguments or a dict of keyword arguments. The resolutions come from it.
+        example: inputs: a tensor, a tuple of arguments or a dict of keyword arguments. The resolutions come from it;
+            numbers that are all alike, such as zeros, stand for normal ones.
         kinds: "conv" (or "conv1d", "conv2d", "conv3d") and "linear".
         window: only convolutions of these window sizes.
         include_pointwise: 1x1 convolutions too.
@@ -81,6 +84,7 @@ def targets(
     names: dict[nn.Module, str] = {module: name for name, module in twin.named_modules()}
     calls: dict[nn.Module, list[dict[str, Any]]] = {}
     outputs: dict[nn.Module, list[Tensor]] = {}  # of linear layers, to tell the heads
+    negative: set[nn.Module] = set()  # have such inputs
     last: nn.Module | None = None  # of those called that have weights of their own
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -89,6 +93,8 @@ def targets(
             sizes = _sizes(module, tuple(x.shape), tuple(output.shape))
             if sizes is not None:
                 calls.setdefault(module, []).append(sizes)
+            if bool((x < 0).any()) or not bool((x > 0).any()):
+                negative.add(module)
             if _kind(module) == "linear" and not include_head:
                 outputs.setdefault(module, []).append(output)
 
@@ -101,13 +107,14 @@ def targets(
             module.register_forward_hook(note)
         if "linear" in wanted and next(module.parameters(recurse=False), None) is not None:
             module.register_forward_hook(pass_by)
-    result = _run(twin, example)
+    result = _run(twin, varied(example))
     found = []
     for module, seen in calls.items():
         if module in outputs and _is_head(outputs[module], module is last, floats(result)):
             continue
         largest = max(seen, key=lambda sizes: math.prod(sizes["spatial"]) * (sizes["tokens"] or 1))
-        found.append(Target(names[module], Layer(**_channels(module), **largest, count=len(seen))))
+        layer = Layer(**_channels(module), **largest, count=len(seen))
+        found.append(Target(names[module], layer, module not in negative))
     if not found:
         raise UserError(_NOTHING)
     return found

@@ -266,6 +266,7 @@ def new_search(settings: Mapping[str, Any]) -> Any:
             **{name: settings[name] for name in names},
             first=[_core.parse(text, "start.canvas") for text in settings.get("start", ())],
             prior=settings.get("prior", []),
+            distinct=settings.get("distinct", "form"),  # of studies from before this was told
             **settings["limits"],
         )
     except ValueError as error:

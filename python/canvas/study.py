@@ -109,6 +109,8 @@ class Study:
             sources = [getattr(source, "path", source) for source in each] if strategy == "guided" else []
             names = [str(place_of(source)) for source in sources]
             made = {**given, "learned_from": names, "prior": learned(objectives, sources)}
+            positive = [getattr(layer, "nonnegative", False) for layer in layers]
+            made["distinct"] = "nonnegative" if positive and all(positive) else "result"
             new_search(made).ask()  # faults, and budgets that nothing meets, come before a file is made
             Store(self.path, "create", {**made, **(note or {}), "environment": environment()}).close()
             self._load()

@@ -4,8 +4,6 @@
 #include <cmath>
 
 #include "canvas/analyze/moments.h"
-#include "canvas/base/random.h"
-#include "canvas/eval/interpreter.h"
 #include "canvas/ir/primitive.h"
 
 namespace canvas {
@@ -16,7 +14,9 @@ constexpr int kImages = 7;  // of a kernel that takes every position by itself; 
 constexpr uint64_t kSeed = 20230407;
 constexpr double kSmallest = 0.02, kLargest = 50;  // deviation of the result for a standard normal input
 
-Parameters initial_parameters(const Kernel& kernel, const Values& values, Random& random) {
+}  // namespace
+
+Parameters initial_parameters(const Kernel& kernel, const Values& values, Random& random, double spread) {
   Parameters parameters;
   const std::vector<double> scale = deviations(kernel, values);
   const auto shapes = parameter_shapes(kernel, values);
@@ -26,14 +26,16 @@ Parameters initial_parameters(const Kernel& kernel, const Values& values, Random
     const auto& [name, shape] = shapes[next++];
     Tensor parameter(shape);
     const Initial initial = kernel.nodes()[i].primitive->initial;
-    for (double& value : parameter.data)
-      value = initial == Initial::kOne ? 1.0 : initial == Initial::kZero ? 0.0 : scale[i] * random.normal();
+    const bool alike = initial == Initial::kOne || initial == Initial::kZero;
+    for (double& value : parameter.data) {
+      value = initial == Initial::kOne ? 1.0 : 0.0;
+      if (!alike) value = scale[i] * random.normal();
+      if (alike && spread > 0) value += spread * random.normal();
+    }
     parameters[name] = std::move(parameter);
   }
   return parameters;
 }
-
-}  // namespace
 
 const char* misscaled(double mean, double square) {
   if (!std::isfinite(square)) return "its values overflow at initialisation";

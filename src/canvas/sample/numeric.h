@@ -2,9 +2,14 @@
 // are. Exact where moments guess, and some hundred times as slow; plausible.cpp calls it where a limit asks for it.
 #pragma once
 
+#include "canvas/base/random.h"
+#include "canvas/eval/interpreter.h"
 #include "canvas/ir/kernel.h"
 
 namespace canvas {
+
+// Drawn as a network's are; those that are all alike at initialisation are moved by so many standard normal deviations.
+Parameters initial_parameters(const Kernel& kernel, const Values& values, Random& random, double spread = 0);
 
 // Why elements of this mean and mean square are no result to start training from, or null.
 const char* misscaled(double mean, double square);

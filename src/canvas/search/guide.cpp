@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "canvas/base/error.h"
 
@@ -116,7 +117,7 @@ Guide::Scale Guide::scale() const {
   return result;
 }
 
-size_t Guide::choose(const std::vector<Features>& proposals, Random& random) const {
+std::vector<size_t> Guide::ranked(const std::vector<Features>& proposals, Random& random) const {
   const bool informed = this->informed();
   const std::vector<Regression> begun = informed ? std::vector<Regression>() : expected(prior_.size());
   const std::vector<Regression>& learned = informed ? outcomes_ : begun;
@@ -138,8 +139,7 @@ size_t Guide::choose(const std::vector<Features>& proposals, Random& random) con
     for (const Point& point : front_) most = std::max(most, reach(point, worst, range, directions.back()));
   }
   Point predicted(dimensions);
-  size_t best = 0;
-  std::pair<double, double> most = {-1, 0};
+  std::vector<std::pair<double, double>> promise;
   for (size_t proposal = 0; proposal < proposals.size(); ++proposal) {
     double growth = 0, near = 0;  // how near it comes decides where no growth is in sight
     for (size_t drawn = 0; drawn < kDraws; ++drawn) {
@@ -151,12 +151,12 @@ size_t Guide::choose(const std::vector<Features>& proposals, Random& random) con
         near += reaches - reached[i] - fails;
       }
     }
-    if (const std::pair found(growth, near); found > most) {
-      most = found;
-      best = proposal;
-    }
+    promise.emplace_back(growth, near);
   }
-  return best;
+  std::vector<size_t> order(proposals.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return promise[a] > promise[b]; });
+  return order;
 }
 
 }  // namespace canvas

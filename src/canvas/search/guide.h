@@ -29,8 +29,8 @@ class Guide {
   bool ready() const { return informed() || expects(); }
   // Whether earlier searches taught something.
   bool expects() const { return !prior_.empty(); }
-  // The index of the proposal to evaluate.
-  size_t choose(const std::vector<Features>& proposals, Random& random) const;
+  // The indices of the proposals, the one to evaluate first.
+  std::vector<size_t> ranked(const std::vector<Features>& proposals, Random& random) const;
 
  private:
   // The part of the space between the front's best and its worst, to which objectives are scaled.

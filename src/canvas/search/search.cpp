@@ -18,14 +18,16 @@ constexpr size_t kPopulation = 48;  // the best this many told candidates may be
 // So many are ranked; from twice as many the worse half goes, so that a study may have any number.
 constexpr size_t kPool = 256;
 constexpr int kFruitlessTries = 5000;
+constexpr const char* kGiven = "given";
 constexpr double kCrossoverShare = 0.2;  // of children, those of two parents
 constexpr size_t kProposals = 32;        // children that the guide chooses among
+constexpr int kRounds = 8;               // of proposals, until one is taken that does what another does
 
 }  // namespace
 
 Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, Strategy strategy,
                int64_t lookahead, const std::vector<Kernel>& first, std::set<std::string> only,
-               std::vector<Features> prior)
+               std::vector<Features> prior, Distinct distinct)
     : sampler_(layers, budget, limits),
       original_(total_cost(layers)),
       only_(std::move(only)),
@@ -34,6 +36,7 @@ Search::Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t
       strategy_(strategy),
       lookahead_(lookahead) {
   if (lookahead < 1) throw ArgumentError("lookahead must be at least 1, got " + std::to_string(lookahead));
+  if (distinct != Distinct::kByForm) behaviours_.emplace(layers, distinct == Distinct::kByResultOfNonnegative);
   std::set<Digest> known;
   for (const Kernel& kernel : first) {
     const bool serves = std::none_of(layers.begin(), layers.end(),
@@ -57,17 +60,38 @@ std::optional<Candidate> Search::ask() {
   learn();
   list_parents();
   Random random = Random(seed_).split(static_cast<uint64_t>(index));
-  std::vector<Proposal> all = proposals(random);
-  if (all.empty()) sampler_.give_up(kFruitlessTries);
-  std::vector<Features> features = strategy_ == Strategy::kGuided ? described(all) : std::vector<Features>(all.size());
-  const size_t chosen = all.size() > 1 ? guide_.choose(features, random) : 0;
-  for (size_t i = 0; i < all.size(); ++i) {
-    if (i != chosen) sampler_.accept({"outranked"});
+  for (int round = 1;; ++round) {
+    std::vector<Proposal> all = proposals(random);
+    if (all.empty()) sampler_.give_up(kFruitlessTries);
+    std::vector<Features> features =
+        strategy_ == Strategy::kGuided ? described(all) : std::vector<Features>(all.size());
+    const std::vector<size_t> order = all.size() > 1 ? guide_.ranked(features, random) : std::vector<size_t>{0};
+    const auto taken = std::find_if(order.begin(), order.end(), [&](size_t i) {
+      return round == kRounds || all[i].origin == kGiven || does_something_new(*all[i].judged.kernel);
+    });
+    for (auto passed = order.begin(); passed != order.end(); ++passed) {
+      if (passed != taken) sampler_.accept({passed < taken ? "duplicate" : "outranked"});
+    }
+    if (taken == order.end()) continue;
+    Proposal& proposal = all[*taken];
+    std::optional<Sample> found = sampler_.accept(std::move(proposal.judged));
+    remember(found->kernel);
+    records_.push_back({found->kernel, false, std::nullopt, {}, std::move(features[*taken])});
+    return Candidate{index, std::move(found->hash), std::move(found->kernel), proposal.origin, proposal.parent};
   }
-  Proposal& proposal = all[chosen];
-  std::optional<Sample> found = sampler_.accept(std::move(proposal.judged));
-  records_.push_back({found->kernel, false, std::nullopt, {}, std::move(features[chosen])});
-  return Candidate{index, std::move(found->hash), std::move(found->kernel), proposal.origin, proposal.parent};
+}
+
+bool Search::does_something_new(const Kernel& kernel) const {
+  const auto behaviour = behaviours_ ? behaviours_->of(kernel) : std::nullopt;
+  const auto known = behaviour ? shortest_.find(*behaviour) : shortest_.end();
+  return known == shortest_.end() || kernel.length() < known->second;
+}
+
+void Search::remember(const Kernel& kernel) {
+  const auto behaviour = behaviours_ ? behaviours_->of(kernel) : std::nullopt;
+  if (!behaviour) return;
+  const auto [known, fresh] = shortest_.emplace(*behaviour, kernel.length());
+  known->second = std::min(known->second, kernel.length());
 }
 
 void Search::repeat(const Kernel& kernel) {
@@ -76,6 +100,7 @@ void Search::repeat(const Kernel& kernel) {
   const Canonical form = canonical(kernel);
   if (!sampler_.accept({"kept", "", form.digest, form.kernel}))
     throw ArgumentError("this kernel was a candidate before");
+  remember(form.kernel);
   records_.push_back({form.kernel, false, std::nullopt, {}, {}});
   if (strategy_ == Strategy::kGuided) {
     records_.back().features = features(form.kernel, sampler_.bound(form.kernel).cost, original_);
@@ -85,7 +110,7 @@ void Search::repeat(const Kernel& kernel) {
 std::vector<Search::Proposal> Search::proposals(Random& random) {
   if (records_.size() < first_.size()) {
     const Canonical& given = first_[records_.size()];
-    return {{{"kept", "", given.digest, given.kernel}, "given", -1}};
+    return {{{"kept", "", given.digest, given.kernel}, kGiven, -1}};
   }
   const bool guided = strategy_ == Strategy::kGuided && guide_.ready() &&
                       (guide_.expects() || static_cast<int64_t>(records_.size()) >= kWarmUp);

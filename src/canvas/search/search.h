@@ -9,8 +9,10 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "canvas/sample/behaviour.h"
 #include "canvas/sample/sampler.h"
 #include "canvas/search/guide.h"
 #include "canvas/search/pareto.h"
@@ -27,14 +29,19 @@ struct Candidate {
 
 enum class Strategy { kRandom, kEvolution, kGuided };
 
+// When a kernel is another one: where its form differs, or where it does something else (behaviour.h), on inputs of either sign or on such as
+// are not negative. One that is shorter than all that do the same is another one, too.
+enum class Distinct { kByForm, kByResult, kByResultOfNonnegative };
+
 class Search {
  public:
   // Throws ArgumentError for a lookahead below 1 and whatever Sampler throws.
   // `first`: these come before all others, but for those that do not serve the layers within the budget; other limits are not held against
   // them. `only`: hashes of the kernels that may come after them, any where it is empty. `prior`: what earlier searches taught (guide.h), for
-  // each objective.
+  // each objective. `distinct`: of those after the first.
   Search(std::vector<Layer> layers, Budget budget, Limits limits, uint64_t seed, Strategy strategy, int64_t lookahead,
-         const std::vector<Kernel>& first = {}, std::set<std::string> only = {}, std::vector<Features> prior = {});
+         const std::vector<Kernel>& first = {}, std::set<std::string> only = {}, std::vector<Features> prior = {},
+         Distinct distinct = Distinct::kByForm);
 
   // The next candidate; nothing while results of earlier ones must be told first. Throws Infeasible when no new kernel can be found.
   std::optional<Candidate> ask();
@@ -76,6 +83,9 @@ class Search {
   std::vector<Proposal> proposals(Random& random);
   Proposal propose(Random& random);
   std::vector<Features> described(const std::vector<Proposal>& proposals) const;
+  // Whether no candidate that is as short does the same.
+  bool does_something_new(const Kernel& kernel) const;
+  void remember(const Kernel& kernel);
   // Whether earlier results must be told before the next candidate.
   bool waits();
   // Takes the results that the next candidate may depend on into the guide and the pool.
@@ -93,6 +103,8 @@ class Search {
   uint64_t seed_;
   Strategy strategy_;
   int64_t lookahead_;
+  std::optional<Behaviours> behaviours_;
+  std::unordered_map<uint64_t, int> shortest_;  // number of primitives, by behaviour
   std::vector<Record> records_;
   int64_t told_ = 0;              // all candidates before this one are told
   int64_t learned_ = 0;           // and those before this one have been learned from

@@ -1,0 +1,82 @@
+#include "canvas/sample/behaviour.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "canvas/base/random.h"
+#include "canvas/eval/interpreter.h"
+#include "canvas/ir/primitive.h"
+#include "canvas/sample/numeric.h"
+#include "canvas/solve/structural.h"
+
+namespace canvas {
+
+namespace {
+
+// Sizes that kernels have are whole for them, and few alike. Extents are even, for strides.
+constexpr int64_t kChannels = 16, kExtent = 8;
+constexpr uint64_t kSeed = 1729;
+constexpr double kSpread = 0.5;   // of parameters that are all alike at initialisation
+constexpr double kUnits = 1e7;    // to which elements are rounded, in deviations of the result
+constexpr double kLeastNorm = 1e-9;
+
+}  // namespace
+
+Behaviours::Behaviours(const std::vector<Layer>& layers, bool nonnegative) : nonnegative_(nonnegative) {
+  std::set<int64_t> strides;
+  for (const Layer& layer : layers) strides.insert(layer.stride);
+  for (const int64_t stride : strides) {
+    Layer& small = layers_.emplace_back();
+    small.c_in = small.c_out = kChannels;
+    small.spatial.assign(layers.front().spatial.size(), kExtent);
+    small.stride = stride;
+    small.tokens = layers.front().tokens ? kExtent : 0;
+  }
+}
+
+std::optional<uint64_t> Behaviours::of(const Kernel& kernel) const {
+  uint64_t all = 0;
+  for (const Layer& layer : layers_) {
+    const auto hash = on(layer, kernel);
+    if (!hash) return std::nullopt;
+    all = combine(all, *hash);
+  }
+  return all;
+}
+
+std::optional<uint64_t> Behaviours::on(const Layer& layer, const Kernel& kernel) const {
+  Values values = layer.values();
+  const auto fits = [&](int64_t choice) {
+    std::fill(values.begin() + kFirstDynamic, values.end(), choice);
+    return !check_sizes(kernel, layer, values);
+  };
+  const std::vector<int64_t> choices = {2, 4, 3, 1, 8};
+  if (std::none_of(choices.begin(), choices.end(), fits)) return std::nullopt;
+  // Kernels may do the same on a small layer alone: their parameters' sizes tell them apart.
+  uint64_t hash = 0;
+  for (const Node& node : kernel.nodes()) {
+    if (!node.primitive || !node.primitive->weighted()) continue;
+    for (const Axis& axis : node.primitive->parameter(*kernel.operands(node)[0], node.attributes))
+      hash = combine(hash, axis.size.hash());
+  }
+  Random random(kSeed);
+  std::vector<int64_t> shape;
+  for (const Axis& axis : kernel.signature().from) shape.push_back(axis.size.evaluate(values).value_or(1));
+  Tensor input(shape);
+  for (double& value : input.data) value = nonnegative_ ? std::abs(random.normal()) : random.normal();
+  const Parameters parameters = initial_parameters(kernel, values, random, kSpread);
+  const Tensor result = interpret(kernel, values, input, parameters).result;
+  double square = 0;
+  for (const double value : result.data) square += value * value;
+  const double norm = std::sqrt(square / static_cast<double>(result.data.size()));
+  if (!std::isfinite(norm) || norm < kLeastNorm) return std::nullopt;
+  // The first that is not small says which of both signs is meant.
+  const auto first = std::find_if(result.data.begin(), result.data.end(),
+                                  [&](double value) { return std::abs(value) > norm / 2; });
+  const double unit = std::copysign(norm, *first) / kUnits;
+  for (const double value : result.data) hash = combine(hash, static_cast<uint64_t>(std::llround(value / unit)));
+  return hash;
+}
+
+}  // namespace canvas
