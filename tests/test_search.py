@@ -8,7 +8,8 @@ from canvas import Budget, Infeasible, Layer, _core
 
 Search = _core.Search
 LAYERS = [Layer(8, 8, (6, 6)), Layer(8, 16, (6, 6), stride=2)]
-QUICK = {"min_reach": 1, "full_flow": False, "trainable": False, "max_primitives": 8}
+LIMITS = {"min_reach": 1, "full_flow": False, "trainable": False, "max_primitives": 8}
+QUICK = {**LIMITS, "distinct": "nonnegative"}
 
 
 def objectives(candidate) -> list[float] | None:
@@ -269,7 +270,7 @@ def test_what_is_known_of_candidates_that_failed_is_learned_from():
 
 
 def test_only_listed_kernels_are_asked_for():
-    listed = {kernel.hash for kernel in _core.sample(LAYERS, 60, seed=1, **{**QUICK, "max_primitives": 4})}
+    listed = {kernel.hash for kernel in _core.sample(LAYERS, 60, seed=1, **{**LIMITS, "max_primitives": 4})}
     for strategy in ("random", "evolution", "guided"):
         search = Search(LAYERS, seed=1, strategy=strategy, only=listed, **{**QUICK, "max_primitives": 4})
         for _ in range(40):

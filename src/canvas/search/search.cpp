@@ -21,7 +21,7 @@ constexpr int kFruitlessTries = 5000;
 constexpr const char* kGiven = "given";
 constexpr double kCrossoverShare = 0.2;  // of children, those of two parents
 constexpr size_t kProposals = 32;        // children that the guide chooses among
-constexpr int kRounds = 8;               // of proposals, until one is taken that does what another does
+constexpr int kRounds = 4;               // of proposals, until one is taken that does what another does
 
 }  // namespace
 
