@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from canvas import Layer, _core, parse, sample, zoo
+from canvas.hand_designed import twins
 
 ONE, BOTH = [Layer(64, 64, (8, 8))], [Layer(64, 64, (8, 8)), Layer(64, 128, (8, 8), stride=2)]
 POINTWISE = "fc({}, [C] -> [K])"
@@ -71,11 +72,31 @@ def test_all_of_the_zoo_differ():
     assert len(set(found)) == len(found) > 0.8 * len(convolutions)
 
 
+def test_a_hand_designed_twin_is_named():
+    windows = [
+        kernel("fc(x, [C] -> [K])", f"unfold(a, {order})", "subsample(b, H: s, W: s)", "fc(c, [h, w] -> [], per: [K])")
+        for order in ("H: 3, W: 3", "W: 3, H: 3")
+    ]
+    mine = kernel("fc(x, [C] -> [m = C/4])", "unfold(a, H: 3)", "subsample(b, H: s, W: s)", "fc(c, [m, h] -> [K])")
+    assert twins([*windows, TRIPLED, RECTIFIED, mine], BOTH) == ["bsconv_u", "bsconv_u", "shift_pointwise", "", ""]
+    assert twins([RECTIFIED, mine], BOTH, nonnegative=True) == ["shift_pointwise", ""]
+
+
+def parameter(shape, random):
+    """Numbers that depend on the extents, in whichever order they come; axes as long as each other are exchangeable."""
+    order = np.argsort(shape, kind="stable")
+    found = random.standard_normal([shape[axis] for axis in order])
+    for axis in range(1, found.ndim):
+        if found.shape[axis - 1] == found.shape[axis]:
+            found = found + found.swapaxes(axis - 1, axis)
+    return np.ascontiguousarray(found.transpose(np.argsort(order, kind="stable")))
+
+
 def outputs(one, layer, seed):
-    """Of one image, for parameters that depend on their order and shapes alone, in units of their norm."""
+    """Of one image, in units of their norm."""
     random = np.random.default_rng(seed)
     x = random.standard_normal((1, layer.c_in, *layer.spatial))
-    given = {name: random.standard_normal(shape) for name, shape, *_ in one.parameters(layer)}
+    given = {name: parameter(shape, random) for name, shape, *_ in one.parameters(layer)}
     y = one.interpret(layer, x, given).ravel()
     return y / np.linalg.norm(y)
 
@@ -89,7 +110,7 @@ def test_kernels_that_do_the_same_on_the_small_layers_do_so_on_others():
             alike.setdefault(found, []).append(one)
     pairs = [pair for group in alike.values() for pair in itertools.pairwise(group)]
     assert len(pairs) >= 10
-    large = Layer(64, 64, (12, 12))
+    large = Layer(32, 64, (9, 9))
     for one, other in pairs:
         first, second = outputs(one, large, 5), outputs(other, large, 5)
         assert min(np.abs(first - second).max(), np.abs(first + second).max()) < 1e-9, f"{one}\n{other}"
@@ -108,7 +129,8 @@ def test_a_search_asks_for_nothing_twice_but_for_what_is_shorter(strategy):
         return found
 
     limits = {"max_primitives": 5, "concise": False, "seed": 2}
-    assert repetitions("result") == 0 < repetitions("form")
+    assert repetitions("result") == 0
+    assert strategy == "random" or repetitions("form") > 0
 
 
 def test_where_nothing_new_is_to_be_found_a_search_goes_on():

@@ -306,7 +306,7 @@ def test_search_killed_and_resumed(tmp_path, model, images, capsys):
     before = [trial for trial in Study.open(path).trials if trial.state != "running"]
     shown = printed(capsys, "resume", str(path))
     assert [row["state"] for row in shown["candidates"]].count("running") == 0
-    assert len(shown["candidates"]) == 3
+    assert len(shown["candidates"]) == 3 and len(shown["twins"]) == len(shown["front"])
     for trial in before:
         assert shown["candidates"][trial.index]["metrics"] == trial.metrics
     assert "original" in shown["settings"]["references"]

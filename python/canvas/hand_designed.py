@@ -7,11 +7,12 @@ number or the journal; the comment below it begins with one sentence on what the
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from canvas._core import Kernel, parse
+from canvas._core import Kernel, Layer, behaviour, parse
 
 _HEAD = re.compile(r"# ([^;\n]+); ([^;\n]+); (\d{4}); ([^;\n]+)\n((?:#.*\n)+)")
 
@@ -95,3 +96,26 @@ def zoo() -> dict[str, Kernel]:
         True
     """
     return {entry.name: entry.kernel for entry in entries()}
+
+
+def twins(kernels: Sequence[Kernel], layers: Sequence[Layer], nonnegative: bool = False) -> list[str]:
+    """Which hand-designed kernel does what each of these does, or a multiple of it.
+
+    Args:
+        kernels: any that serve the layers.
+        layers: of the network.
+        nonnegative: no layer has negative inputs.
+
+    Returns:
+        For each kernel the name of its twin, or "".
+
+    Example:
+        >>> doubled = "add(x, x)", "fc(a, [C] -> [K])", "subsample(b, H: s, W: s)"
+        >>> text = "  a = {}\\n  b = {}\\n  return {}\\n".format(*doubled)
+        >>> twins([parse("kernel k(x[C, H, W]) -> [K, H/s, W/s]:\\n" + text)], [Layer(64, 64)])
+        ['pointwise']
+    """
+    serving = {name: one for name, one in zoo().items() if all(one.serves(layer) for layer in layers)}
+    known = {behaviour(one, layers, nonnegative): name for name, one in serving.items()}
+    known.pop(None, None)
+    return [known.get(behaviour(kernel, layers, nonnegative), "") for kernel in kernels]

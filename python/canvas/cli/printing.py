@@ -13,6 +13,7 @@ from rich.table import Table
 
 from canvas._core import Amount
 from canvas.funnel import stages
+from canvas.hand_designed import twins
 from canvas.progress import figures
 
 if TYPE_CHECKING:
@@ -142,8 +143,19 @@ def study_fields(study: Any) -> dict[str, Any]:
         candidate["metrics"] = {
             name: value if math.isfinite(value) else None for name, value in candidate["metrics"].items()
         }
-    front = [trial.index for trial in study.front()]
-    return {"candidates": candidates, "front": front, "counts": study.counts, "settings": study.settings}
+    front = study.front()
+    return {
+        "candidates": candidates,
+        "front": [trial.index for trial in front],
+        "twins": _twins(study, front),
+        "counts": study.counts,
+        "settings": study.settings,
+    }
+
+
+def _twins(study: Any, trials: Sequence[Any]) -> list[str]:
+    """The hand-designed kernels that do what candidates do."""
+    return twins([trial.kernel for trial in trials], study.layers, study.settings.get("distinct") == "nonnegative")
 
 
 def summary(study: Any) -> None:
@@ -161,14 +173,17 @@ def summary(study: Any) -> None:
     front = study.front()
     if not front:
         return out.print("no candidate was completed yet")
-    rows = table("front", "metrics", "FLOPs", "parameters", "hash")
-    entries = [(f"#{trial.index}", trial.metrics, trial.hash[:12]) for trial in front]
-    entries += [(name, metrics, "") for name, metrics in study.settings.get("references", {}).items()]
+    rows = table("front", "metrics", "FLOPs", "parameters", "hash", "does what", words=("does what",))
+    entries = [
+        (f"#{trial.index}", trial.metrics, trial.hash[:12], twin)
+        for trial, twin in zip(front, _twins(study, front), strict=True)
+    ]
+    entries += [(name, metrics, "", "") for name, metrics in study.settings.get("references", {}).items()]
     mixtures = study.settings.get("mixtures", {}).get("best", [])
-    entries += [(f"mixture {i}", one["metrics"], one["hash"][:12]) for i, one in enumerate(mixtures, 1)]
-    for name, metrics, identity in entries:
+    entries += [(f"mixture {i}", one["metrics"], one["hash"][:12], "") for i, one in enumerate(mixtures, 1)]
+    for name, metrics, *words in entries:
         numbers = (f"{metrics[key]:,.0f}" if key in metrics else "" for key in ("flops", "params"))
-        rows.add_row(name, figures(metrics), *numbers, identity)
+        rows.add_row(name, figures(metrics), *numbers, *words)
     out.print(rows, "", front[0].text.rstrip(), sep="\n", markup=False)
     for i, one in enumerate(mixtures, 1):
         names = ", ".join(f"{stage}: {name}" for stage, name in one["names"].items())

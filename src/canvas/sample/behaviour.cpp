@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "canvas/base/random.h"
@@ -20,6 +21,26 @@ constexpr uint64_t kSeed = 1729;
 constexpr double kSpread = 0.5;   // of parameters that are all alike at initialisation
 constexpr double kUnits = 1e7;    // to which elements are rounded, in deviations of the result
 constexpr double kLeastNorm = 1e-9;
+
+std::vector<size_t> by_name(const Axes& axes) {
+  std::vector<size_t> order(axes.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return axes[a].name < axes[b].name; });
+  return order;
+}
+
+// The same numbers, along the axes in this order: in which order a kernel names them says nothing.
+Tensor arranged(const Tensor& tensor, const std::vector<size_t>& order) {
+  std::vector<int64_t> shape, index(order.size());
+  for (const size_t axis : order) shape.push_back(tensor.shape[axis]);
+  Tensor result(tensor.shape);
+  size_t next = 0;
+  for_each_index(shape, [&](const std::vector<int64_t>& place) {
+    for (size_t i = 0; i < order.size(); ++i) index[order[i]] = place[i];
+    result.at(index) = tensor.data[next++];
+  });
+  return result;
+}
 
 }  // namespace
 
@@ -53,19 +74,22 @@ std::optional<uint64_t> Behaviours::on(const Layer& layer, const Kernel& kernel)
   };
   const std::vector<int64_t> choices = {2, 4, 3, 1, 8};
   if (std::none_of(choices.begin(), choices.end(), fits)) return std::nullopt;
-  // Kernels may do the same on a small layer alone: their parameters' sizes tell them apart.
-  uint64_t hash = 0;
-  for (const Node& node : kernel.nodes()) {
-    if (!node.primitive || !node.primitive->weighted()) continue;
-    for (const Axis& axis : node.primitive->parameter(*kernel.operands(node)[0], node.attributes))
-      hash = combine(hash, axis.size.hash());
-  }
   Random random(kSeed);
   std::vector<int64_t> shape;
   for (const Axis& axis : kernel.signature().from) shape.push_back(axis.size.evaluate(values).value_or(1));
   Tensor input(shape);
   for (double& value : input.data) value = nonnegative_ ? std::abs(random.normal()) : random.normal();
-  const Parameters parameters = initial_parameters(kernel, values, random, kSpread);
+  Parameters parameters = initial_parameters(kernel, values, random, kSpread);
+  // Kernels may do the same on a small layer alone: their parameters' sizes tell them apart.
+  uint64_t hash = 0;
+  for (const Node& node : kernel.nodes()) {
+    if (!node.primitive || !node.primitive->weighted()) continue;
+    const Axes axes = node.primitive->parameter(*kernel.operands(node)[0], node.attributes);
+    const std::vector<size_t> order = by_name(axes);
+    for (const size_t axis : order) hash = combine(hash, axes[axis].size.hash());
+    Tensor& parameter = parameters.at(node.name);
+    parameter = arranged(parameter, order);
+  }
   const Tensor result = interpret(kernel, values, input, parameters).result;
   double square = 0;
   for (const double value : result.data) square += value * value;
