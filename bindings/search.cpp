@@ -288,7 +288,8 @@ void bind_search(nb::module_& module) {
       "What a kernel does, as a number by which a search tells kernels apart (src/canvas/sample/behaviour.h).\n\n"
       "Args:\n    kernel: any kernel that serves the layers.\n    layers: of the network.\n"
       "    nonnegative: no layer has negative inputs.\n\n"
-      "Returns:\n    int | None: the same for kernels that give the same up to a factor; None where that cannot be told.\n");
+      "Returns:\n    int | None: the same for kernels that give the same up to a factor; None where that cannot be "
+      "told.\n");
   nb::class_<Asked>(module, "Candidate", "What Search.ask() gives: a kernel that the network has sizes for.")
       .def_prop_ro("index", [](const Asked& asked) { return asked.candidate.index; })
       .def_prop_ro("hash", [](const Asked& asked) { return asked.candidate.hash; })

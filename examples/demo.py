@@ -33,6 +33,7 @@ import canvas.study
 from canvas import backends, latency, roofline
 from canvas.data import Data, load_data
 from canvas.executor import usable_cores
+from canvas.hand_designed import twins
 from canvas.models import resnet8
 from canvas.objectives import hypervolume
 from canvas.report import write_report
@@ -239,8 +240,9 @@ def main() -> None:
     best = best_of(list(found), validation, rows)
     rows = {name: {**rows[name], **tested(options.folder, kernel, data)} for name, kernel in entries.items()}
     ratio, in_doublings = volumes(list(found), rows, float), volumes(list(found), rows, math.log2)
+    [twin] = twins([found[best]], study.layers, nonnegative=study.settings["distinct"] == "nonnegative")
     result = {
-        "best": {**rows[best], "hash": found[best].hash, "text": str(found[best])},
+        "best": {**rows[best], "hash": found[best].hash, "text": str(found[best]), "twin": twin},
         "original": rows["original"],
         RIVAL: rows[RIVAL],
         "found": {name: {**rows[name], "text": str(found[name])} for name in found},
@@ -256,6 +258,8 @@ def main() -> None:
     write_report(study, options.folder / "report.html", marks)
     console.print(table(rows, best))
     console.print(str(found[best]), highlight=False, markup=False)
+    if twin:
+        console.print(f"It does what the hand-designed {twin} does: found again, from nothing.")
     console.print(f"Beside the 3x3 convolution, the kernel found is {said(rows, best)}.")
     console.print(f"The hand-designed {RIVAL} is {said(rows, RIVAL)}.")
     console.print(

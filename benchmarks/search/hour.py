@@ -32,6 +32,7 @@ import canvas
 from canvas import latency
 from canvas.cost_model import CostModel
 from canvas.data import Data, load_data
+from canvas.hand_designed import twins
 from canvas.models import resnet8
 from canvas.report import write_report
 from canvas.train import accuracy
@@ -143,8 +144,9 @@ def main() -> None:
     rows = {name: judged(options.folder, kernel, data) for name, kernel in entries.items()}
     settle(rows)
     hand = {name: rows[name] for name in entries if name == "original" or name in given}
-    for name in chosen:
-        rows[name]["against"] = rival(rows[name], hand)
+    same = twins([found[name] for name in chosen], study.layers, study.settings["distinct"] == "nonnegative")
+    for name, twin in zip(chosen, same, strict=True):
+        rows[name] |= {"against": rival(rows[name], hand), "twin": twin}
     order = dict(sorted(rows.items(), key=lambda item: item[1]["ms"]))
     figures = {"minutes": options.minutes, "seed": options.seed, "candidates": len(study.trials), "rows": order}
     options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -157,6 +159,7 @@ def main() -> None:
     for name, row in order.items():
         against = row.get("against")
         said = f"{against['times_as_fast']:.2f} {against['rival']}" if against else "hand-designed" * (name in hand)
+        said += f" (does what {row['twin']} does)" if row.get("twin") else ""
         told = f"{row['accuracy']:.4f} ± {row['deviation']:.4f} | {row['ms']:.2f} | {row['backend']}"
         print(f"| {name} | {told} | {said} |")
 

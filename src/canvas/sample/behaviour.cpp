@@ -18,8 +18,8 @@ namespace {
 // Sizes that kernels have are whole for them, and few alike. Extents are even, for strides.
 constexpr int64_t kChannels = 16, kExtent = 8;
 constexpr uint64_t kSeed = 1729;
-constexpr double kSpread = 0.5;   // of parameters that are all alike at initialisation
-constexpr double kUnits = 1e7;    // to which elements are rounded, in deviations of the result
+constexpr double kSpread = 0.5;  // of parameters that are all alike at initialisation
+constexpr double kUnits = 1e7;   // to which elements are rounded, in deviations of the result
 constexpr double kLeastNorm = 1e-9;
 
 std::vector<size_t> by_name(const Axes& axes) {
@@ -96,8 +96,8 @@ std::optional<uint64_t> Behaviours::on(const Layer& layer, const Kernel& kernel)
   const double norm = std::sqrt(square / static_cast<double>(result.data.size()));
   if (!std::isfinite(norm) || norm < kLeastNorm) return std::nullopt;
   // The first that is not small says which of both signs is meant.
-  const auto first = std::find_if(result.data.begin(), result.data.end(),
-                                  [&](double value) { return std::abs(value) > norm / 2; });
+  const auto first =
+      std::find_if(result.data.begin(), result.data.end(), [&](double value) { return std::abs(value) > norm / 2; });
   const double unit = std::copysign(norm, *first) / kUnits;
   for (const double value : result.data) hash = combine(hash, static_cast<uint64_t>(std::llround(value / unit)));
   return hash;

@@ -66,8 +66,11 @@ std::optional<Candidate> Search::ask() {
     std::vector<Features> features =
         strategy_ == Strategy::kGuided ? described(all) : std::vector<Features>(all.size());
     const std::vector<size_t> order = all.size() > 1 ? guide_.ranked(features, random) : std::vector<size_t>{0};
+    std::optional<uint64_t> behaviour;
     const auto taken = std::find_if(order.begin(), order.end(), [&](size_t i) {
-      return round == kRounds || all[i].origin == kGiven || does_something_new(*all[i].judged.kernel);
+      const Kernel& kernel = *all[i].judged.kernel;
+      behaviour = behaviour_of(kernel);
+      return round == kRounds || all[i].origin == kGiven || is_new(behaviour, kernel.length());
     });
     for (auto passed = order.begin(); passed != order.end(); ++passed) {
       if (passed != taken) sampler_.accept({passed < taken ? "duplicate" : "outranked"});
@@ -75,23 +78,23 @@ std::optional<Candidate> Search::ask() {
     if (taken == order.end()) continue;
     Proposal& proposal = all[*taken];
     std::optional<Sample> found = sampler_.accept(std::move(proposal.judged));
-    remember(found->kernel);
+    remember(behaviour, found->kernel.length());
     records_.push_back({found->kernel, false, std::nullopt, {}, std::move(features[*taken])});
     return Candidate{index, std::move(found->hash), std::move(found->kernel), proposal.origin, proposal.parent};
   }
 }
 
-bool Search::does_something_new(const Kernel& kernel) const {
-  const auto behaviour = behaviours_ ? behaviours_->of(kernel) : std::nullopt;
-  const auto known = behaviour ? shortest_.find(*behaviour) : shortest_.end();
-  return known == shortest_.end() || kernel.length() < known->second;
+std::optional<uint64_t> Search::behaviour_of(const Kernel& kernel) const {
+  return behaviours_ ? behaviours_->of(kernel) : std::nullopt;
 }
 
-void Search::remember(const Kernel& kernel) {
-  const auto behaviour = behaviours_ ? behaviours_->of(kernel) : std::nullopt;
-  if (!behaviour) return;
-  const auto [known, fresh] = shortest_.emplace(*behaviour, kernel.length());
-  known->second = std::min(known->second, kernel.length());
+bool Search::is_new(std::optional<uint64_t> behaviour, int length) const {
+  const auto known = behaviour ? shortest_.find(*behaviour) : shortest_.end();
+  return known == shortest_.end() || length < known->second;
+}
+
+void Search::remember(std::optional<uint64_t> behaviour, int length) {
+  if (behaviour && is_new(behaviour, length)) shortest_[*behaviour] = length;
 }
 
 void Search::repeat(const Kernel& kernel) {
@@ -100,7 +103,7 @@ void Search::repeat(const Kernel& kernel) {
   const Canonical form = canonical(kernel);
   if (!sampler_.accept({"kept", "", form.digest, form.kernel}))
     throw ArgumentError("this kernel was a candidate before");
-  remember(form.kernel);
+  remember(behaviour_of(form.kernel), form.kernel.length());
   records_.push_back({form.kernel, false, std::nullopt, {}, {}});
   if (strategy_ == Strategy::kGuided) {
     records_.back().features = features(form.kernel, sampler_.bound(form.kernel).cost, original_);

@@ -83,9 +83,10 @@ class Search {
   std::vector<Proposal> proposals(Random& random);
   Proposal propose(Random& random);
   std::vector<Features> described(const std::vector<Proposal>& proposals) const;
+  std::optional<uint64_t> behaviour_of(const Kernel& kernel) const;  // where that tells kernels apart
   // Whether no candidate that is as short does the same.
-  bool does_something_new(const Kernel& kernel) const;
-  void remember(const Kernel& kernel);
+  bool is_new(std::optional<uint64_t> behaviour, int length) const;
+  void remember(std::optional<uint64_t> behaviour, int length);
   // Whether earlier results must be told before the next candidate.
   bool waits();
   // Takes the results that the next candidate may depend on into the guide and the pool.
