@@ -16,7 +16,7 @@ namespace canvas {
 namespace {
 
 // Sizes that kernels have are whole for them, and few alike. Extents are even, for strides.
-constexpr int64_t kChannels = 16, kExtent = 8;
+constexpr int64_t kChannels = 16, kExtent = 8, kExtentOfThree = 4;
 constexpr uint64_t kSeed = 1729;
 constexpr double kSpread = 0.5;  // of parameters that are all alike at initialisation
 constexpr double kUnits = 1e7;   // to which elements are rounded, in deviations of the result
@@ -45,14 +45,16 @@ Tensor arranged(const Tensor& tensor, const std::vector<size_t>& order) {
 }  // namespace
 
 Behaviours::Behaviours(const std::vector<Layer>& layers, bool nonnegative) : nonnegative_(nonnegative) {
+  const size_t axes = layers.front().spatial.size();
+  const int64_t extent = axes > 2 ? kExtentOfThree : kExtent;
   std::set<int64_t> strides;
   for (const Layer& layer : layers) strides.insert(layer.stride);
   for (const int64_t stride : strides) {
     Layer& small = layers_.emplace_back();
     small.c_in = small.c_out = kChannels;
-    small.spatial.assign(layers.front().spatial.size(), kExtent);
+    small.spatial.assign(axes, extent);
     small.stride = stride;
-    small.tokens = layers.front().tokens ? kExtent : 0;
+    small.tokens = layers.front().tokens ? extent : 0;
   }
 }
 
