@@ -12,12 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import canvas
 import evaluations
 from canvas import _core
 from canvas.errors import StudyError, UserError
 from canvas.funnel import stages
+from canvas.models import resnet8
 from canvas.objectives import bar, beats, costs, pareto
 from canvas.store import Store
 from canvas.study import Study
@@ -51,6 +53,12 @@ def test_same_candidates_for_any_number_of_workers(tmp_path):
     assert fates(tmp_path / "1.db") == fates(tmp_path / "3.db")
     assert len({trial.hash for trial in study.trials}) == 10
     assert {trial.state for trial in study.trials} == {"complete"}
+
+
+def test_a_study_knows_whether_its_layers_have_negative_inputs(tmp_path):
+    targets = canvas.targets(resnet8(), torch.zeros(1, 1, 28, 28))
+    assert Study(tmp_path / "relu.db", targets).settings["distinct"] == "nonnegative"
+    assert Study(tmp_path / "any.db", LAYERS).settings["distinct"] == "result"
 
 
 def test_given_kernels_come_first(tmp_path):

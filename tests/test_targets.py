@@ -172,3 +172,21 @@ def test_a_dict_of_inputs_must_have_the_models_names():
 def test_without_padding_the_layer_is_what_lies_within_the_margin():
     [found] = targets(nn.Conv2d(8, 8, 5, 2, 1), torch.zeros(1, 8, 11, 12))
     assert found.layer == Layer(8, 8, (9, 10), stride=2, window=5)
+
+
+class Signed(nn.Module):
+    """A layer behind a relu, and one behind a batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.behind_relu, self.behind_norm = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x):
+        y = self.norm(self.stem(x))
+        return self.behind_relu(y.relu()) + self.behind_norm(y)
+
+
+@pytest.mark.parametrize("make", [torch.zeros, torch.randn])
+def test_which_layers_have_no_negative_inputs(make):
+    assert [target.nonnegative for target in targets(Signed(), make(2, 3, 8, 8))] == [True, False]

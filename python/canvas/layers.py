@@ -59,7 +59,7 @@ def targets(
     Args:
         model: any module; layers may be nested at will and used more than once.
         example: inputs: a tensor, a tuple of arguments or a dict of keyword arguments. The resolutions come from it;
-            numbers that are all alike, such as zeros, stand for normal ones.
+            a tensor of zeros stands for normal numbers.
         kinds: "conv" (or "conv1d", "conv2d", "conv3d") and "linear".
         window: only convolutions of these window sizes.
         include_pointwise: 1x1 convolutions too.
