@@ -33,12 +33,12 @@ import canvas.study
 from canvas import backends, latency, roofline
 from canvas.data import Data, load_data
 from canvas.executor import usable_cores
-from canvas.hand_designed import twins
 from canvas.models import resnet8
 from canvas.objectives import hypervolume
 from canvas.report import write_report
 from canvas.train import accuracy
 from canvas.train_and_time import rung
+from canvas.trial import twins_in
 
 BACKEND = backends.usual()  # what networks are timed with
 # What holds whole windows in memory is slow to train, however quick native code runs it: hence the limit on memory.
@@ -240,7 +240,7 @@ def main() -> None:
     best = best_of(list(found), validation, rows)
     rows = {name: {**rows[name], **tested(options.folder, kernel, data)} for name, kernel in entries.items()}
     ratio, in_doublings = volumes(list(found), rows, float), volumes(list(found), rows, math.log2)
-    [twin] = twins([found[best]], study.layers, nonnegative=study.settings["distinct"] == "nonnegative")
+    [twin] = twins_in(study, [found[best]])
     result = {
         "best": {**rows[best], "hash": found[best].hash, "text": str(found[best]), "twin": twin},
         "original": rows["original"],

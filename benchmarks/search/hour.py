@@ -32,10 +32,10 @@ import canvas
 from canvas import latency
 from canvas.cost_model import CostModel
 from canvas.data import Data, load_data
-from canvas.hand_designed import twins
 from canvas.models import resnet8
 from canvas.report import write_report
 from canvas.train import accuracy
+from canvas.trial import twins_in
 
 SLOWEST = 0.5  # of the original's latency, as counted: no hand-designed kernel slower than that is compared
 CHOOSING, JUDGING = (0, 1), (2, 3, 4, 5, 6)  # turns, each with its own seed
@@ -144,8 +144,7 @@ def main() -> None:
     rows = {name: judged(options.folder, kernel, data) for name, kernel in entries.items()}
     settle(rows)
     hand = {name: rows[name] for name in entries if name == "original" or name in given}
-    same = twins([found[name] for name in chosen], study.layers, study.settings["distinct"] == "nonnegative")
-    for name, twin in zip(chosen, same, strict=True):
+    for name, twin in zip(chosen, twins_in(study, [found[name] for name in chosen]), strict=True):
         rows[name] |= {"against": rival(rows[name], hand), "twin": twin}
     order = dict(sorted(rows.items(), key=lambda item: item[1]["ms"]))
     figures = {"minutes": options.minutes, "seed": options.seed, "candidates": len(study.trials), "rows": order}

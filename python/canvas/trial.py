@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import canvas._core as _core
 from canvas.errors import UserError
+from canvas.hand_designed import twins
 from canvas.session import layer_of, rules_of
 from canvas.store import Record
 
@@ -88,3 +89,8 @@ def minutes_of(trials: Sequence[Record]) -> float:
         spent += max(0.0, told - max(asked, end))
         end = max(end, told)
     return spent / 60
+
+
+def twins_in(study: Study, kernels: Sequence[Any]) -> list[str]:
+    """For each kernel the hand-designed one that does the same on the study's layers, or ""."""
+    return twins(kernels, study.layers, study.settings.get("distinct") == "nonnegative")

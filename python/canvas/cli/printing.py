@@ -13,8 +13,8 @@ from rich.table import Table
 
 from canvas._core import Amount
 from canvas.funnel import stages
-from canvas.hand_designed import twins
 from canvas.progress import figures
+from canvas.trial import twins_in
 
 if TYPE_CHECKING:
     from canvas.hand_designed import Entry
@@ -147,15 +147,10 @@ def study_fields(study: Any) -> dict[str, Any]:
     return {
         "candidates": candidates,
         "front": [trial.index for trial in front],
-        "twins": _twins(study, front),
+        "twins": twins_in(study, [trial.kernel for trial in front]),
         "counts": study.counts,
         "settings": study.settings,
     }
-
-
-def _twins(study: Any, trials: Sequence[Any]) -> list[str]:
-    """The hand-designed kernels that do what candidates do."""
-    return twins([trial.kernel for trial in trials], study.layers, study.settings.get("distinct") == "nonnegative")
 
 
 def summary(study: Any) -> None:
@@ -174,10 +169,8 @@ def summary(study: Any) -> None:
     if not front:
         return out.print("no candidate was completed yet")
     rows = table("front", "metrics", "FLOPs", "parameters", "hash", "does what", words=("does what",))
-    entries = [
-        (f"#{trial.index}", trial.metrics, trial.hash[:12], twin)
-        for trial, twin in zip(front, _twins(study, front), strict=True)
-    ]
+    known = twins_in(study, [trial.kernel for trial in front])
+    entries = [(f"#{t.index}", t.metrics, t.hash[:12], twin) for t, twin in zip(front, known, strict=True)]
     entries += [(name, metrics, "", "") for name, metrics in study.settings.get("references", {}).items()]
     mixtures = study.settings.get("mixtures", {}).get("best", [])
     entries += [(f"mixture {i}", one["metrics"], one["hash"][:12], "") for i, one in enumerate(mixtures, 1)]
