@@ -24,7 +24,7 @@ test: setup ## the tests (ARGS="tests/test_x.py -k name" for some of them)
 	@$(PYTEST) $(ARGS)
 
 check: export CANVAS_WERROR = ON
-check: FUZZ_SECONDS ?= 20
+check: FUZZ_SECONDS ?= 12
 check: setup lint types layers core fuzz test ## all that a change must pass: lint, types, layers, core alone, fuzzing, tests
 
 lint: setup ## ruff, and clang-format where it could be installed
