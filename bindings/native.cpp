@@ -45,16 +45,19 @@ Values values_of(const Kernel& kernel, const Sizes& sizes) {
   return values;
 }
 
-native::Target target_of(int width, int registers, const native::Choices& choices, bool bf16, int images = 1) {
+native::Target target_of(int width, int registers, const native::Choices& choices, bool bf16, int images = 1,
+                         int threads = 2) {
   if (width < 1 || width > 64 || (width & (width - 1)) != 0)
     throw ArgumentError("a vector holds 1, 2, 4, 8, … floats, not " + std::to_string(width));
+  if (threads < 2 || threads > 1024)
+    throw ArgumentError("two to 1024 threads share an image, not " + std::to_string(threads));
   if (images < 1) throw ArgumentError("at least one image is computed, not " + std::to_string(images));
   for (const auto& [name, value] : choices) {
     const auto& known = native::kChoices;
     if (std::find(known.begin(), known.end(), name.substr(0, name.find(' '))) == known.end())
       throw ArgumentError("native code has no choice '" + name + "'");
   }
-  return {width, registers, images, choices, bf16};
+  return {width, registers, images, choices, threads, bf16};
 }
 
 nb::tuple as_tuple(const NativeKernel& made) {
@@ -135,11 +138,11 @@ void bind_whole_network(nb::module_& module) {
       .def(
           "source",
           [](const Network& self, int result, const std::vector<std::string>& order, int width, int registers,
-             int images, const native::Choices& choices, bool bf16) {
-            return as_tuple(self.emit(result, order, target_of(width, registers, choices, bf16, images)));
+             int images, int threads, const native::Choices& choices, bool bf16) {
+            return as_tuple(self.emit(result, order, target_of(width, registers, choices, bf16, images, threads)));
           },
-          "result"_a, "order"_a, "width"_a, "registers"_a, "images"_a = 1, "choices"_a = native::Choices{},
-          "bf16"_a = false,
+          "result"_a, "order"_a, "width"_a, "registers"_a, "images"_a = 1, "threads"_a = 2,
+          "choices"_a = native::Choices{}, "bf16"_a = false,
           "The source that computes a value.\n\nArgs:\n    order: its axes as they lie in memory.\n    images: that a "
           "thread is likely to be given.\n    choices: of a tuner, see src/canvas/native/target.h.\n"
           "    bf16: see there too.\n\n"

@@ -46,3 +46,10 @@ def test_a_line_of_weights_is_asked_for_once():
         asked = [int(at) for at in re.findall(r"__builtin_prefetch\(g2 \+ (\d+)", text)]
         assert asked
         assert all(at % 16 == 0 for at in asked)  # floats in a line
+
+
+@pytest.mark.parametrize(("layer", "shared"), [(Layer(512, 512, (4, 4)), "v"), (Layer(64, 64, (32, 32)), "q")])
+def test_threads_share_the_positions_of_an_image_or_where_these_are_few_its_channels(layer, shared):
+    """Sixteen positions are three tiles: one of two threads would have two of these."""
+    loops = re.findall(r"for \(long (\w+) = (\d+) \* t / n; \w+ < \d+ \* \(t \+ 1\) / n", text_of(layer, 8, 16))
+    assert {name for name, _ in loops} == {shared}

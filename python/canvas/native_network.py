@@ -171,7 +171,7 @@ def write(
     outputs = record(graph, twin, [images], ["input"], OWN)
     if len(outputs) != 1:
         raise Unsupported("several outputs")
-    share = max(1, example.shape[0] // threads)
+    share = max(1, example.shape[0] // threads), threads if example.shape[0] < threads else 2
     last = not planes, channels_last
     machine = machine or native_compiler.target()
     machine = dataclasses.replace(machine, bf16=native_compiler.reads_bf16(precision, machine))
@@ -185,7 +185,7 @@ def _translated(
     leaves: dict[str, nn.Module],
     images: Tensor,
     last: tuple[bool, bool],
-    share: int,
+    share: tuple[int, int],  # images that a thread is given, threads that are given one
     machine: native_compiler.Target,
 ) -> Callable[[native_tuner.Choices], Written]:
     """What writes the network's source, given choices."""
@@ -222,7 +222,7 @@ def _translated(
 
     def emit(choices: native_tuner.Choices) -> Written:
         text, parameters, constants, scratch, cycles = at.network.source(
-            result.number, names, machine.width, machine.registers, share, choices, machine.bf16
+            result.number, names, machine.width, machine.registers, *share, choices, machine.bf16
         )
         stored = [at.parameters[name].float().cpu().contiguous() for name in parameters]
         return Written(text, stored, constants, scratch, cycles, *shapes)

@@ -27,6 +27,7 @@ struct Target {
   int registers = 16;  // vectors that the processor has
   int images = 1;      // that one thread is likely to be given: up to so many are computed together
   Choices choices = {};
+  int threads = 2;    // that are likely to share an image
   bool bf16 = false;  // contractions read weights and what these meet in 16 bits, two numbers at a time
 
   int64_t choice(const std::string& name, int64_t otherwise) const {

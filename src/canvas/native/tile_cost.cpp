@@ -16,9 +16,11 @@ constexpr double kLoad = 0.25;    // what a load costs beside the arithmetic, in
 constexpr double kFar = 0.5;      // the same for a vector of weights from the second cache
 constexpr double kFarRate = 2.5;  // between one such vector and the next, at least
 constexpr double kNearBytes = 24 * 1024;
-constexpr double kGather = 2;  // instructions for an element that is loaded or stored by itself
-constexpr double kCall = 16;   // instructions around a tile
-constexpr double kBytes = 24;  // that the second cache moves in a cycle
+constexpr double kGather = 2;    // instructions for an element that is loaded or stored by itself
+constexpr double kCall = 16;     // instructions around a tile
+constexpr double kBytes = 24;    // that the second cache moves in a cycle
+constexpr double kOther = 0.95;  // of the cost of sharing the longest loop, for another one to be shared
+constexpr double kForeign = 3;   // bytes a cycle of what another core wrote (measured: 2.6)
 
 }  // namespace
 
@@ -80,35 +82,75 @@ double TiledNest::access_cost(size_t operand) const {
   return lane == 0 || lane == 1 ? 1 : kGather * target_.width;
 }
 
+// Of all calls for one kind of tile, within one step of the loops around.
+double TiledNest::cycles(const Panel& panel, const Part& part) const {
+  const int of_rows = rows_of(part.rows);
+  auto times = static_cast<double>(sums() || !has_rows() ? part.tiles.count() : at(rows).extent);
+  for (const auto& [loop, own] : part.outer)
+    times *= static_cast<double>(own.count()) / static_cast<double>(at(loop).extent);
+  double steps = across ? std::ceil(static_cast<double>(at(lanes).extent) / target_.width) : 1;
+  for (const Range& summed : part.summed) steps *= static_cast<double>(summed.count());
+  const double tile = static_cast<double>(of_rows * panel.vectors);
+  double gathered = 0;  // of factors whose elements lie apart
+  for (size_t operand = 1; operand <= it.factors; ++operand)
+    gathered += tile * (access_cost(operand) - 1) / static_cast<double>(row_step(operand) == 0 ? of_rows : 1);
+  const double products = sums() ? steps * (step_cost(part.rows.steps, panel.vectors) + gathered) + kCall : 0;
+  const double ends = tile * (vector_cost(it.expression) + access_cost(0) + (across ? kSumUp : 0));
+  return static_cast<double>(panel.count) * times * (products + ends) / 2;
+}
+
 double TiledNest::cycles() const {
-  double around = 1, moved = 0;
+  double around = 1, sum = sums() ? 0 : kCall, moved = 0;
   for (size_t loop : outer) around *= static_cast<double>(at(loop).extent);
-  const double each = vector_cost(it.expression) + access_cost(0);
-  double sum = 0;
-  for (const Panel& panel : panels) {
-    for (const Part& part : parts) {
-      const int of_rows = rows_of(part.rows);
-      auto times = static_cast<double>(sums() || !has_rows() ? part.tiles.count() : at(rows).extent);
-      for (const auto& [loop, own] : part.outer)
-        times *= static_cast<double>(own.count()) / static_cast<double>(at(loop).extent);
-      double steps = across ? std::ceil(static_cast<double>(at(lanes).extent) / target_.width) : 1;
-      for (const Range& summed : part.summed) steps *= static_cast<double>(summed.count());
-      const double tile = static_cast<double>(of_rows * panel.vectors);
-      double gathered = 0;  // of factors whose elements lie apart
-      for (size_t operand = 1; operand <= it.factors; ++operand)
-        gathered += tile * (access_cost(operand) - 1) / static_cast<double>(row_step(operand) == 0 ? of_rows : 1);
-      const double products = sums() ? steps * (step_cost(part.rows.steps, panel.vectors) + gathered) + kCall : 0;
-      const double ends = tile * (each + (across ? kSumUp : 0));
-      sum += static_cast<double>(panel.count) * times * (products + ends);
-    }
-  }
+  for (const Panel& panel : panels)
+    for (const Part& part : parts) sum += cycles(panel, part);
   for (size_t operand = 0; operand < it.operands.size(); ++operand) {
     double bytes = it.operands[operand].half || (paired > 0 && operand == paired) ? 2 : 4;
     for (size_t loop = 0; loop < it.loops.size(); ++loop)
       if (step(loop, operand) != 0) bytes *= static_cast<double>(at(loop).extent);
     moved += bytes;
   }
-  return around * (sum / 2 + (sums() ? 0 : kCall)) + moved / kBytes;
+  return around * sum + moved / kBytes;
+}
+
+// Which part of the calls for one kind of tile a thread makes where some share the steps of a loop.
+double TiledNest::share_of(int64_t thread, size_t loop, const Panel& panel, const Part& part) const {
+  const int64_t all = loop == lanes ? panel.count : loop == rows ? part.rows.count : at(loop).extent;
+  const auto cut = part.outer.find(loop);
+  const Range own = loop == rows ? part.tiles : cut == part.outer.end() ? Range{0, all - 1} : cut->second;
+  const int64_t threads = target_.threads, first = std::max(own.first, all * thread / threads);
+  const int64_t last = std::min(own.last, all * (thread + 1) / threads - 1);
+  return static_cast<double>(std::max<int64_t>(0, last - first + 1)) / static_cast<double>(own.count());
+}
+
+// The loop whose steps threads share: where the slowest has least to compute, and to read of what others wrote. Panels share out channels.
+void TiledNest::choose_split(const Buffers& buffers) {
+  const int64_t threads = target_.threads;
+  double around = 1, least = HUGE_VAL;
+  for (size_t loop : outer) around *= static_cast<double>(at(loop).extent);
+  std::vector<size_t> loops = outer;
+  if (sums() && has_rows()) loops.push_back(rows);
+  const auto steps = [&](size_t loop) { return loop == rows ? parts[0].rows.count : at(loop).extent; };
+  std::stable_sort(loops.begin(), loops.end(), [&](size_t a, size_t b) { return steps(a) > steps(b); });
+  if (!strips && lanes < it.loops.size()) loops.push_back(lanes);
+  for (size_t loop : loops) {
+    double foreign = 0;
+    std::vector<double> each(static_cast<size_t>(threads));
+    for (const Panel& panel : panels) {
+      for (const Part& part : parts) {
+        const double all = around * cycles(panel, part);
+        for (int64_t i = 0; i < threads; ++i) each[static_cast<size_t>(i)] += all * share_of(i, loop, panel, part);
+      }
+    }
+    for (size_t operand = 1; operand < it.operands.size(); ++operand)
+      if (!it.operands[operand].packed && step(loop, operand) == 0)
+        foreign += 4 * static_cast<double>(buffers[it.operands[operand].buffer].elements());
+    const double slowest = *std::max_element(each.begin(), each.end());
+    const double cost = slowest + foreign * (1 - 1 / static_cast<double>(threads)) / kForeign;
+    if (cost >= kOther * least) continue;
+    least = cost;
+    split = loop;
+  }
 }
 
 }  // namespace canvas::native

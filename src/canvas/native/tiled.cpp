@@ -69,6 +69,7 @@ TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, siz
       straight(target.choice("straight", number, kStraight)),
       in_turn(target.registers > kFewRegisters ? 1 : kInTurn),
       rows_outside(target.choice("order", number, 0) == 1),
+      split(it.loops.size()),
       target_(target),
       number_(number) {
   choose_lanes();
@@ -77,6 +78,7 @@ TiledNest::TiledNest(const Nest& of, Buffers& buffers, const Target& target, siz
   choose_unit();
   arrange(buffers);
   use_borders(buffers);
+  choose_split(buffers);
   for (Packed& made : packed)
     if (made.size > 0) made.buffer = buffers.add({Place::kConstant, {{"packed", made.size}}});
 }

@@ -84,6 +84,7 @@ class TiledNest {
   int64_t straight;            // so many multiply-adds are written one after the other, without a loop
   int64_t in_turn;             // steps of a loop around these that are written out as well
   bool rows_outside;           // panels are run through within the rows
+  size_t split;                // the loop whose steps threads share (`lanes`: panels), or no loop
 
   // About how many cycles all of it takes.
   double cycles() const;
@@ -143,6 +144,9 @@ class TiledNest {
   double step_cost(int64_t steps, int64_t vectors) const;
   double cost(int64_t row_extent, int steps, int64_t wide, int vectors) const;
   double loads(int64_t steps, int64_t vectors) const;
+  double cycles(const Panel& panel, const Part& part) const;
+  double share_of(int64_t thread, size_t loop, const Panel& panel, const Part& part) const;
+  void choose_split(const Buffers& buffers);
   void pack();
 
   std::vector<Border> borders_;

@@ -73,7 +73,6 @@ class NestWriter {
 
   // After all buffers have their places.
   void write(Beginnings& beginnings) {
-    split_ = split_loop();
     for (const Panel& panel : nest_.panels) {
       for (const Part& part : nest_.parts) call(panel, part, beginnings);
     }
@@ -92,18 +91,6 @@ class NestWriter {
   std::string packing;
 
  private:
-  // The loop whose steps threads share: the longest.
-  size_t split_loop() const {
-    size_t best = nest_.it.loops.size();
-    int64_t most = 1;
-    for (size_t loop : nest_.outer) {
-      if (nest_.at(loop).extent <= most) continue;
-      most = nest_.at(loop).extent;
-      best = loop;
-    }
-    return nest_.sums() && nest_.has_rows() && nest_.parts[0].rows.count > most ? nest_.rows : best;
-  }
-
   std::string pointer(size_t operand) const {
     const Operand& of = nest_.it.operands[operand];
     if (of.packed) return "c + " + to_string(buffers_[nest_.packed[operand].buffer].start);
@@ -132,13 +119,13 @@ class NestWriter {
         const int64_t all = nest_.at(loop).extent;
         const auto cut = part.outer.find(loop);
         made.around("o" + to_string(loop), cut == part.outer.end() ? Range{0, all - 1} : cut->second, all,
-                    loop == split_, !weighs, [&](size_t operand) { return nest_.outer_step(loop, operand); });
+                    loop == nest_.split, !weighs, [&](size_t operand) { return nest_.outer_step(loop, operand); });
       }
     };
     const auto panels = [&] {
       made.forward([&](size_t operand) { return panel.begin * nest_.panel_step(operand); });
       if (!nest_.strips)
-        made.around("v", {0, panel.count - 1}, panel.count, false, false,
+        made.around("v", {0, panel.count - 1}, panel.count, nest_.split == nest_.lanes, false,
                     [&](size_t operand) { return panel.elements() * nest_.panel_step(operand); });
     };
     outer(true);
@@ -147,7 +134,7 @@ class NestWriter {
     if (nest_.sums()) {
       const Rows& rows = part.rows;
       made.forward([&](size_t operand) { return rows.begin * nest_.row_step(operand); });
-      made.around("q", part.tiles, rows.count, split_ == nest_.rows && rows.count > 1, true,
+      made.around("q", part.tiles, rows.count, nest_.split == nest_.rows, true,
                   [&](size_t operand) { return rows.steps * nest_.row_step(operand); });
     }
     if (nest_.rows_outside) panels();
@@ -221,7 +208,6 @@ class NestWriter {
   const Buffers& buffers_;
   Functions& functions_;
   TiledNest nest_;
-  size_t split_ = 0;
 };
 
 // The first and the last nest that uses each buffer.
