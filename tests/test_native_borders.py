@@ -146,3 +146,15 @@ def test_windows_along_any_axes_compute_the_same(text, extents, stride):
     torch.manual_seed(0)
     module = canvas.parse(text).module(Layer(16, 24, extents, stride=stride)).eval()
     agrees(module, torch.randn(8, 16, *extents), (8, 1, 3))
+
+
+def test_a_long_signal_is_cut_at_its_ends_alone():
+    """Stretches begin with what is alike: one that began with each tile would take a million times a million steps."""
+    kernel = canvas.parse(
+        "kernel c(x[C, W]) -> [K, W/s]:\n  return fc(unfold(subsample(x, W: s), W: 3), [C, w] -> [K])"
+    )
+    sources = [
+        canvas._core.native_source(kernel, {"C": 16, "K": 16, "W": extent, "s": 1}, 8, 16)[0].count("static void tile")
+        for extent in (3_000, 1_000_000)
+    ]
+    assert sources[0] == sources[1]

@@ -288,3 +288,12 @@ def test_what_stands_twice_is_computed_once():
     other = network.map("add", [network.map("exp", [0]), network.map("sin", [0])])
     assert network.source(total, ["x"], 8, 16)[0].count("bounded_power<V>(") == 1
     assert network.source(other, ["x"], 8, 16)[0].count("bounded_power<V>(") == 1
+
+
+def test_long_chains_are_planned_or_refused_and_never_overflow_the_stack():
+    network, long, nested = _core.NativeNetwork([("x", 8, "channel")]), 0, 0
+    for _ in range(5000):
+        long, nested = network.map("add", [long, network.map("abs", [long])]), network.map("neg", [nested])
+    assert network.source(long, ["x"], 8, 16)[0]
+    with pytest.raises(ValueError, match="more than 1024 operations in a row"):
+        network.source(nested, ["x"], 8, 16)

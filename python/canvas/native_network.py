@@ -221,9 +221,12 @@ def _translated(
     shapes = tuple(images.shape[1:]), result.shape, (last_in, last_out)
 
     def emit(choices: native_tuner.Choices) -> Written:
-        text, parameters, constants, scratch, cycles = at.network.source(
-            result.number, names, machine.width, machine.registers, *share, choices, machine.bf16
-        )
+        try:
+            text, parameters, constants, scratch, cycles = at.network.source(
+                result.number, names, machine.width, machine.registers, *share, choices, machine.bf16
+            )
+        except ValueError as error:
+            raise Unsupported(str(error)) from error
         stored = [at.parameters[name].float().cpu().contiguous() for name in parameters]
         return Written(text, stored, constants, scratch, cycles, *shapes)
 

@@ -67,8 +67,23 @@ std::vector<Range> TiledNest::stretches(size_t loop, int64_t first, int64_t each
     return share(loop, {first + tiles.first * each, first + (tiles.last + 1) * each - 1});
   };
   const auto products = [&](Range tiles) { return static_cast<double>(tiles.count()) * part(tiles); };
+  const auto alike = [&](int64_t one, int64_t other) {
+    return std::all_of(borders_.begin(), borders_.end(), [&](const Border& border) {
+      const auto summed = [&](int64_t tile) {
+        return counting(loop, {first + tile * each, first + (tile + 1) * each - 1}, border.summed);
+      };
+      return border.loop != loop ||
+             (summed(one).first == summed(other).first && summed(one).last == summed(other).last);
+    });
+  };
   std::vector<Range> made;
-  for (int64_t tile = 0; tile < count; ++tile) made.push_back({tile, tile});
+  for (int64_t tile = 0; tile < count; ++tile) {
+    if (!made.empty() && alike(made.back().last, tile)) {
+      made.back().last = tile;
+    } else {
+      made.push_back({tile, tile});
+    }
+  }
   while (made.size() > 1) {
     size_t best = 0;
     double least = 0;  // products that are summed in vain where two are one
