@@ -33,6 +33,17 @@ def test_a_multiple_does_the_same():
     assert _core.behaviour(TRIPLED, BOTH) == _core.behaviour(SHIFTED, BOTH) is not None
 
 
+def test_what_takes_too_much_to_compute_is_told_apart_by_its_form_alone():
+    wide = kernel(
+        "unfold(x, H: 7, W: 7)",
+        "unfold(a, H: i = 7, W: j = 7)",
+        "unfold(b, H: k = 7, W: l = 7)",
+        "fc(c, [h, w, i, j, k, l] -> [], per: [C])",
+        POINTWISE.format("subsample(d, H: s, W: s)"),
+    )
+    assert _core.behaviour(wide, ONE) is None
+
+
 def test_what_is_no_change_where_no_input_is_negative_is_one_elsewhere():
     assert _core.behaviour(RECTIFIED, BOTH) != _core.behaviour(SHIFTED, BOTH)
     assert _core.behaviour(RECTIFIED, BOTH, nonnegative=True) == _core.behaviour(SHIFTED, BOTH, nonnegative=True)

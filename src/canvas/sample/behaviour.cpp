@@ -21,12 +21,19 @@ constexpr uint64_t kSeed = 1729;
 constexpr double kSpread = 0.5;  // of parameters that are all alike at initialisation
 constexpr double kUnits = 1e7;   // to which elements are rounded, in deviations of the result
 constexpr double kLeastNorm = 1e-9;
+constexpr double kMost = 1 << 22;  // elements of a value: windows of windows of windows are not computed
 
 std::vector<size_t> by_name(const Axes& axes) {
   std::vector<size_t> order(axes.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return axes[a].name < axes[b].name; });
   return order;
+}
+
+double elements(const Axes& axes, const Values& values) {
+  double count = 1;
+  for (const Axis& axis : axes) count *= static_cast<double>(axis.size.evaluate(values).value_or(1));
+  return count;
 }
 
 // The same numbers, along the axes in this order: in which order a kernel names them says nothing.
@@ -76,6 +83,8 @@ std::optional<uint64_t> Behaviours::on(const Layer& layer, const Kernel& kernel)
   };
   const std::vector<int64_t> choices = {2, 4, 3, 1, 8};
   if (std::none_of(choices.begin(), choices.end(), fits)) return std::nullopt;
+  for (const Node& node : kernel.nodes())
+    if (elements(node.axes, values) > kMost) return std::nullopt;
   Random random(kSeed);
   std::vector<int64_t> shape;
   for (const Axis& axis : kernel.signature().from) shape.push_back(axis.size.evaluate(values).value_or(1));
