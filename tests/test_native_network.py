@@ -228,6 +228,27 @@ def test_what_cannot_be_said_is_refused_by_name(model, shape, message):
         write(model, torch.zeros(shape))
 
 
+class Call(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+REFUSED = {  # functions of an input of 2 x 4 x 6 x 5 numbers, and what the refusal says
+    "a number to a power": (lambda x: 2**x, "a power other than 2 and 0.5"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_recorded_wrongly_is_refused(name):
+    function, message = REFUSED[name]
+    function(torch.ones(2, 4, 6, 5))
+    with pytest.raises(Unsupported, match=message):
+        write(Call(function), torch.zeros(2, 4, 6, 5))
+
+
 def test_other_numbers_and_devices_are_left_to_pytorch():
     for example in (torch.zeros(2, 3, dtype=torch.float64), torch.zeros(2, 3, device="meta")):
         with pytest.raises(Unsupported, match="other than float32 numbers with a batch, on the CPU"):

@@ -141,6 +141,28 @@ def test_what_is_changed_in_place_stays_changed():
     np.testing.assert_allclose(run(write_onnx(InPlace(), [x]), x), InPlace()(x).numpy(), rtol=1e-5)
 
 
+class Call(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+CALLS = {  # what PyTorch takes in an order or with options of its own
+    "power": lambda x: 2**x + x**3,
+}
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_compute_the_same(name):
+    torch.manual_seed(0)
+    network, x = Call(CALLS[name]).eval(), torch.rand(2, 4, 6, 5)
+    with torch.no_grad():
+        np.testing.assert_allclose(run(write_onnx(network, [x]), x), network(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
 class Odd(nn.Module):
     def forward(self, x):
         return x.cumsum(1)

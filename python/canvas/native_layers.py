@@ -182,11 +182,12 @@ def binary(function: str) -> Callable[..., Value]:
     return write
 
 
-def power(at: Layers, x: Value, exponent: Tensor) -> Value:
+def power(at: Layers, x: Value | Tensor, exponent: Value | Tensor) -> Value:
     functions = {2.0: "square", 0.5: "plain sqrt", 1.0: None}
-    if exponent.numel() != 1 or float(exponent) not in functions:
+    number = float(exponent) if isinstance(exponent, Tensor) and exponent.numel() == 1 else math.nan
+    if isinstance(x, Tensor) or number not in functions:
         raise Unsupported("a power other than 2 and 0.5")
-    function = functions[float(exponent)]
+    function = functions[number]
     return at.map(function, x) if function else x
 
 

@@ -69,10 +69,6 @@ def _square(graph: Graph, result: Tensor, x: Tensor) -> str:
     return str(graph.node("Mul", graph.operand(x), graph.operand(x)))
 
 
-def _power(graph: Graph, result: Tensor, x: Any, exponent: Any) -> str:
-    return str(graph.node("Pow", graph.operand(x), graph.operand(exponent)))
-
-
 def _clamp(graph: Graph, result: Tensor, x: Tensor, *bounds: Any, **named: Any) -> str:
     given: list[Any] = [*bounds, None, None]
     low, high = named.get("min", given[0]), named.get("max", given[1])
@@ -268,7 +264,8 @@ TABLE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("sub", "isub"), binary("Sub")),
     **dict.fromkeys(("div", "truediv", "idiv", "itruediv"), binary("Div")),
     **dict.fromkeys(("matmul", "bmm"), binary("MatMul")),
-    **dict.fromkeys(("pow", "rpow"), _power),
+    "pow": binary("Pow"),
+    "rpow": binary("Pow", swapped=True),
     **dict.fromkeys(("cat", "concat"), _joined),
     **dict.fromkeys(("chunk", "split"), _parts),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), adaptive_mean),
