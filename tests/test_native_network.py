@@ -236,8 +236,17 @@ class Call(nn.Module):
         self.forward = function
 
 
+def point(x):
+    """A convolution of each position by itself."""
+    return F.conv2d(x, torch.arange(1.0, 17).view(4, 4, 1, 1))
+
+
 REFUSED = {  # functions of an input of 2 x 4 x 6 x 5 numbers, and what the refusal says
     "a number to a power": (lambda x: 2**x, "a power other than 2 and 0.5"),
+    "a scaled sum": (lambda x: torch.add(point(x), point(x), alpha=2.0), "Add with options"),
+    "a scaled sum, in place": (lambda x: point(x).add_(point(x), alpha=2.0), "Add with options"),
+    "a scaled difference": (lambda x: torch.sub(point(x), point(x), alpha=2.0), "Sub with options"),
+    "a scaled difference, turned": (lambda x: torch.rsub(point(x), point(x), alpha=2.0), "Sub with options"),
 }
 
 

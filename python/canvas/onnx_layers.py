@@ -67,7 +67,7 @@ def add(graph: Graph, result: Tensor, a: Any, b: Any, **named: Any) -> str:
     if isinstance(b, (int, float)) and b == 0:
         return graph.operand(a)  # sum() starts at 0
     names = [graph.operand(value) for value in (a, b)]
-    if any(name in graph.convolutions for name in names) and a.shape == b.shape:
+    if not named and any(name in graph.convolutions for name in names) and a.shape == b.shape:
         found = merged(*(graph.convolutions.get(name) or Branch(name) for name in names))
         if found:
             total = replace(found[0], weight=found[1], bias=found[2])
