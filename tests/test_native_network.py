@@ -241,12 +241,26 @@ def point(x):
     return F.conv2d(x, torch.arange(1.0, 17).view(4, 4, 1, 1))
 
 
+def cleared(x):
+    y = x.clone()
+    y[:, 0] = 0
+    return y
+
+
+def elsewhere(x):
+    y, z = x * 2, x * 3
+    torch.add(x, 1, out=y)
+    return y + z
+
+
 REFUSED = {  # functions of an input of 2 x 4 x 6 x 5 numbers, and what the refusal says
     "a number to a power": (lambda x: 2**x, "a power other than 2 and 0.5"),
     "a scaled sum": (lambda x: torch.add(point(x), point(x), alpha=2.0), "Add with options"),
     "a scaled sum, in place": (lambda x: point(x).add_(point(x), alpha=2.0), "Add with options"),
     "a scaled difference": (lambda x: torch.sub(point(x), point(x), alpha=2.0), "Sub with options"),
     "a scaled difference, turned": (lambda x: torch.rsub(point(x), point(x), alpha=2.0), "Sub with options"),
+    "a part that is set": (cleared, "torch function setitem, which changes what it is given"),
+    "a sum put elsewhere": (elsewhere, "torch function add, which changes what it is given"),
 }
 
 

@@ -142,6 +142,8 @@ class _Recorder(TorchFunctionMode):
         else:
             result = func(*_map(_to_meta, args), **_map(_to_meta, kwargs))
         made = [value for value in _flat(result) if isinstance(value, Tensor)]
+        if (result is None and called != "__get__") or kwargs.get("out") is not None:
+            raise Unsupported(f"torch function {name}, which changes what it is given")
         if not made:
             return result  # a shape, a number of dimensions
         if name not in self.table:
