@@ -174,6 +174,26 @@ LAYERS = {
 }
 
 
+class Call(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+def changed(x):
+    """In place, by way of views of what nothing else uses."""
+    y = torch.cat([x, -x], 1).flatten(2)
+    y.mul_(0.5)
+    F.relu(y, True)
+    z = y[:, 3:7].add_(y.sum(1, True))
+    return F.hardtanh(z, -1.0, 2.0, True)
+
+
+LAYERS["in place"] = Call(changed)
+
+
 @needs_compiler
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_compute_the_same(name):
@@ -228,14 +248,6 @@ def test_what_cannot_be_said_is_refused_by_name(model, shape, message):
         write(model, torch.zeros(shape))
 
 
-class Call(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.forward = function
-
-
 def point(x):
     """A convolution of each position by itself."""
     return F.conv2d(x, torch.arange(1.0, 17).view(4, 4, 1, 1))
@@ -253,6 +265,26 @@ def elsewhere(x):
     return y + z
 
 
+def part_changed(x):
+    y = x * 1
+    y[:, :2].add_(1)
+    return y
+
+
+def whole_changed(x):
+    y = x * 1
+    z = y[:, :2]
+    y.add_(1)
+    return z * 1
+
+
+def copy_changed(x):
+    y = x * 2
+    z = y.contiguous().flatten(1)
+    z *= 3
+    return y + 1
+
+
 REFUSED = {  # functions of an input of 2 x 4 x 6 x 5 numbers, and what the refusal says
     "a number to a power": (lambda x: 2**x, "a power other than 2 and 0.5"),
     "a scaled sum": (lambda x: torch.add(point(x), point(x), alpha=2.0), "Add with options"),
@@ -260,6 +292,9 @@ REFUSED = {  # functions of an input of 2 x 4 x 6 x 5 numbers, and what the refu
     "a scaled difference": (lambda x: torch.sub(point(x), point(x), alpha=2.0), "Sub with options"),
     "a scaled difference, turned": (lambda x: torch.rsub(point(x), point(x), alpha=2.0), "Sub with options"),
     "a part that is set": (cleared, "torch function setitem, which changes what it is given"),
+    "a part that is changed": (part_changed, "changed in place by way of another"),
+    "a whole that is changed": (whole_changed, "changed in place by way of another"),
+    "what may be a copy": (copy_changed, "changed in place by way of another"),
     "a sum put elsewhere": (elsewhere, "torch function add, which changes what it is given"),
 }
 

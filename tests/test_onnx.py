@@ -163,6 +163,27 @@ def test_calls_compute_the_same(name):
         np.testing.assert_allclose(run(write_onnx(network, [x]), x), network(x).numpy(), rtol=1e-5, atol=1e-6)
 
 
+def constant_changed(x):
+    y = torch.ones(2, 3)
+    y.add_(x)
+    return y * 2
+
+
+def part_changed(x):
+    y = x * 1
+    y[:, :2].add_(1)
+    return y
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [(constant_changed, "torch function add, which changes a constant"), (part_changed, "changed in place by way of")],
+)
+def test_what_is_changed_unseen_is_refused(function, message):
+    with pytest.raises(Unsupported, match=message):
+        write_onnx(Call(function), [torch.zeros(2, 3)])
+
+
 class Odd(nn.Module):
     def forward(self, x):
         return x.cumsum(1)

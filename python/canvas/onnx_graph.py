@@ -26,6 +26,7 @@ IR_VERSION = 10
 BROADCAST = {"add", "radd", "sub", "rsub", "mul", "rmul", "div", "truediv", "maximum", "minimum"}
 SAME = {"batch_norm", "relu", "gelu", "silu", "sigmoid", "tanh", "softmax"}
 REDUCED = {"sum", "mean"}
+MAYBE_VIEWS = {"contiguous", "reshape", "flatten", "to", "float"}  # where the value lies decides whether they copy it
 
 
 class Unsupported(Exception):
@@ -42,18 +43,38 @@ class Graph:
         self.convolutions: dict[str, Branch] = {}  # those with stored weights, by their result
         # Of transposed values: what was transposed, and which of its axes each axis is (None: one that was made).
         self.transposed: dict[str, tuple[str, tuple[int | None, ...]]] = {}
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str] = {}  # "": changed by way of another tensor since
+        self._memory: dict[int, int] = {}  # what a traced value lies in
+        self._inside: dict[int, set[int]] = {}  # the traced values that lie there
         self._alive: list[Tensor] = []  # so that no number of an object is given twice
         self._known: dict[tuple[Any, ...], str] = {}
         self._count = itertools.count()
 
     def name_of(self, value: Tensor) -> str | None:
         """The name of a traced value, or None."""
-        return self._names.get(id(value))
+        name = self._names.get(id(value))
+        if name == "":
+            raise Unsupported("a value that was changed in place by way of another that shares its memory")
+        return name
 
-    def give(self, value: Tensor, name: str) -> None:
-        """From now on the tensor stands for this name."""
-        self._names[id(value)] = name
+    def give(self, value: Tensor, name: str, source: Tensor | None = None) -> None:
+        """From now on the tensor stands for this name; others in its memory for nothing, if it stood for another.
+
+        Args:
+            value: the tensor.
+            name: of a value of the graph.
+            source: a traced value in whose memory it may lie, though it does not while it is traced.
+        """
+        key = id(value)
+        memory = self._memory.get(key)
+        if memory is None:
+            lies = None if source is None else self._memory.get(id(source))
+            memory = self._memory[key] = value.untyped_storage()._cdata if lies is None else lies
+        inside = self._inside.setdefault(memory, set())
+        if self._names.get(key, name) != name:
+            self._names |= dict.fromkeys(inside, "")
+        inside.add(key)
+        self._names[key] = name
         self._alive.append(value)
         self.shapes[name] = tuple(value.shape)
 
@@ -137,10 +158,12 @@ class _Recorder(TorchFunctionMode):
         name = called.strip("_")
         in_place = called.rstrip("_") + "_" == called or kwargs.get("inplace")  # its result is the operand itself
         shape = None if in_place else _shape(name, tensors, args, kwargs)
+        given: list[Any] = []
         if shape is not None:
             result = torch.empty(shape, device="meta")
         else:
-            result = func(*_map(_to_meta, args), **_map(_to_meta, kwargs))
+            given = _map(_to_meta, [args, kwargs])
+            result = func(*given[0], **given[1])
         made = [value for value in _flat(result) if isinstance(value, Tensor)]
         if (result is None and called != "__get__") or kwargs.get("out") is not None:
             raise Unsupported(f"torch function {name}, which changes what it is given")
@@ -149,8 +172,10 @@ class _Recorder(TorchFunctionMode):
         if name not in self.table:
             raise Unsupported(f"torch function {name}")
         names = self.table[name](self.graph, result, *args, **kwargs)
-        for value, given in zip(made, names if isinstance(names, list) else [names], strict=True):
-            self.graph.give(value, given)
+        for value, made_name in zip(made, names if isinstance(names, list) else [names], strict=True):
+            if not self.graph.name_of(value) and any(value is operand for operand in _flat(given)):
+                raise Unsupported(f"torch function {name}, which changes a constant")
+            self.graph.give(value, made_name, args[0] if name in MAYBE_VIEWS else None)
         return result
 
 
