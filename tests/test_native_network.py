@@ -158,6 +158,14 @@ class Parts(nn.Module):
         return torch.cat([F.silu(b), F.hardswish(a) - x[:, 1:4], F.pad(a[:, :, 1:, ::2], (0, 4, 1, 0))], 1)
 
 
+class Call(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
 LAYERS = {
     "strided, dilated": nn.Sequential(nn.Conv2d(6, 8, 3, 2, 2, 2), nn.Conv2d(8, 8, 3, 1, 0, groups=8), nn.Tanh()),
     "grouped": nn.Sequential(nn.Conv2d(6, 8, 3, padding=1, groups=2), nn.BatchNorm2d(8), nn.ReLU()),
@@ -171,15 +179,8 @@ LAYERS = {
     "attention": Attention(6),
     "parts": Parts(),
     "identity": nn.Identity(),
+    "sizes": Call(lambda x: x.view(x.shape[0], -1, x.size(-1)) / x.shape[1] + x.flatten(2).amax((1, 2))[:, None, None]),
 }
-
-
-class Call(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.forward = function
 
 
 def changed(x):
@@ -236,7 +237,7 @@ def test_inputs_come_as_a_tensor_or_a_tuple():
 @pytest.mark.parametrize(
     ("model", "shape", "message"),
     [
-        (nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (4, 9))), (2, 18), "images that are no longer the first"),
+        (nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (9, -1))), (2, 18), "images that are no longer the first"),
         (nn.Softmax(0), (2, 18), "softmax over images"),
         (nn.LSTM(3, 3), (2, 4, 3), "lstm"),
         (nn.MaxPool2d(2, ceil_mode=True), (1, 1, 9, 9), "pooling with options"),
@@ -291,6 +292,11 @@ REFUSED = {  # functions of an input of 2 x 4 x 6 x 5 numbers, and what the refu
     "a scaled sum, in place": (lambda x: point(x).add_(point(x), alpha=2.0), "Add with options"),
     "a scaled difference": (lambda x: torch.sub(point(x), point(x), alpha=2.0), "Sub with options"),
     "a scaled difference, turned": (lambda x: torch.rsub(point(x), point(x), alpha=2.0), "Sub with options"),
+    "the number of images": (lambda x: x / x.shape[0], "a use of the number of images other than as a size"),
+    "the number of all elements": (lambda x: x / x.numel(), "a use of the number of images other than as a size"),
+    "as many channels": (lambda x: x.repeat(1, 20, 1, 1)[:, : len(x)], "a use of the number of images other than"),
+    "a number of images": (lambda x: x.view(2, -1), "images that are no longer the first dimension"),
+    "images along two dimensions": (lambda x: x.sum(1) + x[:, :1], "images that are no longer the first dimension"),
     "a part that is set": (cleared, "torch function setitem, which changes what it is given"),
     "a part that is changed": (part_changed, "changed in place by way of another"),
     "a whole that is changed": (whole_changed, "changed in place by way of another"),

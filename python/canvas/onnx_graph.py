@@ -34,9 +34,18 @@ class Unsupported(Exception):
 
 
 class Graph:
-    """Nodes and constants while they are collected. Names of traced values stand for tensors."""
+    """Nodes and constants while they are collected. Names of traced values stand for tensors.
 
-    def __init__(self) -> None:
+    Args:
+        images: how many the inputs hold, a number that nothing else is a multiple of; 0 where it does not matter.
+
+    Attributes:
+        counted: whether the network asked for a number that depends on how many images there are.
+    """
+
+    def __init__(self, images: int = 0) -> None:
+        self.images = images
+        self.counted = False
         self.nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = []
         self.constants: dict[str, Tensor] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -65,7 +74,7 @@ class Graph:
             name: of a value of the graph.
             source: a traced value in whose memory it may lie, though it does not while it is traced.
         """
-        key = id(value)
+        key, self.shapes[name] = id(value), tuple(value.shape)
         memory = self._memory.get(key)
         if memory is None:
             lies = None if source is None else self._memory.get(id(source))
@@ -76,7 +85,6 @@ class Graph:
         inside.add(key)
         self._names[key] = name
         self._alive.append(value)
-        self.shapes[name] = tuple(value.shape)
 
     def constant(self, value: Tensor) -> str:
         """A stored tensor; the same one is stored once."""
@@ -167,8 +175,12 @@ class _Recorder(TorchFunctionMode):
         made = [value for value in _flat(result) if isinstance(value, Tensor)]
         if (result is None and called != "__get__") or kwargs.get("out") is not None:
             raise Unsupported(f"torch function {name}, which changes what it is given")
-        if not made:
-            return result  # a shape, a number of dimensions
+        if not made:  # a shape, a number of dimensions
+            images = self.graph.images
+            self.graph.counted |= images > 0 and any(
+                isinstance(number, int) and number and number % images == 0 for number in _flat(result)
+            )
+            return result
         if name not in self.table:
             raise Unsupported(f"torch function {name}")
         names = self.table[name](self.graph, result, *args, **kwargs)
