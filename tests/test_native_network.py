@@ -178,6 +178,7 @@ LAYERS = {
     "global": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(6, 9, 3, padding=1), nn.Flatten()),
     "attention": Attention(6),
     "parts": Parts(),
+    "one part": Call(lambda x: torch.cat([x], 1)),
     "identity": nn.Identity(),
     "sizes": Call(lambda x: x.view(x.shape[0], -1, x.size(-1)) / x.shape[1] + x.flatten(2).amax((1, 2))[:, None, None]),
 }
@@ -297,6 +298,9 @@ REFUSED = {  # functions of an input of 2 x 4 x 6 x 5 numbers, and what the refu
     "as many channels": (lambda x: x.repeat(1, 20, 1, 1)[:, : len(x)], "a use of the number of images other than"),
     "a number of images": (lambda x: x.view(2, -1), "images that are no longer the first dimension"),
     "images along two dimensions": (lambda x: x.sum(1) + x[:, :1], "images that are no longer the first dimension"),
+    "a dropout": (lambda x: F.dropout(x, 0.5), "a dropout that does not stop in eval mode"),
+    "a sum over no dimensions": (lambda x: x + x.sum(()), "a reduction over images"),
+    "a new dimension": (lambda x: x[:, True], "indexing by a tensor, a list or a truth value"),
     "a part that is set": (cleared, "torch function setitem, which changes what it is given"),
     "a part that is changed": (part_changed, "changed in place by way of another"),
     "a whole that is changed": (whole_changed, "changed in place by way of another"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import canvas
 from canvas import folding
@@ -151,6 +152,9 @@ class Call(nn.Module):
 
 CALLS = {  # what PyTorch takes in an order or with options of its own
     "power": lambda x: 2**x + x**3,
+    "constants of other types": lambda x: (x * (torch.arange(5) > 2) + torch.arange(5)) * torch.tensor(2.0).double(),
+    "a sum over no dimensions": lambda x: x + x.sum(()),
+    "a type that it has": lambda x: F.softmax(x, 1, dtype=torch.float32),
 }
 
 
@@ -177,9 +181,19 @@ def part_changed(x):
 
 @pytest.mark.parametrize(
     ("function", "message"),
-    [(constant_changed, "torch function add, which changes a constant"), (part_changed, "changed in place by way of")],
+    [
+        (constant_changed, "torch function add, which changes a constant"),
+        (part_changed, "changed in place by way of"),
+        (lambda x: x.sum(axis=1), "unexpected keyword argument 'axis'"),
+        (lambda x: F.softmax(x, 1, dtype=torch.float64), "torch function softmax that gives other than float32"),
+        (lambda x: x * torch.ones(3).double(), "torch function mul that gives other than float32 numbers"),
+        (lambda x: x.view(torch.int32) * 1.0, "torch function view that gives other than float32 numbers"),
+        (lambda x: F.adaptive_avg_pool1d(x, 1), "adaptive pooling to more than one position, or without a batch"),
+        (lambda x: F.interpolate(x[:, None], scale_factor=3.1), "interpolation nearest"),
+        (lambda x: x[True], "indexing by a tensor, a list or a truth value"),
+    ],
 )
-def test_what_is_changed_unseen_is_refused(function, message):
+def test_what_would_be_recorded_wrongly_is_refused(function, message):
     with pytest.raises(Unsupported, match=message):
         write_onnx(Call(function), [torch.zeros(2, 3)])
 

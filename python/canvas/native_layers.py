@@ -267,6 +267,8 @@ def joined(at: Layers, *values: Value | Tensor, axis: int) -> Value:
     first = parts[0]
     if axis == 0 or len(parts) != len(values) or len({value.shape for value in parts}) != 1:
         raise Unsupported("a concatenation of parts of different sizes")
+    if len(parts) == 1:
+        return first
     new = at.axis(len(parts), "channel")
     numbers = []
     for value in parts:

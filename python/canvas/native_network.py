@@ -247,7 +247,7 @@ def _translated(
                 values[made[0]] = TABLE[kind](at, *operands, **attributes)
                 if graph.shapes.get(made[0], wanted := (images, *values[made[0]].shape)) != wanted:
                     raise Unsupported(f"layer {kind}: images that are no longer the first dimension")
-        except (ValueError, AttributeError) as error:  # operands that it does not take
+        except (ValueError, AttributeError, TypeError, IndexError) as error:  # operands that it does not take
             raise Unsupported(f"layer {kind}: {error}") from error
     result = values[output]
     last_out = last[1] and len(result.dims) > 2

@@ -87,14 +87,14 @@ class Graph:
         self._alive.append(value)
 
     def constant(self, value: Tensor) -> str:
-        """A stored tensor; the same one is stored once."""
+        """A stored tensor, as float32 numbers; the same one is stored once."""
         key = ("constant", id(value))
         if key not in self._known:
             if value.is_meta:
                 raise Unsupported("a constant made on the inputs' device")
             self._known[key] = f"c{next(self._count)}"
             self._alive.append(value)
-            self.constants[self._known[key]] = value.detach()
+            self.constants[self._known[key]] = value.detach().float()
         return self._known[key]
 
     def numbers(self, values: Sequence[int]) -> str:
@@ -133,14 +133,21 @@ class Graph:
 
 def _shape(name: str, tensors: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result's shape where it is plain: PyTorch's own functions take 20 times as long to say so. Else None."""
-    if not all(value.is_floating_point() for value in tensors):
+    retyped = any(isinstance(value, torch.dtype) for value in (*args, *kwargs.values()))
+    if retyped or not all(value.dtype == torch.float32 for value in tensors):
         return None
     if name in BROADCAST:
         return np.broadcast_shapes(*(value.shape for value in tensors))
     shape = tensors[0].shape
     if name in SAME:
         return shape
-    if name in REDUCED and len(args) == 2 and isinstance(args[1], (int, tuple)) and not kwargs.keys() - {"keepdim"}:
+    if (
+        name in REDUCED
+        and len(args) == 2
+        and isinstance(args[1], (int, tuple))
+        and args[1] != ()
+        and not kwargs.keys() - {"keepdim"}
+    ):
         gone = {dim % len(shape) for dim in (args[1] if isinstance(args[1], tuple) else (args[1],))}
         kept = [1 if dim in gone else size for dim, size in enumerate(shape)]
         return kept if kwargs.get("keepdim") else [size for dim, size in enumerate(kept) if dim not in gone]
@@ -183,6 +190,8 @@ class _Recorder(TorchFunctionMode):
             return result
         if name not in self.table:
             raise Unsupported(f"torch function {name}")
+        if any(value.dtype != torch.float32 for value in made):
+            raise Unsupported(f"torch function {name} that gives other than float32 numbers")
         names = self.table[name](self.graph, result, *args, **kwargs)
         for value, made_name in zip(made, names if isinstance(names, list) else [names], strict=True):
             if not self.graph.name_of(value) and any(value is operand for operand in _flat(given)):
@@ -221,7 +230,7 @@ def write_onnx(
 
     Args:
         model: any module; written as it is in eval mode, and left as it is.
-        inputs: positional float inputs; the file takes inputs of these shapes.
+        inputs: positional float32 inputs; the file takes inputs of these shapes.
         names: of the inputs; by default input0, input1, …
         table: what each PyTorch function is; by default `onnx_table.TABLE`.
 
@@ -250,7 +259,7 @@ def record(
     Args:
         graph: takes nodes and constants.
         model: any module; run as it is in eval mode, and left as it is.
-        inputs: positional float inputs.
+        inputs: positional float32 inputs.
         names: of the inputs.
         table: what each PyTorch function is, by name.
 
@@ -267,8 +276,8 @@ def record(
     """
     given = [value.detach().to("meta") for value in inputs]
     for value, name in zip(given, names, strict=True):
-        if not value.is_floating_point():
-            raise Unsupported("inputs that are no floating-point numbers")
+        if value.dtype != torch.float32:
+            raise Unsupported("inputs other than float32 numbers")
         graph.give(value, name)
     with evaluating(model), torch.no_grad(), _Recorder(graph, table):
         try:

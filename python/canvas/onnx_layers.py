@@ -118,9 +118,8 @@ def pool(kind: str, dims: int) -> Callable[..., str]:
 
 
 def adaptive_mean(graph: Graph, result: Tensor, input: Tensor, output_size: Any) -> str:
-    dims = input.dim() - 2
-    if any(size != 1 for size in each(output_size, dims)):
-        raise Unsupported("adaptive pooling to more than one position")
+    if result.shape != (*input.shape[:2], *(1,) * (input.dim() - 2)):
+        raise Unsupported("adaptive pooling to more than one position, or without a batch")
     return str(graph.node("GlobalAveragePool", graph.operand(input)))
 
 
