@@ -158,6 +158,14 @@ class Parts(nn.Module):
         return torch.cat([F.silu(b), F.hardswish(a) - x[:, 1:4], F.pad(a[:, :, 1:, ::2], (0, 4, 1, 0))], 1)
 
 
+class Call(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
 LAYERS = {
     "strided, dilated": nn.Sequential(nn.Conv2d(6, 8, 3, 2, 2, 2), nn.Conv2d(8, 8, 3, 1, 0, groups=8), nn.Tanh()),
     "grouped": nn.Sequential(nn.Conv2d(6, 8, 3, padding=1, groups=2), nn.BatchNorm2d(8), nn.ReLU()),
@@ -170,8 +178,22 @@ LAYERS = {
     "global": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(6, 9, 3, padding=1), nn.Flatten()),
     "attention": Attention(6),
     "parts": Parts(),
+    "one part": Call(lambda x: torch.cat([x], 1)),
     "identity": nn.Identity(),
+    "sizes": Call(lambda x: x.view(x.shape[0], -1, x.size(-1)) / x.shape[1] + x.flatten(2).amax((1, 2))[:, None, None]),
 }
+
+
+def changed(x):
+    """In place, by way of views of what nothing else uses."""
+    y = torch.cat([x, -x], 1).flatten(2)
+    y.mul_(0.5)
+    F.relu(y, True)
+    z = y[:, 3:7].add_(y.sum(1, True))
+    return F.hardtanh(z, -1.0, 2.0, True)
+
+
+LAYERS["in place"] = Call(changed)
 
 
 @needs_compiler
@@ -216,7 +238,7 @@ def test_inputs_come_as_a_tensor_or_a_tuple():
 @pytest.mark.parametrize(
     ("model", "shape", "message"),
     [
-        (nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (4, 9))), (2, 18), "images that are no longer the first"),
+        (nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (9, -1))), (2, 18), "images that are no longer the first"),
         (nn.Softmax(0), (2, 18), "softmax over images"),
         (nn.LSTM(3, 3), (2, 4, 3), "lstm"),
         (nn.MaxPool2d(2, ceil_mode=True), (1, 1, 9, 9), "pooling with options"),
@@ -226,6 +248,73 @@ def test_inputs_come_as_a_tensor_or_a_tuple():
 def test_what_cannot_be_said_is_refused_by_name(model, shape, message):
     with pytest.raises(Unsupported, match=message):
         write(model, torch.zeros(shape))
+
+
+def point(x):
+    """A convolution of each position by itself."""
+    return F.conv2d(x, torch.arange(1.0, 17).view(4, 4, 1, 1))
+
+
+def cleared(x):
+    y = x.clone()
+    y[:, 0] = 0
+    return y
+
+
+def elsewhere(x):
+    y, z = x * 2, x * 3
+    torch.add(x, 1, out=y)
+    return y + z
+
+
+def part_changed(x):
+    y = x * 1
+    y[:, :2].add_(1)
+    return y
+
+
+def whole_changed(x):
+    y = x * 1
+    z = y[:, :2]
+    y.add_(1)
+    return z * 1
+
+
+def copy_changed(x):
+    y = x * 2
+    z = y.contiguous().flatten(1)
+    z *= 3
+    return y + 1
+
+
+REFUSED = {  # functions of an input of 2 x 4 x 6 x 5 numbers, and what the refusal says
+    "a number to a power": (lambda x: 2**x, "a power other than 2 and 0.5"),
+    "a scaled sum": (lambda x: torch.add(point(x), point(x), alpha=2.0), "Add with options"),
+    "a scaled sum, in place": (lambda x: point(x).add_(point(x), alpha=2.0), "Add with options"),
+    "a scaled difference": (lambda x: torch.sub(point(x), point(x), alpha=2.0), "Sub with options"),
+    "a scaled difference, turned": (lambda x: torch.rsub(point(x), point(x), alpha=2.0), "Sub with options"),
+    "the number of images": (lambda x: x / x.shape[0], "a use of the number of images other than as a size"),
+    "the number of all elements": (lambda x: x / x.numel(), "a use of the number of images other than as a size"),
+    "as many channels": (lambda x: x.repeat(1, 20, 1, 1)[:, : len(x)], "a use of the number of images other than"),
+    "a number of images": (lambda x: x.view(2, -1), "images that are no longer the first dimension"),
+    "images along two dimensions": (lambda x: x.sum(1) + x[:, :1], "images that are no longer the first dimension"),
+    "a dropout": (lambda x: F.dropout(x, 0.5), "a dropout that does not stop in eval mode"),
+    "a sum over no dimensions": (lambda x: x + x.sum(()), "a reduction over images"),
+    "a new dimension": (lambda x: x[:, True], "indexing by a tensor, a list or a truth value"),
+    "a part that is set": (cleared, "torch function setitem, which changes what it is given"),
+    "a part that is changed": (part_changed, "changed in place by way of another"),
+    "a whole that is changed": (whole_changed, "changed in place by way of another"),
+    "what may be a copy": (copy_changed, "changed in place by way of another"),
+    "a sum put elsewhere": (elsewhere, "torch function add, which changes what it is given"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_recorded_wrongly_is_refused(name):
+    function, message = REFUSED[name]
+    function(torch.ones(2, 4, 6, 5))
+    with pytest.raises(Unsupported, match=message):
+        write(Call(function), torch.zeros(2, 4, 6, 5))
 
 
 def test_other_numbers_and_devices_are_left_to_pytorch():

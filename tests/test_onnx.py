@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 import canvas
 from canvas import folding
@@ -139,6 +140,62 @@ def test_a_part_of_what_is_transposed_is_cut_out_before():
 def test_what_is_changed_in_place_stays_changed():
     x = torch.randn(2, 3, 4, 4)
     np.testing.assert_allclose(run(write_onnx(InPlace(), [x]), x), InPlace()(x).numpy(), rtol=1e-5)
+
+
+class Call(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+CALLS = {  # what PyTorch takes in an order or with options of its own
+    "power": lambda x: 2**x + x**3,
+    "constants of other types": lambda x: (x * (torch.arange(5) > 2) + torch.arange(5)) * torch.tensor(2.0).double(),
+    "a sum over no dimensions": lambda x: x + x.sum(()),
+    "a type that it has": lambda x: F.softmax(x, 1, dtype=torch.float32),
+}
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_compute_the_same(name):
+    torch.manual_seed(0)
+    network, x = Call(CALLS[name]).eval(), torch.rand(2, 4, 6, 5)
+    with torch.no_grad():
+        np.testing.assert_allclose(run(write_onnx(network, [x]), x), network(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def constant_changed(x):
+    y = torch.ones(2, 3)
+    y.add_(x)
+    return y * 2
+
+
+def part_changed(x):
+    y = x * 1
+    y[:, :2].add_(1)
+    return y
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (constant_changed, "torch function add, which changes a constant"),
+        (part_changed, "changed in place by way of"),
+        (lambda x: x.sum(axis=1), "unexpected keyword argument 'axis'"),
+        (lambda x: F.softmax(x, 1, dtype=torch.float64), "torch function softmax that gives other than float32"),
+        (lambda x: x * torch.ones(3).double(), "torch function mul that gives other than float32 numbers"),
+        (lambda x: x.view(torch.int32) * 1.0, "torch function view that gives other than float32 numbers"),
+        (lambda x: F.adaptive_avg_pool1d(x, 1), "adaptive pooling to more than one position, or without a batch"),
+        (lambda x: F.interpolate(x[:, None], scale_factor=3.1), "interpolation nearest"),
+        (lambda x: x[True], "indexing by a tensor, a list or a truth value"),
+    ],
+)
+def test_what_would_be_recorded_wrongly_is_refused(function, message):
+    with pytest.raises(Unsupported, match=message):
+        write_onnx(Call(function), [torch.zeros(2, 3)])
 
 
 class Odd(nn.Module):

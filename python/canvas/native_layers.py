@@ -182,11 +182,12 @@ def binary(function: str) -> Callable[..., Value]:
     return write
 
 
-def power(at: Layers, x: Value, exponent: Tensor) -> Value:
+def power(at: Layers, x: Value | Tensor, exponent: Value | Tensor) -> Value:
     functions = {2.0: "square", 0.5: "plain sqrt", 1.0: None}
-    if exponent.numel() != 1 or float(exponent) not in functions:
+    number = float(exponent) if isinstance(exponent, Tensor) and exponent.numel() == 1 else math.nan
+    if isinstance(x, Tensor) or number not in functions:
         raise Unsupported("a power other than 2 and 0.5")
-    function = functions[float(exponent)]
+    function = functions[number]
     return at.map(function, x) if function else x
 
 
@@ -266,6 +267,8 @@ def joined(at: Layers, *values: Value | Tensor, axis: int) -> Value:
     first = parts[0]
     if axis == 0 or len(parts) != len(values) or len({value.shape for value in parts}) != 1:
         raise Unsupported("a concatenation of parts of different sizes")
+    if len(parts) == 1:
+        return first
     new = at.axis(len(parts), "channel")
     numbers = []
     for value in parts:

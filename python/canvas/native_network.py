@@ -25,6 +25,7 @@ from canvas.onnx_graph import Graph, Unsupported, record
 from canvas.onnx_table import TABLE as FUNCTIONS
 
 FEW = 4  # an input of no more channels may lie as PyTorch stores it
+IMAGES = 61, 67  # of a trace and of a second one: sizes that no layer is likely to have
 
 
 @dataclass
@@ -55,25 +56,28 @@ class Written:
 class _Leaf(nn.Module):
     """Stands for a kernel's module in a traced network."""
 
-    def __init__(self, graph: Graph, name: str, module: nn.Module) -> None:
+    graph: Graph  # of the trace that is under way
+
+    def __init__(self, name: str, module: nn.Module) -> None:
         super().__init__()
-        self.graph, self.name = graph, name
+        self.name = name
         _, self.sizes = kernel_of(module)
 
     def forward(self, x: Tensor) -> Tensor:
-        sizes = self.sizes
+        sizes, given = self.sizes, self.graph.operand(x)
+        have = self.graph.shapes[given]
         spatial = [name for name in "DHW" if name in sizes]
         if spatial:
             stride = sizes.get("s", 1)
             wanted = (sizes["C"], *(sizes[name] for name in spatial))
-            shape = (x.shape[0], sizes["K"], *(-(-sizes[name] // stride) for name in spatial))
+            shape = (have[0], sizes["K"], *(-(-sizes[name] // stride) for name in spatial))
         else:
-            wanted = (*((sizes["T"],) if "T" in sizes else x.shape[1:-1]), sizes["C"])
-            shape = (*x.shape[:-1], sizes["K"])
-        if tuple(x.shape[1:]) != wanted:
-            raise Unsupported(f"{self.name}: a kernel for inputs of shape {list(wanted)}, given {list(x.shape[1:])}")
+            wanted = (*((sizes["T"],) if "T" in sizes else have[1:-1]), sizes["C"])
+            shape = (*have[:-1], sizes["K"])
+        if have[1:] != wanted:
+            raise Unsupported(f"{self.name}: a kernel for inputs of shape {list(wanted)}, given {list(have[1:])}")
         made = torch.empty(shape, device="meta")
-        self.graph.give(made, self.graph.node("Kernel", self.graph.operand(x), module=self.name))
+        self.graph.give(made, self.graph.node("Kernel", given, module=self.name))
         return made
 
 
@@ -156,49 +160,78 @@ def write(
     """
     if example.dim() < 2 or example.dtype != torch.float32 or example.device.type != "cpu":
         raise Unsupported("an input other than float32 numbers with a batch, on the CPU")
-    graph, leaves = Graph(), {}
-    twin = nn.Sequential(copy.deepcopy(model))
+    graph, output, leaves = _traced(model, example[:1])
+    planes = not channels_last or (example.dim() == 4 and not example.is_contiguous(memory_format=torch.channels_last))
+    share = max(1, example.shape[0] // threads), threads if example.shape[0] < threads else 2
+    last = not planes, channels_last
+    machine = machine or native_compiler.target()
+    machine = dataclasses.replace(machine, bf16=native_compiler.reads_bf16(precision, machine))
+    emit = _translated(graph, output, leaves, last, share, machine)
+    return native_tuner.chosen(emit, example.shape[0], threads, tune)
+
+
+def _traced(model: nn.Module, image: Tensor) -> tuple[Graph, str, dict[str, nn.Module]]:
+    """The network's graph, the name of its output, and the kernels' modules by their names."""
+    twin, leaves = nn.Sequential(copy.deepcopy(model)), {}
     for parent in list(twin.modules()):
         for name, child in parent._modules.items():
             if child is not None and hasattr(type(child), "source"):
                 place = next(key for key, module in twin.named_modules() if module is child).partition(".")[2]
                 leaves[place] = child
-                parent._modules[name] = _Leaf(graph, place, child)
-    planes = not channels_last or (example.dim() == 4 and not example.is_contiguous(memory_format=torch.channels_last))
-    images = example[:1].expand(
-        max(2, example.shape[0]), *example.shape[1:]
-    )  # so that a batch is no axis of one element
-    outputs = record(graph, twin, [images], ["input"], OWN)
-    if len(outputs) != 1:
-        raise Unsupported("several outputs")
-    share = max(1, example.shape[0] // threads), threads if example.shape[0] < threads else 2
-    last = not planes, channels_last
-    machine = machine or native_compiler.target()
-    machine = dataclasses.replace(machine, bf16=native_compiler.reads_bf16(precision, machine))
-    emit = _translated(graph, outputs[0], leaves, images, last, share, machine)
-    return native_tuner.chosen(emit, example.shape[0], threads, tune)
+                parent._modules[name] = _Leaf(place, child)
+    graphs = []
+    for images in IMAGES:
+        graph = Graph(images)
+        for module in twin.modules():
+            if isinstance(module, _Leaf):
+                module.graph = graph
+        outputs = record(graph, twin, [image.expand(images, *image.shape[1:])], ["input"], OWN)
+        if len(outputs) != 1:
+            raise Unsupported("several outputs")
+        graphs.append(graph)
+        if not graph.counted:
+            break
+    if len(graphs) > 1 and not _alike(*graphs):
+        raise Unsupported("a use of the number of images other than as a size")
+    return graphs[0], outputs[0], leaves
+
+
+def _alike(one: Graph, other: Graph) -> bool:
+    """Whether graphs differ only in the number of images, where it is the first size of a reshaped value."""
+    if one.nodes != other.nodes or one.constants.keys() != other.constants.keys():
+        return False
+
+    def same(name: str, size: bool) -> bool:
+        a, b = one.constants[name], other.constants[name]
+        if size and (int(a[0]), int(b[0])) == (one.images, other.images):
+            a, b = a[1:], b[1:]
+        return a.data_ptr() == b.data_ptr() or torch.equal(a, b)
+
+    return all(
+        same(name, kind == "Reshape") for kind, operands, *_ in one.nodes for name in operands if name in one.constants
+    )
 
 
 def _translated(
     graph: Graph,
     output: str,
     leaves: dict[str, nn.Module],
-    images: Tensor,
     last: tuple[bool, bool],
     share: tuple[int, int],  # images that a thread is given, threads that are given one
     machine: native_compiler.Target,
 ) -> Callable[[native_tuner.Choices], Written]:
     """What writes the network's source, given choices."""
-    rank = images.dim() - 1
+    images, *sizes = graph.shapes["input"]
+    rank = len(sizes)
     first = rank > 2  # channels are the first of its dimensions, else the last
     dims = tuple(
         None if size == 1 else (f"x{index}", size, "channel" if index == (0 if first else rank - 1) else "spatial")
-        for index, size in enumerate(images.shape[1:])
+        for index, size in enumerate(sizes)
     )
     x = Value(0, dims)
-    last_in = last[0] and first and images.shape[1] > FEW
+    last_in = last[0] and first and sizes[0] > FEW
     order = [axis for axis in ((*dims[1:], dims[0]) if last_in else dims) if axis]
-    at = Layers(_core.NativeNetwork(order), images.shape[0])
+    at = Layers(_core.NativeNetwork(order), images)
     values: dict[str, Value] = {"input": x}
     for kind, given, made, attributes in _needed(graph, output):
         operands: list[Any] = [values[name] if name in values else graph.constants[name] for name in given]
@@ -212,13 +245,15 @@ def _translated(
                 raise Unsupported(f"layer {kind}")
             else:
                 values[made[0]] = TABLE[kind](at, *operands, **attributes)
-        except (ValueError, AttributeError) as error:  # operands that it does not take
+                if graph.shapes.get(made[0], wanted := (images, *values[made[0]].shape)) != wanted:
+                    raise Unsupported(f"layer {kind}: images that are no longer the first dimension")
+        except (ValueError, AttributeError, TypeError, IndexError) as error:  # operands that it does not take
             raise Unsupported(f"layer {kind}: {error}") from error
     result = values[output]
     last_out = last[1] and len(result.dims) > 2
     ends = (*result.dims[1:], result.dims[0]) if last_out else result.dims
     names = [axis[0] for axis in ends if axis]
-    shapes = tuple(images.shape[1:]), result.shape, (last_in, last_out)
+    shapes = tuple(sizes), result.shape, (last_in, last_out)
 
     def emit(choices: native_tuner.Choices) -> Written:
         try:
@@ -255,7 +290,8 @@ class NativeNetwork:
     """A network that is compiled and ready to run.
 
     Args:
-        model: any network of a single input and a single output.
+        model: any network of a single input and a single output. What it does must not depend on how many images there
+            are: one that computes with their number is refused, but a branch that a few take and many do not is lost.
         example: an input. Those that lie as it does, in planes or channels last, are taken as they lie.
         tune: variants are timed to find the quickest, which takes seconds; what is found is kept for this machine.
         precision: "fp32" or "bf16", see `native_compiler.reads_bf16`.

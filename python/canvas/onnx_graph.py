@@ -26,6 +26,7 @@ IR_VERSION = 10
 BROADCAST = {"add", "radd", "sub", "rsub", "mul", "rmul", "div", "truediv", "maximum", "minimum"}
 SAME = {"batch_norm", "relu", "gelu", "silu", "sigmoid", "tanh", "softmax"}
 REDUCED = {"sum", "mean"}
+MAYBE_VIEWS = {"contiguous", "reshape", "flatten", "to", "float"}  # where the value lies decides whether they copy it
 
 
 class Unsupported(Exception):
@@ -33,39 +34,67 @@ class Unsupported(Exception):
 
 
 class Graph:
-    """Nodes and constants while they are collected. Names of traced values stand for tensors."""
+    """Nodes and constants while they are collected. Names of traced values stand for tensors.
 
-    def __init__(self) -> None:
+    Args:
+        images: how many the inputs hold, a number that nothing else is a multiple of; 0 where it does not matter.
+
+    Attributes:
+        counted: whether the network asked for a number that depends on how many images there are.
+    """
+
+    def __init__(self, images: int = 0) -> None:
+        self.images = images
+        self.counted = False
         self.nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = []
         self.constants: dict[str, Tensor] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.convolutions: dict[str, Branch] = {}  # those with stored weights, by their result
         # Of transposed values: what was transposed, and which of its axes each axis is (None: one that was made).
         self.transposed: dict[str, tuple[str, tuple[int | None, ...]]] = {}
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str] = {}  # "": changed by way of another tensor since
+        self._memory: dict[int, int] = {}  # what a traced value lies in
+        self._inside: dict[int, set[int]] = {}  # the traced values that lie there
         self._alive: list[Tensor] = []  # so that no number of an object is given twice
         self._known: dict[tuple[Any, ...], str] = {}
         self._count = itertools.count()
 
     def name_of(self, value: Tensor) -> str | None:
         """The name of a traced value, or None."""
-        return self._names.get(id(value))
+        name = self._names.get(id(value))
+        if name == "":
+            raise Unsupported("a value that was changed in place by way of another that shares its memory")
+        return name
 
-    def give(self, value: Tensor, name: str) -> None:
-        """From now on the tensor stands for this name."""
-        self._names[id(value)] = name
+    def give(self, value: Tensor, name: str, source: Tensor | None = None) -> None:
+        """From now on the tensor stands for this name; others in its memory for nothing, if it stood for another.
+
+        Args:
+            value: the tensor.
+            name: of a value of the graph.
+            source: a traced value in whose memory it may lie, though it does not while it is traced.
+        """
+        key, self.shapes[name] = id(value), tuple(value.shape)
+        memory = self._memory.get(key)
+        if memory is None:
+            lies = None if source is None else self._memory.get(id(source))
+            memory = self._memory[key] = value.untyped_storage()._cdata if lies is None else lies
+        inside = self._inside.setdefault(memory, set())
+        if self._names.get(key, name) != name:
+            self._names |= dict.fromkeys(inside, "")
+        inside.add(key)
+        self._names[key] = name
         self._alive.append(value)
-        self.shapes[name] = tuple(value.shape)
 
     def constant(self, value: Tensor) -> str:
-        """A stored tensor; the same one is stored once."""
+        """A stored tensor, as float32 numbers; the same one is stored once."""
         key = ("constant", id(value))
         if key not in self._known:
             if value.is_meta:
                 raise Unsupported("a constant made on the inputs' device")
             self._known[key] = f"c{next(self._count)}"
             self._alive.append(value)
-            self.constants[self._known[key]] = value.detach()
+            self.constants[self._known[key]] = value.detach().float()
         return self._known[key]
 
     def numbers(self, values: Sequence[int]) -> str:
@@ -104,14 +133,21 @@ class Graph:
 
 def _shape(name: str, tensors: list[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result's shape where it is plain: PyTorch's own functions take 20 times as long to say so. Else None."""
-    if not all(value.is_floating_point() for value in tensors):
+    retyped = any(isinstance(value, torch.dtype) for value in (*args, *kwargs.values()))
+    if retyped or not all(value.dtype == torch.float32 for value in tensors):
         return None
     if name in BROADCAST:
         return np.broadcast_shapes(*(value.shape for value in tensors))
     shape = tensors[0].shape
     if name in SAME:
         return shape
-    if name in REDUCED and len(args) == 2 and isinstance(args[1], (int, tuple)) and not kwargs.keys() - {"keepdim"}:
+    if (
+        name in REDUCED
+        and len(args) == 2
+        and isinstance(args[1], (int, tuple))
+        and args[1] != ()
+        and not kwargs.keys() - {"keepdim"}
+    ):
         gone = {dim % len(shape) for dim in (args[1] if isinstance(args[1], tuple) else (args[1],))}
         kept = [1 if dim in gone else size for dim, size in enumerate(shape)]
         return kept if kwargs.get("keepdim") else [size for dim, size in enumerate(kept) if dim not in gone]
@@ -137,18 +173,30 @@ class _Recorder(TorchFunctionMode):
         name = called.strip("_")
         in_place = called.rstrip("_") + "_" == called or kwargs.get("inplace")  # its result is the operand itself
         shape = None if in_place else _shape(name, tensors, args, kwargs)
+        given: list[Any] = []
         if shape is not None:
             result = torch.empty(shape, device="meta")
         else:
-            result = func(*_map(_to_meta, args), **_map(_to_meta, kwargs))
+            given = _map(_to_meta, [args, kwargs])
+            result = func(*given[0], **given[1])
         made = [value for value in _flat(result) if isinstance(value, Tensor)]
-        if not made:
-            return result  # a shape, a number of dimensions
+        if (result is None and called != "__get__") or kwargs.get("out") is not None:
+            raise Unsupported(f"torch function {name}, which changes what it is given")
+        if not made:  # a shape, a number of dimensions
+            images = self.graph.images
+            self.graph.counted |= images > 0 and any(
+                isinstance(number, int) and number and number % images == 0 for number in _flat(result)
+            )
+            return result
         if name not in self.table:
             raise Unsupported(f"torch function {name}")
+        if any(value.dtype != torch.float32 for value in made):
+            raise Unsupported(f"torch function {name} that gives other than float32 numbers")
         names = self.table[name](self.graph, result, *args, **kwargs)
-        for value, given in zip(made, names if isinstance(names, list) else [names], strict=True):
-            self.graph.give(value, given)
+        for value, made_name in zip(made, names if isinstance(names, list) else [names], strict=True):
+            if not self.graph.name_of(value) and any(value is operand for operand in _flat(given)):
+                raise Unsupported(f"torch function {name}, which changes a constant")
+            self.graph.give(value, made_name, args[0] if name in MAYBE_VIEWS else None)
         return result
 
 
@@ -182,7 +230,7 @@ def write_onnx(
 
     Args:
         model: any module; written as it is in eval mode, and left as it is.
-        inputs: positional float inputs; the file takes inputs of these shapes.
+        inputs: positional float32 inputs; the file takes inputs of these shapes.
         names: of the inputs; by default input0, input1, …
         table: what each PyTorch function is; by default `onnx_table.TABLE`.
 
@@ -211,7 +259,7 @@ def record(
     Args:
         graph: takes nodes and constants.
         model: any module; run as it is in eval mode, and left as it is.
-        inputs: positional float inputs.
+        inputs: positional float32 inputs.
         names: of the inputs.
         table: what each PyTorch function is, by name.
 
@@ -228,8 +276,8 @@ def record(
     """
     given = [value.detach().to("meta") for value in inputs]
     for value, name in zip(given, names, strict=True):
-        if not value.is_floating_point():
-            raise Unsupported("inputs that are no floating-point numbers")
+        if value.dtype != torch.float32:
+            raise Unsupported("inputs other than float32 numbers")
         graph.give(value, name)
     with evaluating(model), torch.no_grad(), _Recorder(graph, table):
         try:

@@ -67,7 +67,7 @@ def add(graph: Graph, result: Tensor, a: Any, b: Any, **named: Any) -> str:
     if isinstance(b, (int, float)) and b == 0:
         return graph.operand(a)  # sum() starts at 0
     names = [graph.operand(value) for value in (a, b)]
-    if any(name in graph.convolutions for name in names) and a.shape == b.shape:
+    if not named and any(name in graph.convolutions for name in names) and a.shape == b.shape:
         found = merged(*(graph.convolutions.get(name) or Branch(name) for name in names))
         if found:
             total = replace(found[0], weight=found[1], bias=found[2])
@@ -118,9 +118,8 @@ def pool(kind: str, dims: int) -> Callable[..., str]:
 
 
 def adaptive_mean(graph: Graph, result: Tensor, input: Tensor, output_size: Any) -> str:
-    dims = input.dim() - 2
-    if any(size != 1 for size in each(output_size, dims)):
-        raise Unsupported("adaptive pooling to more than one position")
+    if result.shape != (*input.shape[:2], *(1,) * (input.dim() - 2)):
+        raise Unsupported("adaptive pooling to more than one position, or without a batch")
     return str(graph.node("GlobalAveragePool", graph.operand(input)))
 
 

@@ -16,8 +16,14 @@ from canvas.onnx_layers import adaptive_mean, add, batch_norm, binary, convoluti
 
 
 def _same(graph: Graph, result: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
-    if result.dtype != x.dtype:
-        raise Unsupported(f"a change of type to {result.dtype}")
+    return graph.operand(x)
+
+
+def _dropout(
+    graph: Graph, result: Tensor, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> str:
+    if training and p > 0:
+        raise Unsupported("a dropout that does not stop in eval mode")
     return graph.operand(x)
 
 
@@ -67,10 +73,6 @@ def _silu(graph: Graph, result: Tensor, x: Tensor, *_: Any, **__: Any) -> str:
 
 def _square(graph: Graph, result: Tensor, x: Tensor) -> str:
     return str(graph.node("Mul", graph.operand(x), graph.operand(x)))
-
-
-def _power(graph: Graph, result: Tensor, x: Any, exponent: Any) -> str:
-    return str(graph.node("Pow", graph.operand(x), graph.operand(exponent)))
 
 
 def _clamp(graph: Graph, result: Tensor, x: Tensor, *bounds: Any, **named: Any) -> str:
@@ -133,8 +135,9 @@ def _part(graph: Graph, result: Tensor, x: Tensor, index: Any) -> str:
     windows that stand last.
     """
     items = list(index) if isinstance(index, tuple) else [index]
-    if any(item is not None and item is not Ellipsis and not isinstance(item, (int, slice)) for item in items):
-        raise Unsupported("indexing by a tensor or a list")
+    known = (int, slice, type(None), type(Ellipsis))
+    if not all(isinstance(item, known) and not isinstance(item, bool) for item in items):
+        raise Unsupported("indexing by a tensor, a list or a truth value")
     used = sum(isinstance(item, (int, slice)) for item in items)
     at = items.index(Ellipsis) if Ellipsis in items else len(items)
     items[at : at + 1] = [slice(None)] * (x.dim() - used)
@@ -172,19 +175,17 @@ def _part(graph: Graph, result: Tensor, x: Tensor, index: Any) -> str:
 
 
 def _reduction(kind: str) -> Callable[..., str]:
-    def write(graph: Graph, result: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False, **named: Any) -> str:
-        if named.get("dtype") is not None:
-            raise Unsupported("a reduction in another type")
-        chosen = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else dim
+    def write(
+        graph: Graph, result: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False, dtype: Any = None
+    ) -> str:
+        chosen = [dim] if isinstance(dim, int) else dim or range(x.dim())
         axes = sorted(axis % x.dim() for axis in chosen)
         return str(graph.node(kind, graph.operand(x), graph.numbers(axes), keepdims=int(keepdim)))
 
     return write
 
 
-def _softmax(graph: Graph, result: Tensor, input: Tensor, dim: int, *_: Any, **named: Any) -> str:
-    if named.get("dtype") is not None:
-        raise Unsupported("softmax in another type")
+def _softmax(graph: Graph, result: Tensor, input: Tensor, dim: int, *_: Any, **__: Any) -> str:
     return str(graph.node("Softmax", graph.operand(input), axis=dim % input.dim()))
 
 
@@ -198,7 +199,9 @@ def _interpolate(
     **_: Any,
 ) -> str:
     factors = [made // had for made, had in zip(result.shape, input.shape, strict=True)]
-    whole = all(made == had * n for made, had, n in zip(result.shape, input.shape, factors, strict=True))
+    scales = scale_factor if isinstance(scale_factor, (tuple, list)) else [scale_factor] * (input.dim() - 2)
+    wanted = factors if scale_factor is None else [1, 1, *scales]
+    whole = all(made == had * n for made, had, n in zip(result.shape, input.shape, wanted, strict=True))
     if mode != "nearest" or not whole:
         raise Unsupported(f"interpolation {mode}")
     name = graph.operand(input)
@@ -260,7 +263,8 @@ def _maxima(dims: int) -> Callable[..., str]:
 
 
 TABLE: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(("contiguous", "clone", "detach", "dropout", "dropout2d", "to", "float", "identity"), _same),
+    **dict.fromkeys(("contiguous", "clone", "detach", "to", "float", "identity"), _same),
+    **dict.fromkeys(("dropout", "dropout2d"), _dropout),
     **dict.fromkeys(("reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze"), _reshape),
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), convolution),
     **dict.fromkeys(("add", "radd", "iadd"), add),
@@ -268,7 +272,8 @@ TABLE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("sub", "isub"), binary("Sub")),
     **dict.fromkeys(("div", "truediv", "idiv", "itruediv"), binary("Div")),
     **dict.fromkeys(("matmul", "bmm"), binary("MatMul")),
-    **dict.fromkeys(("pow", "rpow"), _power),
+    "pow": binary("Pow"),
+    "rpow": binary("Pow", swapped=True),
     **dict.fromkeys(("cat", "concat"), _joined),
     **dict.fromkeys(("chunk", "split"), _parts),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), adaptive_mean),
