@@ -56,6 +56,8 @@ native::Target target_of(int width, int registers, const native::Choices& choice
     const auto& known = native::kChoices;
     if (std::find(known.begin(), known.end(), name.substr(0, name.find(' '))) == known.end())
       throw ArgumentError("native code has no choice '" + name + "'");
+    if (value < (name == "together" ? 1 : 0))
+      throw ArgumentError("native code cannot choose " + std::to_string(value) + " for '" + name + "'");
   }
   return {width, registers, images, choices, threads, bf16};
 }

@@ -1,5 +1,6 @@
 """Functions that pieces of native code share are compiled once; whatever befalls who lends them, results are right."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -124,3 +125,35 @@ def test_functions_are_lent_to_the_same_compiler_processor_and_surroundings_alon
     assert not set(usual.values()) & set(native_functions.files(source, "g++ 12 -O2").values())
     assert not set(usual.values()) & set(native_functions.files("typedef int wider;\n" + source, "g++ 12 -O1").values())
     assert set(usual.values()) == set(native_functions.files(source + "// another entry\n", "g++ 12 -O1").values())
+
+
+@pytest.mark.parametrize("fault", ["while it is compiled", "before"])
+def test_no_library_borrows_from_itself(fault, compiles, tmp_path, monkeypatch):
+    """Two processes compile the same: what one has put in its place is not what the other borrows from."""
+    wanted = alone(KERNELS[0], tmp_path, monkeypatch)
+    results(KERNELS[0])
+    folder = elsewhere(tmp_path, monkeypatch)
+    [library] = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
+    model, x = network(KERNELS[0])
+    source = canvas.native_network.write(model, x).source
+    program, flags = native_compiler._command()
+    mark = "\0".join((program, native_compiler.version(program), *flags))
+    functions = native_functions.files(source, mark)
+    if fault == "before":  # it owns none of them
+        text, own = native_functions.borrowing(source, functions)
+        assert not own
+        native_compiler.compiled(text, library)
+    else:
+        assert native_functions.lent(library, functions) == {}
+    assert torch.equal(results(KERNELS[0]), wanted)
+
+
+def test_what_a_killed_compile_left_is_removed(tmp_path):
+    left = tmp_path / ".making" / "left"
+    left.mkdir(parents=True)
+    (left / "kernel.cpp").touch()
+    native_compiler.compiled("int one;", tmp_path / "one.so")
+    assert left.exists()  # it may be at work
+    os.utime(left, (0, 0))
+    native_compiler.compiled("int one;", tmp_path / "one.so")
+    assert not list((tmp_path / ".making").iterdir())

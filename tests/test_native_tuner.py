@@ -156,3 +156,11 @@ def test_without_a_compiler_tuning_says_so(cache, monkeypatch):
     module, x = layer()
     with pytest.raises(UserError, match=r"there is no C\+\+ compiler; install g\+\+"):
         NativeNetwork(module, x, tune=True)
+
+
+@pytest.mark.parametrize(("name", "value"), [("together", 0), ("cache", -1)])
+def test_a_choice_that_cannot_be_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"cannot choose {value} for '{name}'"):
+        _core.native_source(
+            canvas.zoo()["pointwise"], {"C": 8, "K": 8, "H": 4, "W": 4, "s": 1}, 8, 16, choices={name: value}
+        )

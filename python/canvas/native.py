@@ -74,6 +74,7 @@ class NativeKernel(nn.Module):
         self.shift: Tensor | None = None
         self.adds = self.relu = False  # what is added to the result is the second input
         self._run: Any = None
+        self._weights: tuple[tuple[int, int], ...] = ()  # that it was made with: where they lie, and how often changed
         self.number = native_op.register(self)
 
     def absorb(self, scale: Tensor, shift: Tensor) -> None:
@@ -85,17 +86,20 @@ class NativeKernel(nn.Module):
     def forward(self, x: Tensor, addend: Tensor | None = None) -> Tensor:
         if (addend is not None) != self.adds:
             raise UserError(f"native code: takes {1 + self.adds} inputs")
-        plain = torch.is_grad_enabled() or x.dtype != torch.float32 or x.device.type != "cpu"
-        if plain or x.is_meta:
+        if torch.is_grad_enabled() or not self._takes(x, addend):
             return self._by_pytorch(x, addend)
         if torch.compiler.is_compiling():
             return torch.ops.canvas.native(x, addend, self.number)  # type: ignore[no-any-return]
         return self.run(x, addend)
 
     def run(self, x: Tensor, addend: Tensor | None) -> Tensor:
-        """The native code's result."""
+        """The native code's result, by the parameters as they are now (what is written to their `data` goes unseen)."""
+        weights = tuple((value.data_ptr(), value._version) for value in self.module.parameters())
         if self._run is None:
             self._run = _Run(self)
+        elif weights != self._weights:
+            self._run.compiled.prepare(self._run.stored(self))
+        self._weights = weights
         return self._run(x, addend)  # type: ignore[no-any-return]
 
     def shaped(self, x: Tensor) -> Tensor:
@@ -104,6 +108,15 @@ class NativeKernel(nn.Module):
         stride = self.sizes.get("s", 1) if self.channels_first else 1
         y = x.new_empty([*x.shape[: x.dim() > 1], *(-(-extent // stride) for extent in positions), self.sizes["K"]])
         return y.movedim(-1, 1) if self.channels_first else y
+
+    def _takes(self, x: Tensor, addend: Any) -> bool:
+        """Whether all is float32 on the CPU, and what is added no larger than the result."""
+        if x.dtype != torch.float32 or x.device.type != "cpu" or addend is None:
+            return x.dtype == torch.float32 and x.device.type == "cpu"
+        if not isinstance(addend, Tensor) or addend.dtype != torch.float32 or addend.device.type != "cpu":
+            return False
+        sizes = zip(reversed(addend.shape), reversed(self.shaped(x).shape), strict=False)
+        return addend.dim() <= x.dim() and all(one in (1, size) for one, size in sizes)
 
     def _by_pytorch(self, x: Tensor, addend: Tensor | None) -> Tensor:
         y: Tensor = self.module(x)
@@ -147,14 +160,18 @@ class _Run:
             relu=owner.relu,
             bf16=owner.bf16,
         )
-        values: dict[str, Any] = dict(owner.module.named_parameters())
-        values |= {"ending.scale": owner.scale, "ending.shift": owner.shift}
-        stored = [values[name].detach().float().contiguous() for name in names]
-        self.compiled = Compiled(text, stored, constants, scratch)
+        self.names = names
+        self.compiled = Compiled(text, self.stored(owner), constants, scratch)
         self.c_in, self.c_out = sizes["C"], sizes["K"]
         self.positions = [sizes[name] for name in ("DHW" if owner.channels_first else "T") if name in sizes]
         self.stride = sizes.get("s", 1) if owner.channels_first else 1
         self.channels_first = owner.channels_first
+
+    def stored(self, owner: NativeKernel) -> list[Tensor]:
+        """The parameters as the code takes them."""
+        values: dict[str, Any] = dict(owner.module.named_parameters())
+        values |= {"ending.scale": owner.scale, "ending.shift": owner.shift}
+        return [values[name].detach().float().cpu().contiguous() for name in self.names]
 
     def __call__(self, x: Tensor, addend: Tensor | None) -> Tensor:
         images = self._images(x)
@@ -196,21 +213,31 @@ class Compiled:
 
     def __init__(self, source: str, parameters: Sequence[Tensor], constants: int, scratch: int) -> None:
         self.library, self.scratch = native_compiler.load(source), scratch
-        self.constants, self.room = _room(constants), _room(0)
-        pointers = (ctypes.c_void_p * max(1, len(parameters)))(*[value.data_ptr() for value in parameters])
-        self.library.prepare(pointers, ctypes.c_void_p(self.constants.data_ptr()))
+        self.constants = _room(constants)
+        self.place = self.constants.data_ptr()
+        self.rooms: list[tuple[int, int, Tensor]] = []  # that no call is in: floats, address
         self.address = ctypes.cast(self.library.run, ctypes.c_void_p).value or 0
-        self.places, self.held = (self.constants.data_ptr(), self.room.data_ptr()), 0
+        self.prepare(parameters)
+
+    def prepare(self, parameters: Sequence[Tensor]) -> None:
+        """Takes these parameters in place of those before."""
+        pointers = (ctypes.c_void_p * max(1, len(parameters)))(*[value.data_ptr() for value in parameters])
+        self.library.prepare(pointers, ctypes.c_void_p(self.place))
 
     def run(self, x: Tensor, addend: Tensor | None, y: Tensor, images: int) -> None:
-        """Computes y of so many images, on PyTorch's threads. All lie contiguous in memory."""
+        """Computes y of so many images, on PyTorch's threads. All lie contiguous in memory. Calls may run at once."""
         threads = torch.get_num_threads()
         needed = self.scratch * (threads if images >= threads else 1)
-        if self.held < needed:
-            self.room, self.held = _room(needed), needed
-            self.places = self.constants.data_ptr(), self.room.data_ptr()
+        try:
+            room = self.rooms.pop()
+        except IndexError:
+            room = -1, 0, self.constants
+        if room[0] < needed:
+            made = _room(needed)
+            room = needed, made.data_ptr(), made
         other = 0 if addend is None else addend.data_ptr()
-        _core.run_native(self.address, x.data_ptr(), other, y.data_ptr(), *self.places, images, threads)
+        _core.run_native(self.address, x.data_ptr(), other, y.data_ptr(), self.place, room[1], images, threads)
+        self.rooms.append(room)
 
 
 def _room(count: int) -> Tensor:

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def load(source: str) -> ctypes.CDLL:
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         functions = native_functions.files(source, mark)
-        text, own = native_functions.borrowing(source, native_functions.lent(kept.parent, functions))
+        text, own = native_functions.borrowing(source, native_functions.lent(kept, functions))
         compiled(text, kept)
         native_functions.lend(kept, functions, own)
         return native_functions.joined(kept)
@@ -158,7 +159,7 @@ def load(source: str) -> ctypes.CDLL:
 
 def compiled(source: str, to: Path) -> Path:
     """Makes a shared object of C++ source, in a folder of its own, and moves it to its place at once: what was cut off
-    leaves nothing.
+    leaves nothing, or, where this process is killed, what a later one removes.
 
     Args:
         source: a text of `_core.native_source`.
@@ -176,7 +177,13 @@ def compiled(source: str, to: Path) -> Path:
         PosixPath('two.so')
     """
     program, flags = _command()
-    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".making-") as place:
+    making = to.parent / ".making"
+    making.mkdir(exist_ok=True)
+    for left in making.iterdir():  # by a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 2 * SECONDS:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=making) as place:
         text, made = Path(place) / "kernel.cpp", Path(place) / "kernel.so"
         text.write_text(source, encoding="utf-8")
         try:

@@ -85,13 +85,16 @@ def borrowing(source: str, borrowed: Mapping[str, str]) -> tuple[str, set[str]]:
     return source[: found[0].start()] + "".join(reversed(parts)) + rest + told, own
 
 
-def lent(folder: Path, functions: Mapping[str, str]) -> dict[str, str]:
-    """Those of these functions, and their files, that can be borrowed."""
+def lent(library: Path, functions: Mapping[str, str]) -> dict[str, str]:
+    """Those of these functions, and their files, that a library can borrow: not from one that another process has just
+    put in its place."""
     found = {}
     for name, file in functions.items():
         with contextlib.suppress(OSError):
-            _address(folder / file, name)
-            found[name] = file
+            lender = library.with_name(file)
+            if lender.resolve().name != library.name:
+                _address(lender, name)
+                found[name] = file
     return found
 
 
@@ -105,13 +108,15 @@ def lend(library: Path, functions: Mapping[str, str], own: Container[str]) -> No
                 part.replace(library.with_name(file))
 
 
-def joined(library: Path) -> ctypes.CDLL:
+def joined(library: Path, borrowers: frozenset[int] = frozenset()) -> ctypes.CDLL:
     """Loads a library, those of which it borrows, and so on, and gives it what it borrows.
 
     Raises:
-        OSError: one cannot be loaded, or lacks a function.
+        OSError: one cannot be loaded, lacks a function, or borrows from itself or from `borrowers`.
     """
     loaded = ctypes.CDLL(str(library))
+    if loaded._handle in borrowers:
+        raise OSError(f"{library} borrows from itself")
     if loaded._handle not in _JOINED:
         try:
             table = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(loaded, TABLE))).decode()
@@ -119,7 +124,9 @@ def joined(library: Path) -> ctypes.CDLL:
             table = ""
         for line in table.splitlines():
             name, file = line.split()
-            ctypes.c_void_p.in_dll(loaded, f"{name}_lent").value = _address(library.with_name(file), name)
+            ctypes.c_void_p.in_dll(loaded, f"{name}_lent").value = _address(
+                library.with_name(file), name, borrowers | {loaded._handle}
+            )
         _JOINED.add(loaded._handle)
     return loaded
 
@@ -127,8 +134,8 @@ def joined(library: Path) -> ctypes.CDLL:
 _JOINED: set[int] = set()  # libraries stay loaded as long as the process
 
 
-def _address(library: Path, name: str) -> int | None:
+def _address(library: Path, name: str, borrowers: frozenset[int] = frozenset()) -> int | None:
     try:
-        return ctypes.cast(getattr(joined(library), name), ctypes.c_void_p).value
+        return ctypes.cast(getattr(joined(library, borrowers), name), ctypes.c_void_p).value
     except AttributeError as error:  # another library in its place
         raise OSError(f"{library} has no {name}") from error

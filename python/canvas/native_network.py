@@ -261,6 +261,8 @@ def _translated(
                 result.number, names, machine.width, machine.registers, *share, choices, machine.bf16
             )
         except ValueError as error:
+            if choices:  # they may be wrong
+                raise
             raise Unsupported(str(error)) from error
         stored = [at.parameters[name].float().cpu().contiguous() for name in parameters]
         return Written(text, stored, constants, scratch, cycles, *shapes)
@@ -287,7 +289,7 @@ def _needed(graph: Graph, output: str) -> list[Any]:
 
 
 class NativeNetwork:
-    """A network that is compiled and ready to run.
+    """A network that is compiled and ready to run, with the weights that it has then. Threads may call it at once.
 
     Args:
         model: any network of a single input and a single output. What it does must not depend on how many images there
@@ -309,19 +311,20 @@ class NativeNetwork:
         self.written = write(model, example, threads=torch.get_num_threads(), tune=tune, precision=precision)
         made = self.written
         self.compiled = Compiled(made.source, made.parameters, made.constants, made.scratch)
-        self.x: tuple[Any, ...] = ()  # shape and strides of inputs that are taken as they lie
-        self.y: tuple[tuple[int, ...], tuple[int, ...]] = (), ()  # those of what is made of them
+        # Shape and strides of inputs that are taken as they lie, and those of what is made of them.
+        self.lie: tuple[tuple[Any, ...], tuple[tuple[int, ...], tuple[int, ...]]] = (), ((), ())
 
     def __call__(self, x: Tensor) -> Tensor:
         # With cold caches each step in PyTorch costs microseconds: what was seen before is hardly looked at.
-        if (x.shape, x.stride()) != self.x or x.dtype is not torch.float32 or not x.is_cpu:
-            x = self._taken(x)
-        y = torch.empty_strided(*self.y)
-        self.compiled.run(x, None, y, self.y[0][0])
+        taken, made = self.lie  # at once: other threads may call with other shapes
+        if (x.shape, x.stride()) != taken or x.dtype is not torch.float32 or not x.is_cpu:
+            x, made = self._taken(x)
+        y = torch.empty_strided(*made)
+        self.compiled.run(x, None, y, made[0][0])
         return y
 
-    def _taken(self, x: Tensor) -> Tensor:
-        """The input as the code reads it, copied where it lies otherwise."""
+    def _taken(self, x: Tensor) -> tuple[Tensor, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """The input as the code reads it, copied where it lies otherwise; shape and strides of the output."""
         made = self.written
         if x.shape[1:] != made.inputs:
             raise UserError(f"native code: was made for inputs of shape {['N', *made.inputs]}, got {list(x.shape)}")
@@ -332,6 +335,6 @@ class NativeNetwork:
         strides = [math.prod(lie[at + 1 :]) for at in range(len(lie))]
         if made.last[1]:
             strides.insert(0, strides.pop())
-        self.x = taken.shape, taken.stride()
-        self.y = (x.shape[0], *made.outputs), (math.prod(lie), *strides)
-        return taken
+        output = (x.shape[0], *made.outputs), (math.prod(lie), *strides)
+        self.lie = (taken.shape, taken.stride()), output
+        return taken, output
