@@ -277,3 +277,32 @@ def test_drawing_without_graphviz_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(graphviz.backend.dot_command, "DOT_BINARY", "no-such-dot")
     with pytest.raises(UserError, match="apt install graphviz"):
         draw(SEPARABLE)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_models_may_ask_a_replaced_layer_for_its_type(bias):
+    """As T5 of transformers does."""
+
+    class Asks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(8, 8, bias=bias)
+
+        def forward(self, x):
+            return self.fc(x.to(self.fc.weight.dtype, copy=True)).relu()
+
+    x = torch.randn(2, 5, 8)
+    found = targets(Asks(), x, kinds="linear", include_head=True)
+    model = replace(Asks(), zoo()["low_rank"], found).double()
+    assert model.fc.weight.dtype == torch.float64
+    assert model.fc.weight.numel() == 0
+    assert model(x.double()).dtype == torch.float64
+    assert not any("weight" in name for name in model.state_dict())
+
+
+def test_a_model_that_cannot_be_copied_says_what_it_keeps():
+    model = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())
+    model[0].kept, x = model[0].weight * 2, torch.zeros(1, 8, 6, 6)
+    for call in (lambda: targets(model, x), lambda: replace(model, zoo()["dense"], example=x)):
+        with pytest.raises(UserError, match=r"cannot be copied, since it keeps a computed tensor, 0\.kept: remove it"):
+            call()

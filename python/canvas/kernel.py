@@ -16,7 +16,7 @@ import canvas._core as _core
 from canvas.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import nn  # imported by what is generated, when it is first used
+    from torch import Tensor, nn  # imported by what is generated, when it is first used
 
 
 def module_from_source(source: str) -> nn.Module:
@@ -47,7 +47,16 @@ def _class_of(source: str) -> type[nn.Module]:
     generated = namespace["Module"]
     generated.source = source
     generated.__reduce__ = _reduce
+    if "self.weight" not in source:
+        generated.weight = property(_weight)
     return generated
+
+
+def _weight(module: nn.Module) -> Tensor:
+    """For models that ask a layer's weight for its type or device. It has no elements: nothing computes with it."""
+    for value in module.parameters():
+        return value.new_empty(0)
+    raise AttributeError(f"{type(module).__name__} has no weights")
 
 
 def _reduce(module: Any) -> tuple[Any, ...]:

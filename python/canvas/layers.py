@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from canvas._core import Binding, BoundLayer, Budget, Kernel, Layer
-from canvas.errors import UserError
+from canvas.errors import UserError, one_line
 from canvas.example import Example, call, floats, varied
+from canvas.fitted import Fitted as Fitted  # saved networks look for it here
+from canvas.fitted import leave_fast_paths, like, margin_of
 from canvas.kernel import module_from_source
 
 KINDS = {"conv": ("conv1d", "conv2d", "conv3d"), "linear": ("linear",)}  # each of them may be named by itself too
@@ -80,7 +82,7 @@ def targets(
         [5]
     """
     wanted = _named_kinds(kinds)
-    twin = copy.deepcopy(model).eval()
+    twin = _copied(model).eval()
     names: dict[nn.Module, str] = {module: name for name, module in twin.named_modules()}
     calls: dict[nn.Module, list[dict[str, Any]]] = {}
     outputs: dict[nn.Module, list[Tensor]] = {}  # of linear layers, to tell the heads
@@ -118,6 +120,24 @@ def targets(
     if not found:
         raise UserError(_NOTHING)
     return found
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except RuntimeError as error:
+        computed = [
+            f"{name}.{key}".lstrip(".")
+            for name, module in model.named_modules()
+            for key, value in vars(module).items()
+            if isinstance(value, Tensor) and not value.is_leaf
+        ]
+        raise UserError(
+            f"model: it cannot be copied, since it keeps a computed tensor, {', '.join(computed)}: remove it, call the "
+            "model under torch.no_grad(), or use torch.nn.utils.parametrizations in place of torch.nn.utils.weight_norm"
+            if computed
+            else f"model: it cannot be copied: {one_line(error)}"
+        ) from error
 
 
 _NOTHING = (
@@ -166,7 +186,7 @@ def _replaceable(module: Any, window: Collection[int] | None, pointwise: bool, s
         and (set(module.stride) == {1} or set(module.stride) == {2})
         and set(module.dilation) == {1}
         and (isinstance(module.padding, str) or len(set(module.padding)) == 1)
-        and _margin(module) >= 0
+        and margin_of(module) >= 0
         and (size > 1 or pointwise)
         and (window is None or size in window)
         and (module.in_channels > 4 or stem)
@@ -188,7 +208,7 @@ def _sizes(module: Any, given: tuple[int, ...], made: tuple[int, ...]) -> dict[s
         return {"spatial": (), "tokens": given[1] if len(given) == 3 else None}
     if len(given) != len(module.kernel_size) + 2:
         return None
-    extents = tuple(extent - 2 * _margin(module) for extent in given[2:])
+    extents = tuple(extent - 2 * margin_of(module) for extent in given[2:])
     same = made[2:] == tuple(-(-extent // module.stride[0]) for extent in extents)
     return {"spatial": extents, "tokens": None} if same else None
 
@@ -199,12 +219,6 @@ def _is_head(made: Sequence[Tensor], last: bool, results: Sequence[Tensor]) -> b
     return any(
         result.untyped_storage().data_ptr() in places or (last and result.shape == made[-1].shape) for result in results
     )
-
-
-def _margin(conv: Any) -> int:
-    """How far from the edge the first window's centre lies: 0 where the padding keeps the resolution."""
-    same = conv.kernel_size[0] // 2
-    return {"same": 0, "valid": same}[conv.padding] if isinstance(conv.padding, str) else same - conv.padding[0]
 
 
 def _run(model: nn.Module, example: Example) -> Any:
@@ -281,7 +295,7 @@ def replace(
         targets = find_targets(model, example, kinds=tuple(KINDS))
         targets = targets if single is None else _served(single, targets)
     wanted = dict.fromkeys((target.name for target in targets), single) if single is not None else kernel
-    twin = copy.deepcopy(model)
+    twin = _copied(model)
     swaps: dict[nn.Module, nn.Module] = {}
     for target, source in _sources(wanted, targets, budget):
         try:
@@ -290,12 +304,12 @@ def replace(
             raise UserError(f"replace: the model has no module '{target.name}'") from error
         if _kind(layer) != target.layer.kind:
             raise UserError(f"replace: '{target.name}' is no {target.layer.kind} layer but {type(layer).__name__}")
-        swaps[layer] = _like(module_from_source(source), layer)
+        swaps[layer] = like(module_from_source(source), layer)
     for parent in list(twin.modules()):
         for name, child in parent._modules.items():
             if child in swaps:
                 parent._modules[name] = swaps[child]
-    _leave_fast_paths(twin, set(swaps.values()))
+    leave_fast_paths(twin, set(swaps.values()))
     return swaps.get(twin, twin)
 
 
@@ -357,49 +371,3 @@ def _served(kernel: Kernel | Binding, found: Sequence[Target]) -> list[Target]:
         kinds = ", ".join(sorted({target.layer.kind for target in found}))
         raise UserError(f"replace: the model has no layer that kernel '{own.name}' serves; its layers are {kinds}")
     return served
-
-
-def _leave_fast_paths(model: nn.Module, new: set[nn.Module]) -> None:
-    """PyTorch's transformer layers read the weights of linear layers past their modules, unless told not to."""
-    for module in model.modules():
-        if not new.isdisjoint(module.modules()):
-            if isinstance(module, nn.TransformerEncoderLayer):
-                module.activation_relu_or_gelu = 0
-            if isinstance(module, nn.TransformerEncoder):
-                module.use_nested_tensor = False
-
-
-# What a model may read of its layers (MobileNetV2 of transformers pads by it).
-CONVOLUTION = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
-GEOMETRY = (*CONVOLUTION, "in_features", "out_features", "nx", "nf")
-
-
-class Fitted(nn.Module):
-    """A kernel's module with what else the layer that it replaced had: a bias, a margin that is only read."""
-
-    def __init__(self, body: nn.Module, bias: Tensor | None, margin: int, dims: int) -> None:
-        super().__init__()
-        self.body, self.margin, self.dims = body, margin, dims  # dims: of the positions behind the channels
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.margin:
-            inner = (slice(None), slice(None), *[slice(self.margin, -self.margin)] * self.dims)
-            x = x[inner]
-        y = self.body(x)
-        return y if self.bias is None else y + self.bias.to(y.dtype).view(-1, *[1] * self.dims)
-
-
-def _like(module: Any, layer: Any) -> nn.Module:
-    """Gives a new module the bias, margin, geometry, type, device, memory format and mode of a layer."""
-    weight, dims = layer.weight, layer.weight.dim() - 2
-    margin = _margin(layer) if dims else 0
-    if layer.bias is not None or margin:
-        module = Fitted(module, layer.bias, margin, dims)
-    for name in GEOMETRY:
-        if hasattr(layer, name) and not hasattr(module, name):
-            setattr(module, name, getattr(layer, name))
-    module = module.to(device=weight.device, dtype=weight.dtype)
-    if dims == 2 and weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous():
-        module = module.to(memory_format=torch.channels_last)
-    return module.train(layer.training)
