@@ -16,7 +16,7 @@ import evaluations
 from canvas import _core
 from canvas.cli import main
 from canvas.cli.search import hold_found
-from canvas.errors import StudyError, UserError
+from canvas.errors import StudyError, UserError, WrongOutput
 from canvas.store import Store
 from canvas.study import Study
 from small_disk import tmpfs
@@ -208,6 +208,14 @@ def test_one_error_and_status_2(line, place, capsys):
     assert "\n" not in message or ".canvas:" in message  # a kernel's error shows the text below it
     assert re.search(CASES[line], message), message
     assert not (place / "new.db").exists()
+
+
+def test_a_file_that_computes_something_else(place, capsys, monkeypatch):
+    def written(*_):
+        raise WrongOutput("x.pt2: off by 0.1")
+
+    monkeypatch.setattr("canvas.export.export", written)
+    assert fault(capsys, "export", "resnet8", "-o", str(place / "x.pt2")) == "x.pt2: off by 0.1"
 
 
 def test_kernels_of_every_fault(capsys):

@@ -26,12 +26,27 @@ def network():
     return made.eval()
 
 
-@pytest.mark.parametrize("ending", ["pt2", pytest.param("onnx", marks=pytest.mark.skipif(not ONNX, reason="no ONNX"))])
+ENDINGS = ["pt2", pytest.param("onnx", marks=pytest.mark.skipif(not ONNX, reason="no ONNX"))]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_a_network_is_loaded_without_canvas_and_computes_the_same(network, ending, tmp_path):
     path = export(network, EXAMPLE, tmp_path / f"network.{ending}")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     if ending == "pt2":
         torch.testing.assert_close(torch.export.load(path).module()(EXAMPLE), network(EXAMPLE))
+
+
+class Named(torch.nn.Module):
+    """Outputs by name, one of them whole numbers."""
+
+    def forward(self, x):
+        return {"scores": 2 * x, "best": x.argmax(1), "parts": (x.relu(), x.exp())}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_outputs_may_be_of_any_structure(ending, tmp_path):
+    assert export(Named(), EXAMPLE, tmp_path / f"named.{ending}").exists()
 
 
 def test_source_of_the_kernels_goes_into_the_original_with_its_weights(network, tmp_path):
@@ -97,11 +112,19 @@ def test_source_that_leaves_a_layer_out_is_refused(network, tmp_path, monkeypatc
 
 
 def test_a_file_that_computes_something_else_is_refused_and_not_left(network, tmp_path, monkeypatch):
-    wrong = exporting.LOADERS[".pt2"].replace("torch.save(", "result = result * 1.01\ntorch.save(")
+    wrong = exporting.LOADERS[".pt2"].replace("leaves =", "result = result * 1.01\nleaves =")
     monkeypatch.setitem(exporting.LOADERS, ".pt2", wrong)
     with pytest.raises(WrongOutput, match=r"network.pt2: off by 0.01 \(relative\)"):
         export(network, EXAMPLE, tmp_path / "network.pt2")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_refusal_tells_its_cause_without_colours():
+    def refuse():
+        raise RuntimeError("see the log") from ValueError("\x1b[31mno\x1b[0m such operator")
+
+    with pytest.raises(UserError, match=r"^ONNX refuses the network: ValueError: no such operator$"):
+        exporting._attempt("ONNX", refuse)
 
 
 def test_what_cannot_be_exported_is_named(network, tmp_path):
@@ -111,4 +134,7 @@ def test_what_cannot_be_exported_is_named(network, tmp_path):
 
     with pytest.raises(UserError, match=r"torch\.export refuses the network: "):
         export(Branch(), EXAMPLE, tmp_path / "branch.pt2")
+    for ending in ("pt2", "onnx", "py"):
+        with pytest.raises(UserError, match=r"not accept an input of the shape 2x3x28x28 .*\(--input CxHxW\)"):
+            export(network, torch.zeros(2, 3, 28, 28), tmp_path / f"network.{ending}")
     assert not list(tmp_path.iterdir())

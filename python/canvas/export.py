@@ -24,11 +24,12 @@ import torch
 from torch import nn
 
 from canvas.errors import UserError, WrongOutput, one_line
-from canvas.example import Example, call, floats, relative_error
+from canvas.example import Example, call, floats, outputs, relative_error
 from canvas.layers import GEOMETRY, Fitted, _leave_fast_paths
 from canvas.onnx_graph import onnx_bytes
 
 TOLERANCE = 1e-3  # relative error of the outputs (2-norm)
+_ELSE = "export it in another format"
 
 # Run on the written file, the inputs and where the outputs go.
 LOADERS = {
@@ -36,14 +37,15 @@ LOADERS = {
 import sys, torch
 file, inputs, outputs = sys.argv[1:]
 result = torch.export.load(file).module()(*torch.load(inputs))
-torch.save(list(result) if isinstance(result, (tuple, list)) else [result], outputs)
+leaves = torch.utils._pytree.tree_leaves(result)
+torch.save([leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()], outputs)
 """,
     ".onnx": """
 import sys, torch, onnxruntime
 file, inputs, outputs = sys.argv[1:]
 session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 feed = {slot.name: value.numpy() for slot, value in zip(session.get_inputs(), torch.load(inputs))}
-torch.save([torch.from_numpy(value) for value in session.run(None, feed)], outputs)
+torch.save([torch.from_numpy(value) for value in session.run(None, feed) if value.dtype.kind == "f"], outputs)
 """,
     ".py": """
 import runpy, sys, torch
@@ -66,7 +68,7 @@ def export(model: nn.Module, example: Example, path: str | os.PathLike[str]) -> 
         The path.
 
     Raises:
-        UserError: another ending, a package is missing, the network cannot be exported, or the file not written.
+        UserError: another ending, a package is missing, the network does not accept the example or cannot be exported.
         WrongOutput: the loaded file does not compute what the network does; nothing is left under `path`.
 
     Example:
@@ -83,11 +85,11 @@ def export(model: nn.Module, example: Example, path: str | os.PathLike[str]) -> 
         raise UserError(f"{target}: the folder {target.parent} does not exist; create it first")
     inputs = example if isinstance(example, tuple) else (example,)
     ready = copy.deepcopy(model).eval()
+    wanted = outputs(copy.deepcopy(model), inputs)  # of a copy: it may keep what it computed first
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".canvas-export-") as folder:
         file = Path(folder) / target.name
         with torch.no_grad():
             writers[target.suffix](ready, inputs, file)
-            wanted = floats(call(ready, inputs))
             got = _loaded(file, inputs, Path(folder))
             if target.suffix == ".py":
                 got = _installed(file, ready, inputs)
@@ -199,7 +201,9 @@ def _attempt(what: str, export: Callable[[], Any]) -> Any:
     try:
         return export()
     except Exception as error:  # an exporter may raise anything on a network that it does not know
-        raise UserError(f"{what} refuses the network: {type(error).__name__}: {one_line(error)[:300]}") from error
+        cause = error.__cause__ or error
+        reason = re.sub(r"\x1b\[[\d;]*m", "", one_line(cause))  # without colours
+        raise UserError(f"{what} refuses the network: {type(cause).__name__}: {reason[:300]}") from error
 
 
 def _loaded(file: Path, inputs: tuple[Any, ...], folder: Path) -> list[torch.Tensor]:
@@ -209,7 +213,8 @@ def _loaded(file: Path, inputs: tuple[Any, ...], folder: Path) -> list[torch.Ten
     command = [sys.executable, "-c", program, str(file), str(folder / "inputs"), str(folder / "outputs")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise WrongOutput(f"{file.name}: cannot be loaded without Canvas: {done.stderr.strip().splitlines()[-1]}")
+        *_, reason = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise WrongOutput(f"{file.name}: cannot be loaded without Canvas: {reason}; {_ELSE}")
     made: list[torch.Tensor] = torch.load(folder / "outputs")
     return made
 
@@ -221,7 +226,7 @@ def _installed(file: Path, model: nn.Module, inputs: tuple[Any, ...]) -> list[to
         network.load_state_dict(model.state_dict())
         return floats(call(network, inputs))
     except Exception as error:  # of the user's network as well
-        raise WrongOutput(f"{file.name}: its kernels cannot be installed: {one_line(error)[:300]}") from error
+        raise WrongOutput(f"{file.name}: its kernels cannot be installed: {one_line(error)[:300]}; {_ELSE}") from error
 
 
 def _without_kernels(model: nn.Module) -> nn.Module:
@@ -240,7 +245,12 @@ def _without_kernels(model: nn.Module) -> nn.Module:
 
 
 def _compare(file: Path, got: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
+    if [have.shape for have in got] != [want.shape for want in wanted]:
+        made, right = ([tuple(value.shape) for value in values] for values in (got, wanted))
+        raise WrongOutput(f"{file.name}: gives {made} once loaded, not {right}; {_ELSE}")
     for have, want in zip(got, wanted, strict=True):
         error = relative_error(have.detach().double(), want.double())
         if not error <= TOLERANCE:
-            raise WrongOutput(f"{file.name}: off by {error:.2g} (relative) once loaded, more than {TOLERANCE:g}")
+            raise WrongOutput(
+                f"{file.name}: off by {error:.2g} (relative) once loaded, more than {TOLERANCE:g}; {_ELSE}"
+            )
