@@ -51,6 +51,7 @@ CASES = {
     "export resnet8 -o {tmp}/x.txt": r"x.txt: name a file that ends in .pt2, .onnx, .py",
     "export resnet8 -o {tmp}/no/x.pt2": "does not exist; create it first",
     "export resnet8 -o {tmp}/x.py": "x.py: the network holds no kernel; export it as .pt2 or .onnx",
+    "export resnet8 --input 1x2x3x4 --native {tmp}/x": r"the shape 1x1x2x3x4 .* \(--input CxHxW\)",
     "rediscover frog": "rediscover: no kernel 'frog'; there are ",
     "rediscover involution --limit max_primitives=3": "rediscover involution: has .* raise --limit max_primitives=3",
     "sample --layer 8,8,4x4 --plot {tmp}/no/plot.html": "choose another path",

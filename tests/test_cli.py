@@ -320,7 +320,7 @@ def test_search_killed_and_resumed(tmp_path, model, images, capsys):
     output = subprocess.run(run, env=os.environ | {"PYTHONPATH": entries}, capture_output=True, text=True, check=True)
     assert "torch.Size([2, " in output.stdout
     printed(capsys, "resume", str(path))  # nothing is left to do
-    assert main(["export", str(path), "--input", "1x28x28", "-o", str(tmp_path / "best.py")]) == 0
+    assert main(["export", str(path), "-o", str(tmp_path / "best.py")]) == 0
     assert "class " in (tmp_path / "best.py").read_text()
     capsys.readouterr()
     mixed = tmp_path / "mixed.pt"

@@ -170,7 +170,8 @@ def search(
     _named(compare or [])  # its faults come before the search
     objectives = objective or ["accuracy", "latency"]
     budget = options.budget(flops=flops, params=params, memory=memory, latency=latency)
-    evaluate, targets, note["recipe"] = evaluation(note, place, budget)
+    evaluate, targets, known = evaluation(note, place, budget)
+    note |= known
     unknown = [name for name in objectives if metric(dict.fromkeys(evaluate.METRICS, 0.0), name) is None]
     if unknown:
         raise UserError(f"--objective {unknown[0]}: is not measured; there are latency, {', '.join(evaluate.METRICS)}")
@@ -247,7 +248,7 @@ def _absolute(spec: str) -> str:
 
 
 def evaluation(settings: dict[str, Any], study: Any, budget: Any) -> tuple[Any, list[Any], dict[str, Any]]:
-    """How candidates are evaluated, the layers to replace, and the whole recipe."""
+    """How candidates are evaluated, the layers to replace, and what a study notes: the recipe, an input's shape."""
     import torch
 
     from canvas import backends
@@ -280,7 +281,7 @@ def evaluation(settings: dict[str, Any], study: Any, budget: Any) -> tuple[Any, 
         predict=settings.get("predict", False),
         limit=None if budget is None or not isinstance(budget.latency, tuple) else budget.latency[1],
     )
-    return evaluate, found, asdict(recipe)
+    return evaluate, found, {"recipe": asdict(recipe), "input": "x".join(map(str, data.shape))}
 
 
 def _run(study: Any, evaluate: Any, as_json: bool) -> None:
