@@ -117,6 +117,14 @@ def test_doctor_says_what_is_here_and_how_to_get_the_rest(capsys, monkeypatch, t
     assert main(["doctor"]) == 0 and "pip install 'canvas-kas[openvino]'" in capsys.readouterr().out
 
 
+def test_doctor_takes_a_package_of_a_distribution_with_another_name(capsys, monkeypatch):
+    from canvas import backends
+
+    monkeypatch.setattr(backends.OpenVino, "packages", ("json", "typer"))
+    rows = {row["what"]: row for row in printed(capsys, "doctor")}
+    assert re.fullmatch(r"json installed, typer [\d.]+", rows["backend openvino"]["found"])
+
+
 def test_rediscover_counts_tries(capsys):
     limits = [f"--limit={name}" for name in ("max_primitives=4", "shift=0", "split=0", "add=0", "mul=0")]
     found = printed(capsys, "rediscover", "dense", "--samples", "40", "--seeds", "2", "--workers", "1", *limits)
