@@ -79,6 +79,11 @@ CASES = {
     "show {tmp}/good.canvas --layer 99999999999999999999,1,1x1": "layer '99999999999999999999,1,1x1': ",
     "targets resnet8 --input 1,28,28": "input '1,28,28': needs CxHxW",
     "targets resnet8 --input 3x0x28": "needs CxHxW",
+    "targets resnet8 --input ³x32x32": "input '³x32x32': needs CxHxW",
+    **{
+        f"targets resnet8 --input {text}": f"input '{text}': is too large"
+        for text in ("3x99999999999999999999x3", "3x200000x200000", f"{10**18}x{10**18}", "9" * 5000)
+    },
     "targets resnet8 --input 1x28": "does not accept the example input",
     # budgets
     **{

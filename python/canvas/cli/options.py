@@ -88,7 +88,7 @@ def example(text: str) -> Any:
     language models take.
 
     Raises:
-        UserError: it is not of this form.
+        UserError: it is not of this form, or too large.
 
     Example:
         >>> example("3x32x32").shape, example("ids:16").dtype
@@ -97,10 +97,13 @@ def example(text: str) -> Any:
     import torch
 
     parts = text.removeprefix("ids:").split("x")
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(part.isdecimal() and part.strip("0") for part in parts):
         raise UserError(f"input '{text}': needs CxHxW or TxC, such as 3x32x32, or ids:T, such as ids:16")
     kind = torch.long if text.startswith("ids:") else torch.float32
-    return torch.zeros(1, *map(int, parts), dtype=kind)
+    try:
+        return torch.zeros(1, *map(int, parts), dtype=kind)
+    except (TypeError, ValueError, RuntimeError) as error:  # more than an integer, or memory, holds
+        raise UserError(f"input '{text}': is too large for this machine's memory; give a smaller one") from error
 
 
 def model_example(model: str, input: str | None) -> tuple[Any, dict[str, int]]:
