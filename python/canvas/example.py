@@ -35,7 +35,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def fresh(example: Example, generator: torch.Generator) -> Example:
-    """New inputs of the same shapes: normal numbers of the same mean and spread; integers are permuted."""
+    """New inputs of the same shapes: normal numbers of the same mean and spread, so equal ones stay; integers are
+    permuted."""
 
     def renew(value: Any) -> Any:
         if not isinstance(value, Tensor):
