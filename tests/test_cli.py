@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from canvas import _core
 from canvas.cli import COMMANDS, main, options
@@ -253,7 +254,7 @@ def test_a_limit_on_latency_is_held_against_what_calibration_predicts(capsys, mo
     arguments = ["targets", "resnet8", "--kernel", "low_rank", "--backend", "eager", "--budget"]
     assert main([*arguments, "latency=0.5"]) == 2
     file = tmp_path / "canvas" / "cost" / "eager-1.json"
-    expected = f"canvas: error: no cost model at {file}; make one with: canvas calibrate\n"
+    expected = f"canvas: error: no cost model at {file}; make one with: canvas calibrate --backend eager --threads 1\n"
     assert capsys.readouterr().err == expected
     from canvas import cost_model
     from canvas.workload import OPERATIONS
@@ -282,6 +283,8 @@ def test_reading_of_options():
     assert options.budget(flops="0.2:0.5").flops == (0.2, 0.5) and options.budget(flops=None) is None
     with pytest.raises(UserError, match="needs NAME=VALUE"):
         options.pairs("--x", ["=1"])
+    with pytest.raises(typer.BadParameter, match="needs a number, got nan"):
+        options.a_number(float("nan"))
 
 
 def test_import_of_torch_is_left_to_those_who_need_it():

@@ -226,6 +226,8 @@ def export(
 
     if (output is None) == (native is None):
         raise UserError("export: name a file by -o, or a folder by --native")
+    if native is None and (processor is not None or precision != "fp32"):
+        raise UserError("export: --precision and --processor are of --native; give that, or leave them out")
     if network.endswith(".db") or "://" in network:
         network, loaded, shape = _best(network)
         example, _ = options.model_example(network, input or shape)

@@ -12,13 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from canvas.cli import options
-from canvas.cli.options import Flops, Json, Kinds, Limits, Memory, Model, Params, Seed
+from canvas.cli.options import Flops, Json, Kinds, Latency, Limits, Memory, Model, Params, Seed
 from canvas.cli.printing import put, study_fields, summary
 from canvas.errors import NoStudy, StudyError, UserError
 from canvas.store import place_of
 
 Candidates = Annotated[int | None, typer.Option("--candidates", min=1, help="Stop when the study has so many in all.")]
-Minutes = Annotated[float | None, typer.Option("--minutes", min=0, help="Stop asking after so many minutes.")]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", min=0, callback=options.a_number, help="Stop asking after so many minutes.")
+]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes (default: one per core).")]
 TimeLimit = Annotated[
     float | None, typer.Option("--time-limit", min=0.1, help="Seconds that a candidate may take (default: 600).")
@@ -76,9 +78,7 @@ def search(
     flops: Flops = None,
     params: Params = None,
     memory: Memory = None,
-    latency: Annotated[
-        str | None, typer.Option("--latency", metavar="LIMIT", help="Of the whole network, measured.")
-    ] = None,
+    latency: Latency = None,
     objective: Annotated[list[str] | None, typer.Option("--objective", help="(default: accuracy, latency)")] = None,
     recipe: Annotated[
         list[str] | None, typer.Option("--recipe", metavar="NAME=VALUE", help="Of the training, such as images=20000.")
