@@ -75,6 +75,15 @@ def printed(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+def test_help_of_bench_names_every_backend(capsys, monkeypatch):
+    from canvas.backends import BACKENDS, NAMED
+
+    monkeypatch.setenv("COLUMNS", "400")
+    assert main(["bench", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in BACKENDS | NAMED)
+
+
 @pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
 def test_help_has_examples(command, capsys):
     assert main([command, "--help"]) == 0

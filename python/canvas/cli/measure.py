@@ -24,7 +24,11 @@ def bench(
     kind: Kinds = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option("--backend", help="eager, inductor, onnxruntime, openvino; all (the default); auto."),
+        typer.Option(
+            "--backend",
+            help="eager, native, inductor, onnxruntime, openvino; all of these (the default); auto; native-tuned,"
+            " native-bf16.",
+        ),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images in a forward pass.")] = 32,
     threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
