@@ -16,7 +16,7 @@ import evaluations
 from canvas import _core
 from canvas.cli import main
 from canvas.cli.search import hold_found
-from canvas.errors import StudyError, UserError
+from canvas.errors import StudyError, UserError, WrongOutput
 from canvas.store import Store
 from canvas.study import Study
 from small_disk import tmpfs
@@ -51,6 +51,10 @@ CASES = {
     "export resnet8 -o {tmp}/x.txt": r"x.txt: name a file that ends in .pt2, .onnx, .py",
     "export resnet8 -o {tmp}/no/x.pt2": "does not exist; create it first",
     "export resnet8 -o {tmp}/x.py": "x.py: the network holds no kernel; export it as .pt2 or .onnx",
+    "export resnet8 --input 1x2x3x4 --native {tmp}/x": r"the shape 1x1x2x3x4 .* \(--input CxHxW\)",
+    "export resnet8 --precision bf16 -o {tmp}/x.onnx": "--precision and --processor are of --native; give that",
+    "export resnet8 --processor neon -o {tmp}/x.onnx": "--precision and --processor are of --native; give that",
+    "targets resnet8 --kernel low_rank --budget latency=0.7 --backend tpu": "backend 'tpu': unknown; use one of",
     "rediscover frog": "rediscover: no kernel 'frog'; there are ",
     "rediscover involution --limit max_primitives=3": "rediscover involution: has .* raise --limit max_primitives=3",
     "sample --layer 8,8,4x4 --plot {tmp}/no/plot.html": "choose another path",
@@ -78,6 +82,11 @@ CASES = {
     "show {tmp}/good.canvas --layer 99999999999999999999,1,1x1": "layer '99999999999999999999,1,1x1': ",
     "targets resnet8 --input 1,28,28": "input '1,28,28': needs CxHxW",
     "targets resnet8 --input 3x0x28": "needs CxHxW",
+    "targets resnet8 --input ³x32x32": "input '³x32x32': needs CxHxW",
+    **{
+        f"targets resnet8 --input {text}": f"input '{text}': is too large"
+        for text in ("3x99999999999999999999x3", "3x200000x200000", f"{10**18}x{10**18}", "9" * 5000)
+    },
     "targets resnet8 --input 1x28": "does not accept the example input",
     # budgets
     **{
@@ -127,6 +136,9 @@ CASES = {
     f"{FASHION} --prior canvas --prior {{tmp}}/study.db": "too few to learn from",
     f"{FASHION} --strategy frog": "the strategy must be 'guided', 'evolution' or 'random', got 'frog'",
     f"{FASHION} --objective energy": "--objective energy: is not measured; there are latency, accuracy",
+    f"{FASHION} --latency 12ms": "budget --latency '12ms': needs a fraction of .*, such as 0.5, or LOW:HIGH",
+    f"{FASHION} --latency 300M": "budget --latency '300M': needs a fraction of .*, such as 0.5, or LOW:HIGH",
+    f"{FASHION} --minutes nan": "'--minutes': ",
     f"{FASHION} --compare frog": "--compare frog: no such kernel",
     f"{FASHION} --executor frog": "executor 'frog': unknown; there are local and ray",
     f"{FASHION} --cpus 2": "cpus and gpus are for executor ray",
@@ -134,6 +146,7 @@ CASES = {
     "show mysql://me:geheim@host/lab": r"mysql: a study is a file, or lies in PostgreSQL: postgresql://USER@HOST",
     "show postgresql://me@127.0.0.1:1/lab": r"postgresql://me@127.0.0.1:1/lab\?study=study: the server is away",
     "show {tmp}/none.db": "no such study file",
+    "show low_rank": "low_rank: no such study file; show takes a study or a FILE.canvas",
     "show {tmp}": "is a folder; name a file",
     "show {tmp}/net.py": "not a Canvas study",
     "show {tmp}/study.db --layer 8,8,8x8": "--layer and --draw are for a kernel",
@@ -208,6 +221,14 @@ def test_one_error_and_status_2(line, place, capsys):
     assert "\n" not in message or ".canvas:" in message  # a kernel's error shows the text below it
     assert re.search(CASES[line], message), message
     assert not (place / "new.db").exists()
+
+
+def test_a_file_that_computes_something_else(place, capsys, monkeypatch):
+    def written(*_):
+        raise WrongOutput("x.pt2: off by 0.1")
+
+    monkeypatch.setattr("canvas.export.export", written)
+    assert fault(capsys, "export", "resnet8", "-o", str(place / "x.pt2")) == "x.pt2: off by 0.1"
 
 
 def test_kernels_of_every_fault(capsys):

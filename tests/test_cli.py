@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from canvas import _core
 from canvas.cli import COMMANDS, main, options
@@ -74,6 +75,15 @@ def printed(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+def test_help_of_bench_names_every_backend(capsys, monkeypatch):
+    from canvas.backends import BACKENDS, NAMED
+
+    monkeypatch.setenv("COLUMNS", "400")
+    assert main(["bench", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in BACKENDS | NAMED)
+
+
 @pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
 def test_help_has_examples(command, capsys):
     assert main([command, "--help"]) == 0
@@ -115,6 +125,14 @@ def test_doctor_says_what_is_here_and_how_to_get_the_rest(capsys, monkeypatch, t
     assert rows["cost model inductor"]["hint"] == "canvas calibrate --backend inductor"
     assert rows["data cifar10"]["found"] == str(tmp_path) and "CANVAS_DATA" in rows["data cifar100"]["hint"]
     assert main(["doctor"]) == 0 and "pip install 'canvas-kas[openvino]'" in capsys.readouterr().out
+
+
+def test_doctor_takes_a_package_of_a_distribution_with_another_name(capsys, monkeypatch):
+    from canvas import backends
+
+    monkeypatch.setattr(backends.OpenVino, "packages", ("json", "typer"))
+    rows = {row["what"]: row for row in printed(capsys, "doctor")}
+    assert re.fullmatch(r"json installed, typer [\d.]+", rows["backend openvino"]["found"])
 
 
 def test_rediscover_counts_tries(capsys):
@@ -245,7 +263,7 @@ def test_a_limit_on_latency_is_held_against_what_calibration_predicts(capsys, mo
     arguments = ["targets", "resnet8", "--kernel", "low_rank", "--backend", "eager", "--budget"]
     assert main([*arguments, "latency=0.5"]) == 2
     file = tmp_path / "canvas" / "cost" / "eager-1.json"
-    expected = f"canvas: error: no cost model at {file}; make one with: canvas calibrate\n"
+    expected = f"canvas: error: no cost model at {file}; make one with: canvas calibrate --backend eager --threads 1\n"
     assert capsys.readouterr().err == expected
     from canvas import cost_model
     from canvas.workload import OPERATIONS
@@ -274,6 +292,8 @@ def test_reading_of_options():
     assert options.budget(flops="0.2:0.5").flops == (0.2, 0.5) and options.budget(flops=None) is None
     with pytest.raises(UserError, match="needs NAME=VALUE"):
         options.pairs("--x", ["=1"])
+    with pytest.raises(typer.BadParameter, match="needs a number, got nan"):
+        options.a_number(float("nan"))
 
 
 def test_import_of_torch_is_left_to_those_who_need_it():
@@ -320,7 +340,7 @@ def test_search_killed_and_resumed(tmp_path, model, images, capsys):
     output = subprocess.run(run, env=os.environ | {"PYTHONPATH": entries}, capture_output=True, text=True, check=True)
     assert "torch.Size([2, " in output.stdout
     printed(capsys, "resume", str(path))  # nothing is left to do
-    assert main(["export", str(path), "--input", "1x28x28", "-o", str(tmp_path / "best.py")]) == 0
+    assert main(["export", str(path), "-o", str(tmp_path / "best.py")]) == 0
     assert "class " in (tmp_path / "best.py").read_text()
     capsys.readouterr()
     mixed = tmp_path / "mixed.pt"

@@ -72,12 +72,12 @@ OLDER = json.dumps({"format": 1, "backend": "eager", "kinds": ["dense"], "figure
 @pytest.mark.parametrize("text", ["", "{}", "[1]", json.dumps({"format": 2, "backend": "eager", "figures": []}), OLDER])
 def test_another_file_is_no_model(tmp_path, text):
     (tmp_path / "m.json").write_text(text)
-    with pytest.raises(UserError, match="no cost model of this version; make one anew with: canvas calibrate"):
+    with pytest.raises(UserError, match=r"no cost model of this version; make one anew with: canvas calibrate -o /"):
         CostModel.load(tmp_path / "m.json")
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path):
-    with pytest.raises(UserError, match=r"no cost model at .*; make one with: canvas calibrate"):
+    with pytest.raises(UserError, match=r"no cost model at .*; make one with: canvas calibrate -o .*m.json"):
         CostModel.load(tmp_path / "m.json")
 
 

@@ -54,6 +54,8 @@ def test_a_separable_network_is_timed_against_the_dense_one():
 def test_outputs_are_checked_before_any_time_is_taken():
     with pytest.raises(WrongOutput, match="prepared candidate is off by"):
         compare(Wait(0, wrong=1.0), Wait(0), EXAMPLE)
+    with pytest.raises(WrongOutput, match=r"prepared candidate is off by 0\.5"):  # that zeros alone would not show
+        compare(Wait(0), Wait(0), EXAMPLE, reference=lambda x: 2 * x)
     with pytest.raises(WrongOutput, match="candidate gives"):
         compare(Wait(0), Wait(0), EXAMPLE, reference=lambda x: x[:1])
     with pytest.raises(WrongOutput, match="not finite"):

@@ -149,9 +149,9 @@ class CostModel:
                 raise ValueError("another version")
             return cls(**{**fields, "seconds": np.array(fields["seconds"], dtype=float).reshape(len(figures))})
         except FileNotFoundError as error:
-            raise UserError(f"no cost model at {path}; make one with: canvas calibrate") from error
+            raise UserError(f"no cost model at {path}; make one with: {_command(path)}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no cost model of this version; make one anew with: canvas calibrate") from error
+            raise UserError(f"{path} is no cost model of this version; make one anew with: {_command(path)}") from error
 
     @classmethod
     def of_cycles(cls, backend: str, threads: int) -> CostModel | None:
@@ -362,11 +362,22 @@ def _original(layer: Layer) -> nn.Module:
 def default_path(backend: str, threads: int) -> Path:
     """Where the cost model of a backend is kept: below $XDG_CACHE_HOME, or ~/.cache.
 
+    Raises:
+        UserError: no such backend.
+
     Example:
         >>> default_path("eager", 2).name
         'eager-2.json'
     """
-    return cache_folder("cost") / f"{backend}-{threads}.json"
+    return cache_folder("cost") / f"{backends.find(backend).name}-{threads}.json"
+
+
+def _command(path: Path) -> str:
+    """Makes the cost model that `path` should hold."""
+    backend, _, threads = path.stem.rpartition("-")
+    if path.parent == cache_folder("cost"):
+        return f"canvas calibrate --backend {backend} --threads {threads}"
+    return f"canvas calibrate -o {path}"
 
 
 def _costs(work: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from canvas.errors import UserError, one_line
+
 Example = Tensor | tuple | dict
 
 
@@ -33,7 +35,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def fresh(example: Example, generator: torch.Generator) -> Example:
-    """New inputs of the same shapes: normal numbers of the same mean and spread; integers are permuted."""
+    """New inputs of the same shapes: normal numbers of the same mean and spread, so equal ones stay; integers are
+    permuted."""
 
     def renew(value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -86,6 +89,28 @@ def store_channels_last(model: nn.Module) -> nn.Module:
 def floats(output: Any) -> list[Tensor]:
     """All floating-point tensors of a model's output, in a fixed order."""
     return [leaf for leaf in pytree.tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def outputs(model: nn.Module, example: Example) -> list[Tensor]:
+    """The floating-point tensors that a model gives in eval mode.
+
+    Raises:
+        UserError: it does not accept the example.
+
+    Example:
+        >>> [made.shape for made in outputs(nn.Linear(8, 4), torch.zeros(1, 8))]
+        [torch.Size([1, 4])]
+    """
+    try:
+        with evaluating(model), torch.no_grad():
+            return floats(call(model, example))
+    except Exception as error:  # of the user's code
+        tensors = [leaf for leaf in pytree.tree_leaves(example) if isinstance(leaf, Tensor)]
+        shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
+        raise UserError(
+            f"model: does not accept an input of the shape {shapes} ({type(error).__name__}: {one_line(error)[:200]});"
+            " give the right shape (--input CxHxW)"
+        ) from error
 
 
 def relative_error(have: Tensor, want: Tensor) -> float:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from canvas import backends, roofline
 from canvas.errors import ImplausibleTiming
-from canvas.example import Example, call, device_of, evaluating, floats, fresh
+from canvas.example import Example, call, device_of, evaluating, floats, fresh, varied
 from canvas.machine_lock import machine_lock
 from canvas.prepared import prepared, quickest
 from canvas.roofline import fixed_threads, seconds_of
@@ -86,7 +86,7 @@ def compare(
         candidate: the network of interest.
         baseline: what it is compared with.
         example: inputs of both: a tensor, a tuple of arguments or a dict of keyword arguments; only shapes, types, mean
-            and spread are used.
+            and spread are used. A tensor of zeros stands for normal numbers.
         backend: a name in `backends.BACKENDS`, or "auto": each of the two is timed on the backend that is quickest
             for it (of those installed that compile within seconds, so not Inductor on a CPU).
         reference: gives the right outputs of the candidate; by default the candidate itself, in eval mode.
@@ -113,6 +113,7 @@ def compare(
     if backend != backends.AUTO:
         backends.find(backend)
     generator = torch.Generator().manual_seed(seed)
+    example = varied(example)
     device = device_of(candidate, example)
     with fixed_threads(threads):
         auto = backend == backends.AUTO

@@ -17,7 +17,7 @@ import typer
 from canvas import _core
 from canvas.cli import combine, doctor, measure, search, view
 from canvas.cli.printing import fail
-from canvas.errors import UserError
+from canvas.errors import EvaluationError, UserError
 
 COMMANDS = (
     view.targets,
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         return _click_command()(arguments, standalone_mode=False, prog_name="canvas") or 0
-    except (UserError, _core.KernelError, _core.Infeasible) as error:
+    except (UserError, EvaluationError, _core.KernelError, _core.Infeasible) as error:
         return fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         return 130

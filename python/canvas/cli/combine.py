@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from canvas.cli import options
-from canvas.cli.options import Flops, Json, Memory, Params
+from canvas.cli.options import Flops, Json, Latency, Memory, Params
 from canvas.cli.printing import console, put, table
 from canvas.cli.search import Cpus, Gpus, Kind, MemoryLimit, TimeLimit, Workers, evaluation, starting
 from canvas.errors import StudyError, UserError
@@ -24,9 +24,7 @@ def combine(
     flops: Flops = None,
     params: Params = None,
     memory: Memory = None,
-    latency: Annotated[
-        str | None, typer.Option("--latency", metavar="LIMIT", help="Of the whole network, measured.")
-    ] = None,
+    latency: Latency = None,
     kernel: Annotated[
         list[str] | None,
         typer.Option(

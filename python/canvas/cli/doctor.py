@@ -59,7 +59,7 @@ def _backends() -> list[Row]:
     for name, backend in backends.BACKENDS.items():
         try:
             backends.need(name, *backend.packages)
-            versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in backend.packages)
+            versions = _versions(backend.packages)
             if name == "native":
                 program = native_compiler.compiler()
                 found = program and " ".join((program, *native_compiler.target().flags))
@@ -74,6 +74,17 @@ def _backends() -> list[Row]:
     return rows
 
 
+def _versions(packages: tuple[str, ...]) -> str:
+    """Of packages that are here; some come in a distribution of another name (onnxruntime-gpu)."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{package} installed")
+    return ", ".join(found)
+
+
 def _threads(path: Path) -> str:
     return path.stem.rpartition("-")[2]
 
@@ -82,8 +93,7 @@ def _extras() -> list[Row]:
     rows: list[Row] = []
     for name, packages in {"postgresql": ("sqlalchemy", "psycopg"), "ray": ("ray",)}.items():
         here = all(importlib.util.find_spec(package) for package in packages)
-        found = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages) if here else None
-        rows.append((f"extra {name}", found, f"pip install 'canvas-kas[{name}]'"))
+        rows.append((f"extra {name}", _versions(packages) if here else None, f"pip install 'canvas-kas[{name}]'"))
     return rows
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,11 @@ def bench(
     kind: Kinds = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option("--backend", help="eager, inductor, onnxruntime, openvino; all (the default); auto."),
+        typer.Option(
+            "--backend",
+            help="eager, native, inductor, onnxruntime, openvino; all of these (the default); auto; native-tuned,"
+            " native-bf16.",
+        ),
     ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Images in a forward pass.")] = 32,
     threads: Annotated[int, typer.Option("--threads", min=1)] = 1,
@@ -217,6 +222,7 @@ def export(
     canvas export resnet18 --kernel depthwise_separable --native fast
     canvas export resnet18 --kernel depthwise_separable --native fast --processor neon
     """
+    from canvas.example import outputs
     from canvas.export import export as written
     from canvas.export_native import export_native
     from canvas.layers import replace
@@ -224,12 +230,15 @@ def export(
 
     if (output is None) == (native is None):
         raise UserError("export: name a file by -o, or a folder by --native")
+    if native is None and (processor is not None or precision != "fp32"):
+        raise UserError("export: --precision and --processor are of --native; give that, or leave them out")
     if network.endswith(".db") or "://" in network:
-        network, loaded = _best(network)
-        example, _ = options.model_example(network, input)
+        network, loaded, shape = _best(network)
+        example, _ = options.model_example(network, input or shape)
     else:
         example, built_in = options.model_example(network, input)
         loaded = saved_network(network) if network.endswith(".pt") else load_model(network, **built_in)
+    outputs(copy.deepcopy(loaded), example)  # a wrong shape is told as such
     if kernel is not None:
         loaded = replace(loaded, options.named_kernel(kernel), example=example)
     given = batched(example, batch)
@@ -241,14 +250,14 @@ def export(
     put({"file": str(path)}) if as_json else print(path)
 
 
-def _best(place: str) -> tuple[str, Any]:
-    """What a study was made for, and its best network."""
+def _best(place: str) -> tuple[str, Any, str | None]:
+    """What a study was made for, its best network, and the shape of an input, which not every study knows."""
     from canvas.study import Study
 
     study = Study.open(place)
     if study.best is None:
         raise UserError(f"{study.path}: no candidate was completed yet; resume it")
-    return study.settings.get("model", ""), study.best.model()
+    return study.settings.get("model", ""), study.best.model(), study.settings.get("input")
 
 
 def batched(example: Any, batch: int) -> Any:

@@ -4,6 +4,7 @@ kernel files. Called by the command line alone."""
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -41,6 +42,14 @@ LIMIT_HELP = "At most this fraction of the original's, or LOW:HIGH; with a unit 
 Flops = Annotated[str | None, typer.Option("--flops", metavar="LIMIT", help=LIMIT_HELP)]
 Params = Annotated[str | None, typer.Option("--params", metavar="LIMIT", help=LIMIT_HELP)]
 Memory = Annotated[str | None, typer.Option("--memory", metavar="LIMIT", help=LIMIT_HELP)]
+Latency = Annotated[
+    str | None,
+    typer.Option(
+        "--latency",
+        metavar="LIMIT",
+        help="Of the whole network, measured: at most this fraction of the original's, or LOW:HIGH.",
+    ),
+]
 Limits = Annotated[
     list[str] | None,
     typer.Option(
@@ -50,6 +59,21 @@ Limits = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed gives the same kernels.")]
+
+
+def a_number(value: float | None) -> float | None:
+    """Called on options: to some versions of Typer, NaN is within all limits.
+
+    Raises:
+        BadParameter: it is NaN.
+
+    Example:
+        >>> a_number(0.5)
+        0.5
+    """
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("needs a number, got nan")
+    return value
 
 
 def layer(text: str) -> Any:
@@ -88,7 +112,7 @@ def example(text: str) -> Any:
     language models take.
 
     Raises:
-        UserError: it is not of this form.
+        UserError: it is not of this form, or too large.
 
     Example:
         >>> example("3x32x32").shape, example("ids:16").dtype
@@ -97,10 +121,13 @@ def example(text: str) -> Any:
     import torch
 
     parts = text.removeprefix("ids:").split("x")
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(part.isdecimal() and part.strip("0") for part in parts):
         raise UserError(f"input '{text}': needs CxHxW or TxC, such as 3x32x32, or ids:T, such as ids:16")
     kind = torch.long if text.startswith("ids:") else torch.float32
-    return torch.zeros(1, *map(int, parts), dtype=kind)
+    try:
+        return torch.zeros(1, *map(int, parts), dtype=kind)
+    except (TypeError, ValueError, RuntimeError) as error:  # more than an integer, or memory, holds
+        raise UserError(f"input '{text}': is too large for this machine's memory; give a smaller one") from error
 
 
 def model_example(model: str, input: str | None) -> tuple[Any, dict[str, int]]:
@@ -120,7 +147,8 @@ def model_example(model: str, input: str | None) -> tuple[Any, dict[str, int]]:
 
 
 def budget(**limits: str | None) -> Any:
-    """A budget from LIMIT or LOW:HIGH texts, or None if there is none of them. A number with a unit is an amount.
+    """A budget from LIMIT or LOW:HIGH texts, or None if there is none of them. A number with a unit is an amount, but
+    of latency only fractions are taken.
 
     Raises:
         UserError: a text is not of this form.
@@ -131,7 +159,11 @@ def budget(**limits: str | None) -> Any:
         >>> budget(flops="300M").flops
         Amount(3e+08)
     """
-    values = {name: _limit(f"--{name}", text) for name, text in limits.items() if text is not None}
+    values = {
+        name: _limit(f"--{name}", text, {} if name == "latency" else UNITS)
+        for name, text in limits.items()
+        if text is not None
+    }
     return _core.Budget(**values) if values else None
 
 
@@ -179,10 +211,9 @@ def _limit(option: str, text: str, known: dict[str, float] = UNITS) -> Any:
         unit or number == 0 for unit, number in zip(units, (low, high)[-len(units) :], strict=True)
     )
     if mixed or not 0 <= low <= high or not 0 < high < float("inf"):
-        amount = "12ms" if known is SECONDS else "300M"
+        amount = f" an amount, such as {'12ms' if known is SECONDS else '300M'}," if known else ""
         raise UserError(
-            f"budget {option} '{text}': needs a fraction of the original's, such as 0.5, an amount, such as {amount},"
-            " or LOW:HIGH"
+            f"budget {option} '{text}': needs a fraction of the original's, such as 0.5,{amount} or LOW:HIGH"
         )
     if any(units):
         return _core.Amount(high, low=low)

@@ -12,13 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from canvas.cli import options
-from canvas.cli.options import Flops, Json, Kinds, Limits, Memory, Model, Params, Seed
+from canvas.cli.options import Flops, Json, Kinds, Latency, Limits, Memory, Model, Params, Seed
 from canvas.cli.printing import put, study_fields, summary
 from canvas.errors import NoStudy, StudyError, UserError
 from canvas.store import place_of
 
 Candidates = Annotated[int | None, typer.Option("--candidates", min=1, help="Stop when the study has so many in all.")]
-Minutes = Annotated[float | None, typer.Option("--minutes", min=0, help="Stop asking after so many minutes.")]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", min=0, callback=options.a_number, help="Stop asking after so many minutes.")
+]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes (default: one per core).")]
 TimeLimit = Annotated[
     float | None, typer.Option("--time-limit", min=0.1, help="Seconds that a candidate may take (default: 600).")
@@ -76,9 +78,7 @@ def search(
     flops: Flops = None,
     params: Params = None,
     memory: Memory = None,
-    latency: Annotated[
-        str | None, typer.Option("--latency", metavar="LIMIT", help="Of the whole network, measured.")
-    ] = None,
+    latency: Latency = None,
     objective: Annotated[list[str] | None, typer.Option("--objective", help="(default: accuracy, latency)")] = None,
     recipe: Annotated[
         list[str] | None, typer.Option("--recipe", metavar="NAME=VALUE", help="Of the training, such as images=20000.")
@@ -170,7 +170,8 @@ def search(
     _named(compare or [])  # its faults come before the search
     objectives = objective or ["accuracy", "latency"]
     budget = options.budget(flops=flops, params=params, memory=memory, latency=latency)
-    evaluate, targets, note["recipe"] = evaluation(note, place, budget)
+    evaluate, targets, known = evaluation(note, place, budget)
+    note |= known
     unknown = [name for name in objectives if metric(dict.fromkeys(evaluate.METRICS, 0.0), name) is None]
     if unknown:
         raise UserError(f"--objective {unknown[0]}: is not measured; there are latency, {', '.join(evaluate.METRICS)}")
@@ -247,7 +248,7 @@ def _absolute(spec: str) -> str:
 
 
 def evaluation(settings: dict[str, Any], study: Any, budget: Any) -> tuple[Any, list[Any], dict[str, Any]]:
-    """How candidates are evaluated, the layers to replace, and the whole recipe."""
+    """How candidates are evaluated, the layers to replace, and what a study notes: the recipe, an input's shape."""
     import torch
 
     from canvas import backends
@@ -280,7 +281,7 @@ def evaluation(settings: dict[str, Any], study: Any, budget: Any) -> tuple[Any, 
         predict=settings.get("predict", False),
         limit=None if budget is None or not isinstance(budget.latency, tuple) else budget.latency[1],
     )
-    return evaluate, found, asdict(recipe)
+    return evaluate, found, {"recipe": asdict(recipe), "input": "x".join(map(str, data.shape))}
 
 
 def _run(study: Any, evaluate: Any, as_json: bool) -> None:

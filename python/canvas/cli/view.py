@@ -26,7 +26,7 @@ from canvas.cli.printing import (
     summary,
     table,
 )
-from canvas.errors import UserError
+from canvas.errors import NoStudy, UserError
 from canvas.progress import figures
 
 
@@ -202,7 +202,10 @@ def show(
     elif layer or draw:
         raise UserError(f"{file}: --layer and --draw are for a kernel, a FILE.canvas")
     else:
-        _show_study(file, as_json)
+        try:
+            _show_study(file, as_json)
+        except NoStudy as error:
+            raise UserError(f"{error}; show takes a study or a FILE.canvas (`canvas zoo NAME` prints one)") from error
 
 
 def _show_study(file: str, as_json: bool) -> None:
