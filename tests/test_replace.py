@@ -293,7 +293,8 @@ def test_models_may_ask_a_replaced_layer_for_its_type(bias):
 
     x = torch.randn(2, 5, 8)
     found = targets(Asks(), x, kinds="linear", include_head=True)
-    model = replace(Asks(), zoo()["low_rank"], found).double()
+    kernel = parse("kernel l(x[T, C]) -> [T, K]:\n  a = fc(x, [C] -> [m = C/4])\n  return fc(a, [m] -> [K])")
+    model = replace(Asks(), kernel, found).double()
     assert model.fc.weight.dtype == torch.float64
     assert model.fc.weight.numel() == 0
     assert model(x.double()).dtype == torch.float64

@@ -25,7 +25,7 @@ from torch import nn
 
 from canvas.errors import UserError, WrongOutput, one_line
 from canvas.example import Example, call, floats, outputs, relative_error
-from canvas.layers import GEOMETRY, Fitted, _leave_fast_paths
+from canvas.fitted import GEOMETRY, Fitted, leave_fast_paths
 from canvas.onnx_graph import onnx_bytes
 
 TOLERANCE = 1e-3  # relative error of the outputs (2-norm)
@@ -164,8 +164,8 @@ def python_source(network: nn.Module) -> str:
         heads["from torch import Tensor"] = None
     leave = ""
     if any(isinstance(module, (nn.TransformerEncoder, nn.TransformerEncoderLayer)) for module in network.modules()):
-        helpers.append(_leave_fast_paths)
-        leave = "        _leave_fast_paths(network, {kernel})\n"
+        helpers.append(leave_fast_paths)
+        leave = "        leave_fast_paths(network, {kernel})\n"
     bodies += [inspect.getsource(helper).rstrip() for helper in helpers]
     bodies.append(_INSTALL.format(table="".join(rows), geometry=" ".join(GEOMETRY), leave=leave))
     return "\n".join(heads) + "\n\n\n" + "\n\n\n".join(bodies)
