@@ -5,6 +5,7 @@
 #include <set>
 
 #include "canvas/base/error.h"
+#include "canvas/native/chains.h"
 #include "canvas/native/outside.h"
 #include "canvas/native/pairs.h"
 #include "canvas/native/plain_forms.h"
@@ -53,7 +54,7 @@ class Planner {
 
   Plan run() {
     const int last = static_cast<int>(ops_.size()) - 1;
-    begin_chains();
+    for (int id : beginnings_of_chains(ops_, uses_)) access(id);
     const Access out = plan_.buffers.all(output_), made = gives_planes_ ? fresh(op(last).axes, false) : out;
     store(last, made);
     if (gives_planes_) add(op(last).axes, out, load(made), false);
@@ -77,26 +78,6 @@ class Planner {
     Buffer buffer{place, {}};
     for (const Axis& axis : axes) buffer.axes.push_back({axis.name, extent(axis)});
     return plan_.buffers.add(std::move(buffer));
-  }
-
-  // Plans long chains from their beginning: each time that so many values lie behind each other, one that is stored in any case.
-  void begin_chains() {
-    std::vector<bool> factor(ops_.size(), false);
-    std::vector<int> depth(ops_.size(), 0);
-    for (const CoreOp& of : ops_)
-      for (int in : of.inputs)
-        factor[static_cast<size_t>(in)] =
-            factor[static_cast<size_t>(in)] || of.kind == CoreKind::kContract || of.kind == CoreKind::kReduce;
-    for (size_t id = 0; id + 1 < ops_.size(); ++id) {
-      if (uses_[id] == 0) continue;
-      for (int in : ops_[id].inputs) depth[id] = std::max(depth[id], depth[static_cast<size_t>(in)] + 1);
-      if (depth[id] > 4 * kDeep)
-        throw ArgumentError("more than " + std::to_string(4 * kDeep) +
-                            " operations in a row, each used by the next alone");
-      if (depth[id] < kDeep || (uses_[id] == 1 && !factor[id])) continue;
-      access(static_cast<int>(id));
-      depth[id] = 0;
-    }
   }
 
   bool constant(int id) const { return constant_[static_cast<size_t>(id)]; }
