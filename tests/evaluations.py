@@ -4,6 +4,7 @@ purpose."""
 import ctypes
 import gc
 import hashlib
+import math
 import os
 import signal
 import time
@@ -58,6 +59,13 @@ def climbing(binding, seed, report):
     return metrics
 
 
+def infinite(binding, seed, report):
+    """As `quick`, and reports on its way a number that is not finite for a third of the kernels."""
+    metrics = quick(binding, seed, report)
+    report(0.3, {"early": math.inf if metrics["flops"] % 3 == 0 else metrics["accuracy"]})
+    return metrics
+
+
 def diverges(binding, seed, report):
     raise Diverged("the loss is nan")
 
@@ -87,6 +95,13 @@ def hang(report):
     report(0.5, {"latency_ratio": 0.5})
     while True:
         time.sleep(10)
+
+
+def chatters(report):
+    """Without end, and is heard from all the time."""
+    while True:
+        report(0.5, {})
+        time.sleep(0.001)
 
 
 def nap(report):

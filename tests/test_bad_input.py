@@ -257,6 +257,11 @@ def test_search_of_which_nothing_came_says_why(tmp_path):
         f"no candidate met the budget --latency 0.01: the nearest needs {nearest:.3f} of the original's;"
         f" raise the budget by a factor of {nearest / 0.01:.3g}, or search longer"
     )
+    study = Study(tmp_path / "predicted.db", LAYERS, budget=_core.Budget(latency=0.001))
+    study.run(evaluations.predicting, candidates=3, workers=1, progress=False)
+    assert not any("latency_ratio" in trial.metrics for trial in study.trials)
+    with pytest.raises(UserError, match=r"no candidate met the budget --latency 0\.001: the nearest needs"):
+        hold_found(study)
     study = Study(tmp_path / "bad.db", LAYERS)
     study.run(evaluations.diverges, candidates=3, workers=1, progress=False)
     with pytest.raises(UserError, match="all 3 candidates failed, 3 of them so: the loss is nan"):

@@ -12,13 +12,14 @@ import canvas
 import evaluations
 from canvas import _core
 from canvas.additive import Additive
-from canvas.combine import MixtureJudge, combine, tried_of
+from canvas.combine import MixtureJudge, Trainer, Tried, combine, tried_of
 from canvas.errors import UserError
 from canvas.layers import Target, merged, replace, targets
 from canvas.mixture import Mixture, bind_served, mixture_hash, stages
 from canvas.mixture_space import Space
 from canvas.models import resnet8
 from canvas.report import write_report
+from canvas.store import Store
 from canvas.study import Study
 
 FOUND = [
@@ -243,3 +244,14 @@ def test_layers_that_a_kernel_does_not_serve_are_left_out():
     layers = [_core.Layer(8, 8), _core.Layer(8, 8, ())]
     assert [bind_served(ZOO["dense"], layers, None, {})[0].layer] == layers[:1]
     assert bind_served(ZOO["low_rank_linear"], layers[:1], None, {}) is None
+
+
+def test_what_a_tight_limit_left_out_is_trained_for_a_wider_one(study):
+    space = Space(study, canvas.Budget(latency=0.5), "stage", GIVEN, False)
+    fates = {"slow": ("pruned", 0.6), "quick": ("pruned", 0.5), "bad": ("failed", 0.1), "done": ("complete", 0.4)}
+    with Store(study.path) as store:
+        trainer = Trainer(store, None, space, never)
+    trainer.known = {
+        (name, 0): Tried({}, 0, state, "", {"latency_ratio": latency}) for name, (state, latency) in fates.items()
+    }
+    assert [name for name in fates if trainer._meets_now((name, 0))] == ["quick"]

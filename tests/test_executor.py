@@ -48,6 +48,11 @@ def test_hang_is_ended_at_the_time_limit_and_keeps_what_was_reported():
     assert fine.state == "complete"
 
 
+def test_who_is_heard_from_all_the_time_is_ended_at_the_time_limit_too():
+    (heard,) = run([(evaluations.chatters,)], time_limit=0.5)
+    assert (heard.state, heard.reason) == ("failed", "took longer than the time limit of 0.5 s")
+
+
 def test_memory_hog_is_ended_at_the_memory_limit():
     limit = 400 << 20
     (hog, fine) = run([(evaluations.hog,), (evaluations.good,)], memory_limit=limit)

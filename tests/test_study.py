@@ -297,3 +297,34 @@ def test_the_stages_tell_who_passed_and_how_well_they_rank(tmp_path):
     assert found["training"].entered == found["early"].left == found["training"].left == states.count("complete")
     assert found["early"].correlation > 0.7, "it is the accuracy, rounded"
     assert abs(found["flops alone"].correlation) < 0.7, "the metrics are random numbers"
+
+
+def test_numbers_that_are_not_finite_set_no_bar_interrupted_or_not(tmp_path):
+    for path, goals in ((tmp_path / "once.db", (14,)), (tmp_path / "twice.db", (7, 14))):
+        for goal in goals:
+            study = Study(path, LAYERS, seed=5, lookahead=1, rungs=["early"])
+            study.run(evaluations.infinite, candidates=goal, workers=1, progress=False)
+    assert [fate[:5] for fate in fates(tmp_path / "once.db")] == [fate[:5] for fate in fates(tmp_path / "twice.db")]
+
+
+def test_the_time_that_a_study_lay_idle_is_not_spent(tmp_path, monkeypatch):
+    clock = itertools.count(1000.0, 60.0)
+    monkeypatch.setattr("canvas.store.time.time", lambda: next(clock))
+    study = Study(tmp_path / "study.db", LAYERS, seed=5, lookahead=1)
+    study.run(evaluations.quick, candidates=1, workers=1, progress=False)
+    with Store(study.path, "drive") as store:
+        record = study.trials[0]
+        store.ask(type(record)(1, "k", "text", "random"))
+        clock = itertools.count(90_000.0, 60.0)
+        store.again(1)
+        store.tell(1, "failed", "\udce9")
+    assert study.minutes_spent == 2
+    assert Study.open(study.path).trials[1].reason == "?"
+
+
+def test_arguments_of_another_kind_are_refused_or_taken(tmp_path):
+    with pytest.raises(UserError, match=r"objectives: needs a list of names, such as \['accuracy', 'latency'\]"):
+        Study(tmp_path / "study.db", LAYERS, objectives="accuracy")
+    study = Study(tmp_path / "study.db", LAYERS, prior=None)
+    assert study.settings["learned_from"] == []
+    assert study.compare(evaluations.quick, {}) == {}

@@ -165,10 +165,10 @@ class Trainer:
         self.texts |= {kernel.hash: str(kernel) for kernel in space.kernels if kernel is not None}
         self.known = {(one.hash, one.seed): one for one in tried_of(note)}
 
-    def train(self, wanted: Sequence[Picks], seed: int) -> list[Tried]:
+    def train(self, wanted: Sequence[Picks], seed: int, anew: bool = False) -> list[Tried]:
         """What came of these mixtures with this seed."""
         keys = [(mixture_hash(self.space.hashes(picks)), seed) for picks in wanted]
-        waiting = [index for index, key in enumerate(keys) if key not in self.known]
+        waiting = [index for index, key in enumerate(keys) if anew or key not in self.known or self._meets_now(key)]
         while waiting or self.pool.running:
             while waiting and self.pool.free:
                 index = waiting.pop(0)
@@ -183,6 +183,12 @@ class Trainer:
                 self.store.note("mixtures", self.note())
                 self.progress(", ".join(self.space.names(picks).values()), one.metrics)
         return [self.known[key] for key in keys]
+
+    def _meets_now(self, key: tuple[str, int]) -> bool:
+        """Whether a mixture that was not trained, under a tighter limit, may keep the present one."""
+        metrics = self.known[key].metrics
+        latency = metrics.get("latency_ratio", metrics.get("latency_predicted_low", math.inf))
+        return self.known[key].state == "pruned" and latency <= SLACK * self.space.limits["latency"]
 
     def note(self) -> dict[str, Any]:
         """All of it as it is stored."""
@@ -278,6 +284,8 @@ def combine(
         best, finals = _final(chooser, trainer, finalists, seed)
         keep = getattr(evaluate, "keep", None)
         found = _told(space, best, finals, keep and Path(keep).resolve())
+        if keep and not Path(keep, f"{found.mixture.hash}.pt").exists():  # it was no answer before: its network went
+            trainer.train([best], seed + AGAIN, anew=True)
         trainer.keep_best(found, by, limits, keep and Path(keep))
         study.settings["mixtures"] = trainer.note()
     return found

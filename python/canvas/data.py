@@ -97,7 +97,9 @@ class Data:
         size = len(self.train)
         held = round(size * fraction)
         if not 0 < held < size:
-            raise UserError(f"validation fraction {fraction}: leaves {held} of {size} images for validation; use 0.1")
+            raise UserError(
+                f"validation fraction {fraction}: leaves {held} of {size} for validation; use 0.1, or more images"
+            )
         order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
         images, labels = self.train
         parts = Images(images[order[held:]], labels[order[held:]]), Images(images[order[:held]], labels[order[:held]])
@@ -295,7 +297,8 @@ def _image_folder(folder: Path) -> Data:
             raise UserError(f"data folder '{folder / 'test'}': no images; add test/CLASS/*.png or remove the folder")
     else:
         held = files[9::10] or files[-1:]
-        files = [entry for entry in files if entry not in set(held)]
+        kept = set(files) - set(held)
+        files = [entry for entry in files if entry in kept]
     test = functools.partial(_read_images, tuple(held), layout)
     return Data(str(folder), _read_images(files, layout), classes, test)
 

@@ -100,6 +100,7 @@ class Executor:
         self._function.write(function if isinstance(function, bytes) else pickled(function))
         self._function.flush()
         self._workers: list[_Worker | None] = [None] * workers
+        self._checked = 0.0  # when all workers were looked at
         self._deaths = 0  # workers that died before they were ready, in a row
 
     def __enter__(self) -> Executor:
@@ -136,10 +137,13 @@ class Executor:
         while not outcomes and self.running:
             busy = {worker.connection: i for i, worker in enumerate(self._workers) if worker and worker.task}
             for connection in multiprocessing.connection.wait(list(busy), TICK):
-                outcomes += self._receive(busy.pop(connection))  # type: ignore[call-overload]
-            for i in busy.values():
-                outcomes += self._check(i)
-            if time.monotonic() >= end:
+                outcomes += self._receive(busy[connection])  # type: ignore[index]
+            now = time.monotonic()
+            if now >= self._checked + TICK:  # also of those that are heard from all the time
+                self._checked = now
+                for i, worker in enumerate(self._workers):
+                    outcomes += self._check(i) if worker and worker.task else []
+            if now >= end:
                 break
         return outcomes
 

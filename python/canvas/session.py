@@ -121,6 +121,7 @@ class Session:
     def _next(self) -> Record | None:
         """The next candidate to evaluate: first those that an interrupted run left. None: no more, or none yet."""
         if self.pending:
+            self.store.again(self.pending[0].index)
             return self.pending.pop(0)
         if self.exhausted or self._reached():
             return None
@@ -141,7 +142,7 @@ class Session:
         for trial in self.trials[self.counted : max(0, index + 1 - self.lookahead)]:  # candidates start in order
             self.counted += 1
             for rung in self.rungs:
-                if not math.isnan(trial.metrics.get(rung, math.nan)):
+                if math.isfinite(trial.metrics.get(rung, math.nan)):
                     self.came[rung].append(rung_point(trial.metrics, rung, self.objectives))
         return {rung: bar(list(points), REDUCTION) + self._floor(points) for rung, points in self.came.items()}
 

@@ -40,6 +40,7 @@ ASK = (
     "INSERT INTO candidates (number, hash, text, origin, state, asked)"
     " VALUES (:number, :hash, :text, :origin, 'running', :asked) ON CONFLICT (number) DO NOTHING"
 )
+AGAIN = "UPDATE candidates SET asked = :asked WHERE number = :number"
 TELL = "UPDATE candidates SET state = :state, reason = :reason, metrics = :metrics, told = :told WHERE number = :number"
 
 
@@ -155,10 +156,14 @@ class Store:
         row = {"number": record.index, "hash": record.hash, "text": record.text, "origin": record.origin}
         self.database.write((ASK, [row | {"asked": time.time()}]), (PUT.format("counts"), _rows(counts or {})))
 
+    def again(self, index: int) -> None:
+        """Stores that candidate `index`, which was under way when a run ended, is evaluated anew from now on."""
+        self.database.write((AGAIN, [{"number": index, "asked": time.time()}]))
+
     def tell(self, index: int, state: str, reason: str = "", metrics: Mapping[str, float] | None = None) -> None:
         """Stores what became of candidate `index`. Numbers that are not finite are stored as null."""
         finite = {name: value if math.isfinite(value) else None for name, value in (metrics or {}).items()}
-        row = {"number": index, "state": state, "reason": reason.replace("\0", ""), "metrics": json.dumps(finite)}
+        row = {"number": index, "state": state, "reason": _plain(reason), "metrics": json.dumps(finite)}
         self.database.write((TELL, [row | {"told": time.time()}]))
 
     def note(self, name: str, value: Any) -> None:
@@ -175,6 +180,11 @@ class Store:
             raise StudyError(
                 f"{self.path}: damaged: {error}; restore it from a copy, or start another study"
             ) from error
+
+
+def _plain(text: str) -> str:
+    """Without what databases cannot hold."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _rows(values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -84,6 +84,8 @@ class Study:
         note: Mapping[str, Any] | None = None,
         **limits: Any,
     ) -> None:
+        if isinstance(objectives, str):
+            raise UserError(f"objectives: needs a list of names, such as ['{objectives}', 'latency']")
         given = {
             "layers": [_fields(layer, LAYER_FIELDS) for layer in _merged(layers)],
             "targets": [
@@ -105,7 +107,7 @@ class Study:
         try:
             self._load()
         except NoStudy:
-            each = list(prior) if isinstance(prior, (list, tuple)) else [prior]
+            each = prior or () if isinstance(prior, (list, tuple, type(None))) else [prior]
             sources = [getattr(source, "path", source) for source in each] if strategy == "guided" else []
             names = [str(place_of(source)) for source in sources]
             made = {**given, "learned_from": names, "prior": learned(objectives, sources)}
@@ -327,7 +329,7 @@ class Study:
         failed = ""
         with (
             Store(self.path, "drive") as store,
-            executor_of(judge, executor, len(kernels), workers, time_limit, memory_limit, cpus, gpus) as pool,
+            executor_of(judge, executor, max(1, len(kernels)), workers, time_limit, memory_limit, cpus, gpus) as pool,
         ):
             found: dict[str, dict[str, float]] = store.settings().get("references", {})
             while waiting or pool.running:

@@ -174,9 +174,10 @@ class TrainAndTime:
     def _networks(self, candidate: Any, seed: int, data: Data | Loaders) -> tuple[nn.Module, nn.Module, Tensor]:
         """The network with the candidate in it, the original, and example images."""
         with torch.random.fork_rng():
+            shape, _ = data.shape, data.classes  # loaders draw numbers when they are first asked
             torch.manual_seed(seed)
             original = self.original(data)
-            example = torch.randn(self.batch, *data.shape).to(next(original.parameters()).device)
+            example = torch.randn(self.batch, *shape).to(next(original.parameters()).device)
             if candidate is None:
                 network = original
             elif isinstance(candidate, Mixture):

@@ -216,6 +216,7 @@ def resume(
     canvas resume study.db --minutes 30 --workers 4 --time-limit 120
     canvas resume 'postgresql://me@host/lab?study=first' --executor ray
     """
+    from canvas.executor import check_executor
     from canvas.study import Study
 
     opened = Study.open(study)
@@ -237,6 +238,7 @@ def resume(
         spent = opened.minutes_spent
         run |= {"candidates": candidates, "minutes": None if minutes is None else spent + minutes}
     _named(run["compare"] or [])
+    check_executor(run.get("executor") or "local", run.get("cpus"), run.get("gpus"))
     opened.note("run", run)
     _run(opened, evaluation(opened.settings, opened.path, opened.budget)[0], as_json)
 
@@ -309,8 +311,10 @@ def hold_found(study: Any) -> None:
     trials = study.trials
     if not trials or any(trial.state == "complete" for trial in trials):
         return
-    ratios = [trial.metrics["latency_ratio"] for trial in trials if trial.state == "pruned"]
-    if ratios:
+    pruned = [trial.metrics for trial in trials if trial.state == "pruned"]
+    known = (metrics.get("latency_ratio", metrics.get("latency_predicted_low")) for metrics in pruned)
+    ratios = [ratio for ratio in known if ratio is not None]
+    if ratios and study.budget is not None and isinstance(study.budget.latency, tuple):
         limit = study.budget.latency[1]
         raise UserError(
             f"no candidate met the budget --latency {limit:g}: the nearest needs {min(ratios):.3f} of the original's;"

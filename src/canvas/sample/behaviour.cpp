@@ -5,6 +5,7 @@
 #include <numeric>
 #include <set>
 
+#include "canvas/analyze/cost.h"
 #include "canvas/base/random.h"
 #include "canvas/eval/interpreter.h"
 #include "canvas/ir/primitive.h"
@@ -21,7 +22,8 @@ constexpr uint64_t kSeed = 1729;
 constexpr double kSpread = 0.5;  // of parameters that are all alike at initialisation
 constexpr double kUnits = 1e7;   // to which elements are rounded, in deviations of the result
 constexpr double kLeastNorm = 1e-9;
-constexpr double kMost = 1 << 22;  // elements of a value: windows of windows of windows are not computed
+// Elements of a value, and operations: windows of windows of windows are not computed.
+constexpr double kMostElements = 1 << 22, kMostOperations = 1 << 23;
 
 std::vector<size_t> by_name(const Axes& axes) {
   std::vector<size_t> order(axes.size());
@@ -84,7 +86,8 @@ std::optional<uint64_t> Behaviours::on(const Layer& layer, const Kernel& kernel)
   const std::vector<int64_t> choices = {2, 4, 3, 1, 8};
   if (std::none_of(choices.begin(), choices.end(), fits)) return std::nullopt;
   for (const Node& node : kernel.nodes())
-    if (elements(node.axes, values) > kMost) return std::nullopt;
+    if (elements(node.axes, values) > kMostElements) return std::nullopt;
+  if (CostModel(kernel).evaluate(values).flops > kMostOperations) return std::nullopt;
   Random random(kSeed);
   std::vector<int64_t> shape;
   for (const Axis& axis : kernel.signature().from) shape.push_back(axis.size.evaluate(values).value_or(1));
