@@ -263,6 +263,7 @@ def test_a_candidate_is_judged_on_dataloaders():
     evaluate = TrainAndTime(Small(), striped_loaders, QUICK)
     metrics = pickle.loads(pickle.dumps(evaluate))(SEPARABLE, seed=0)
     assert metrics["accuracy"] > 0.8 and metrics["latency_ms"] > 0
+    assert evaluate(SEPARABLE, seed=0)["loss"] == evaluate(SEPARABLE, seed=0)["loss"] == metrics["loss"]
 
 
 @pytest.mark.parametrize(

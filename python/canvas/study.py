@@ -107,7 +107,7 @@ class Study:
         try:
             self._load()
         except NoStudy:
-            each = prior or () if isinstance(prior, (list, tuple, type(None))) else [prior]
+            each: Any = prior or () if isinstance(prior, (list, tuple, type(None))) else [prior]
             sources = [getattr(source, "path", source) for source in each] if strategy == "guided" else []
             names = [str(place_of(source)) for source in sources]
             made = {**given, "learned_from": names, "prior": learned(objectives, sources)}
