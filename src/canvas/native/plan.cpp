@@ -17,7 +17,6 @@ namespace canvas::native {
 namespace {
 
 constexpr int64_t kFew = 4;  // channels that are read where they lie
-constexpr int kDeep = 256;  // values behind each other that are planned from the last one: each takes room on the stack
 
 Expression load(Access access) { return {Expression::kLoad, std::move(access)}; }
 
