@@ -33,6 +33,12 @@ def test_a_kernel_computes_with_the_weights_that_its_module_has():
     agrees(native, lambda x: 2 * module(x) + 1, x)
 
 
+def test_weights_made_in_inference_mode_are_taken():
+    with torch.inference_mode():
+        module, x = canvas.zoo()["pointwise"].module(Layer(8, 8, (4, 4))).eval(), torch.randn(2, 8, 4, 4)
+        agrees(NativeKernel(module).eval(), module, x)
+
+
 @pytest.mark.parametrize("kind", [NativeKernel, lambda module: NativeNetwork(module, torch.zeros(1, 8, 6, 6))])
 def test_threads_may_call_at_once(kind):
     torch.manual_seed(0)

@@ -94,7 +94,7 @@ class NativeKernel(nn.Module):
 
     def run(self, x: Tensor, addend: Tensor | None) -> Tensor:
         """The native code's result, by the parameters as they are now (what is written to their `data` goes unseen)."""
-        weights = tuple((value.data_ptr(), value._version) for value in self.module.parameters())
+        weights = tuple((value.data_ptr(), _version(value)) for value in self.module.parameters())
         if self._run is None:
             self._run = _Run(self)
         elif weights != self._weights:
@@ -143,6 +143,11 @@ class NativeKernel(nn.Module):
         twin.__dict__.update(self.__dict__ | {"_run": None, "number": native_op.register(twin)})
         twin._modules = copy.deepcopy(self._modules, memo)
         return twin
+
+
+def _version(value: Tensor) -> int:
+    """How often a tensor was changed in place; of those of inference mode nobody counts."""
+    return 0 if value.is_inference() else value._version
 
 
 class _Run:
