@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,14 +178,8 @@ def compiled(source: str, to: Path) -> Path:
         PosixPath('two.so')
     """
     program, flags = _command()
-    making = to.parent / ".making"
-    making.mkdir(exist_ok=True)
-    for left in making.iterdir():  # by a process that was killed
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > 2 * SECONDS:
-                shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(dir=making) as place:
-        text, made = Path(place) / "kernel.cpp", Path(place) / "kernel.so"
+    with _place(to.parent / ".making") as place:
+        text, made = place / "kernel.cpp", place / "kernel.so"
         text.write_text(source, encoding="utf-8")
         try:
             command, language = [program, *flags, str(text), "-o", str(made)], os.environ | {"LC_ALL": "C"}
@@ -199,6 +194,26 @@ def compiled(source: str, to: Path) -> Path:
             )
         made.replace(to)
     return to
+
+
+@contextlib.contextmanager
+def _place(making: Path) -> Iterator[Path]:
+    """A folder to compile in, within one that is there meanwhile; what killed processes left there is removed."""
+    while True:
+        making.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process was ready, and removed it
+            place = Path(tempfile.mkdtemp(dir=making))
+            break
+    try:
+        for left in making.iterdir():
+            with contextlib.suppress(OSError):  # another process removes it
+                if time.time() - left.stat().st_mtime > 2 * SECONDS:
+                    shutil.rmtree(left)
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others are at work
+            making.rmdir()
 
 
 def _command() -> tuple[str, tuple[str, ...]]:
