@@ -75,6 +75,7 @@ class NativeKernel(nn.Module):
         self.adds = self.relu = False  # what is added to the result is the second input
         self._run: Any = None
         self._weights: tuple[tuple[int, int], ...] = ()  # that it was made with: where they lie, and how often changed
+        self._held: list[Tensor] = []
         self.number = native_op.register(self)
 
     def absorb(self, scale: Tensor, shift: Tensor) -> None:
@@ -99,7 +100,8 @@ class NativeKernel(nn.Module):
             self._run = _Run(self)
         elif weights != self._weights:
             self._run.compiled.prepare(self._run.stored(self))
-        self._weights = weights
+        if weights != self._weights:  # kept, so that no other weights come to lie where they are
+            self._weights, self._held = weights, [value.detach() for value in self.module.parameters()]
         return self._run(x, addend)  # type: ignore[no-any-return]
 
     def shaped(self, x: Tensor) -> Tensor:

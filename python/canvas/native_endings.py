@@ -50,6 +50,8 @@ def _added(node: fx.Node) -> fx.Node | None:
     name = str(getattr(user.target, "__name__", user.target)).strip("_")
     if user.op not in ("call_function", "call_method") or name not in ADD or len(user.args) != 2 or user.kwargs:
         return None
+    if (name == "iadd" or str(user.target) == "add_") and user.args[0] is not node:
+        return None  # what is changed in place may be read by another name
     others = [value for value in user.args if isinstance(value, fx.Node) and value is not node]
     return others[0] if others else None
 
