@@ -307,3 +307,13 @@ def test_a_model_that_cannot_be_copied_says_what_it_keeps():
     for call in (lambda: targets(model, x), lambda: replace(model, zoo()["dense"], example=x)):
         with pytest.raises(UserError, match=r"cannot be copied, since it keeps a computed tensor, 0\.kept: remove it"):
             call()
+
+
+def test_a_kernels_module_can_be_scripted():
+    module, x = SEPARABLE.module(Layer(8, 8, (5, 5))), torch.randn(1, 8, 5, 5)
+    torch.testing.assert_close(torch.jit.script(module)(x), module(x))
+
+
+def test_a_layer_whose_kernel_has_no_parameters_has_no_weight():
+    assert not hasattr(Fitted(nn.Identity(), None, 1, 2), "weight")
+    assert Fitted(nn.Identity(), torch.zeros(3), 0, 0).weight.dtype == torch.float32

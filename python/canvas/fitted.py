@@ -34,7 +34,9 @@ class Fitted(nn.Module):
     @property
     def weight(self) -> Tensor:
         """As that of a kernel's module."""
-        return next(self.body.parameters()).new_empty(0)
+        for value in self.parameters():
+            return value.new_empty(0)
+        raise AttributeError("Fitted: there are no weights")
 
     def forward(self, x: Tensor) -> Tensor:
         if self.margin:

@@ -49,6 +49,7 @@ def _class_of(source: str) -> type[nn.Module]:
     generated.__reduce__ = _reduce
     if "self.weight" not in source:
         generated.weight = property(_weight)
+        generated.__jit_unused_properties__ = ["weight"]
     return generated
 
 
