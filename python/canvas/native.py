@@ -100,8 +100,10 @@ class NativeKernel(nn.Module):
             self._run = _Run(self)
         elif weights != self._weights:
             self._run.compiled.prepare(self._run.stored(self))
-        if weights != self._weights:  # kept, so that no other weights come to lie where they are
-            self._weights, self._held = weights, [value.detach() for value in self.module.parameters()]
+        else:
+            return self._run(x, addend)  # type: ignore[no-any-return]
+        # Kept, so that no other weights come to lie where they are.
+        self._weights, self._held = weights, [value.detach() for value in self.module.parameters()]
         return self._run(x, addend)  # type: ignore[no-any-return]
 
     def shaped(self, x: Tensor) -> Tensor:

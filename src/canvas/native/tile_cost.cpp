@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <string>
 
 #include "canvas/native/tiled.h"
@@ -82,28 +83,34 @@ double TiledNest::access_cost(size_t operand) const {
   return lane == 0 || lane == 1 ? 1 : kGather * target_.width;
 }
 
-// Of all calls for one kind of tile, within one step of the loops around.
-double TiledNest::cycles(const Panel& panel, const Part& part) const {
-  const int of_rows = rows_of(part.rows);
-  auto times = static_cast<double>(sums() || !has_rows() ? part.tiles.count() : at(rows).extent);
-  for (const auto& [loop, own] : part.outer)
-    times *= static_cast<double>(own.count()) / static_cast<double>(at(loop).extent);
-  double steps = across ? std::ceil(static_cast<double>(at(lanes).extent) / target_.width) : 1;
-  for (const Range& summed : part.summed) steps *= static_cast<double>(summed.count());
-  const double tile = static_cast<double>(of_rows * panel.vectors);
-  double gathered = 0;  // of factors whose elements lie apart
-  for (size_t operand = 1; operand <= it.factors; ++operand)
-    gathered += tile * (access_cost(operand) - 1) / static_cast<double>(row_step(operand) == 0 ? of_rows : 1);
-  const double products = sums() ? steps * (step_cost(part.rows.steps, panel.vectors) + gathered) + kCall : 0;
-  const double ends = tile * (vector_cost(it.expression) + access_cost(0) + (across ? kSumUp : 0));
-  return static_cast<double>(panel.count) * times * (products + ends) / 2;
+// Of all calls for each kind of tile (the parts of a panel are neighbours), within one step of the loops around.
+std::vector<double> TiledNest::cycles_by_kind() const {
+  const double each = vector_cost(it.expression) + access_cost(0) + (across ? kSumUp : 0);
+  std::vector<double> kinds;
+  for (const Panel& panel : panels) {
+    for (const Part& part : parts) {
+      const int of_rows = rows_of(part.rows);
+      auto times = static_cast<double>(sums() || !has_rows() ? part.tiles.count() : at(rows).extent);
+      for (const auto& [loop, own] : part.outer)
+        times *= static_cast<double>(own.count()) / static_cast<double>(at(loop).extent);
+      double steps = across ? std::ceil(static_cast<double>(at(lanes).extent) / target_.width) : 1;
+      for (const Range& summed : part.summed) steps *= static_cast<double>(summed.count());
+      const double tile = static_cast<double>(of_rows * panel.vectors);
+      double gathered = 0;  // of factors whose elements lie apart
+      for (size_t operand = 1; operand <= it.factors; ++operand)
+        gathered += tile * (access_cost(operand) - 1) / static_cast<double>(row_step(operand) == 0 ? of_rows : 1);
+      const double products = sums() ? steps * (step_cost(part.rows.steps, panel.vectors) + gathered) + kCall : 0;
+      kinds.push_back(static_cast<double>(panel.count) * times * (products + tile * each) / 2);
+    }
+  }
+  return kinds;
 }
 
 double TiledNest::cycles() const {
-  double around = 1, sum = sums() ? 0 : kCall, moved = 0;
+  double around = 1, moved = 0;
   for (size_t loop : outer) around *= static_cast<double>(at(loop).extent);
-  for (const Panel& panel : panels)
-    for (const Part& part : parts) sum += cycles(panel, part);
+  const std::vector<double> kinds = cycles_by_kind();
+  const double sum = std::accumulate(kinds.begin(), kinds.end(), sums() ? 0 : kCall);
   for (size_t operand = 0; operand < it.operands.size(); ++operand) {
     double bytes = it.operands[operand].half || (paired > 0 && operand == paired) ? 2 : 4;
     for (size_t loop = 0; loop < it.loops.size(); ++loop)
@@ -133,12 +140,14 @@ void TiledNest::choose_split(const Buffers& buffers) {
   const auto steps = [&](size_t loop) { return loop == rows ? parts[0].rows.count : at(loop).extent; };
   std::stable_sort(loops.begin(), loops.end(), [&](size_t a, size_t b) { return steps(a) > steps(b); });
   if (!strips && lanes < it.loops.size()) loops.push_back(lanes);
+  const std::vector<double> kinds = cycles_by_kind();
   for (size_t loop : loops) {
     double foreign = 0;
     std::vector<double> each(static_cast<size_t>(threads));
+    auto kind = kinds.begin();
     for (const Panel& panel : panels) {
       for (const Part& part : parts) {
-        const double all = around * cycles(panel, part);
+        const double all = around * *kind++;
         for (int64_t i = 0; i < threads; ++i) each[static_cast<size_t>(i)] += all * share_of(i, loop, panel, part);
       }
     }

@@ -144,7 +144,7 @@ class TiledNest {
   double step_cost(int64_t steps, int64_t vectors) const;
   double cost(int64_t row_extent, int steps, int64_t wide, int vectors) const;
   double loads(int64_t steps, int64_t vectors) const;
-  double cycles(const Panel& panel, const Part& part) const;
+  std::vector<double> cycles_by_kind() const;
   double share_of(int64_t thread, size_t loop, const Panel& panel, const Part& part) const;
   void choose_split(const Buffers& buffers);
   void pack();
